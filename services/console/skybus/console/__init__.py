@@ -1,0 +1,1 @@
+"""The console service of skybus."""

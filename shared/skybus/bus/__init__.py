@@ -1,0 +1,1 @@
+"""What every skybus service knows: connection, endpoints, events, errors, messages and settings."""

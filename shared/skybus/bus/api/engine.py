@@ -1,0 +1,53 @@
+"""Endpoints of the Run Engine: pause, what becomes of a paused plan, the runs of the running plan."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from skybus.bus.endpoints import Endpoint
+from skybus.bus.messages import Message, Nothing, Request
+
+RunOption = Literal["active", "open", "closed"]
+
+
+class RePause(Request):
+    """Pause the running plan: at its next checkpoint, or now, going back to the last one."""
+
+    option: Literal["deferred", "immediate"] = "deferred"
+    lock_key: str | None = None
+
+
+class ReContinue(Request):
+    """Go on with a paused plan, or end it."""
+
+    lock_key: str | None = None
+
+
+class ReRuns(Request):
+    """List the runs of the running plan."""
+
+    option: RunOption = "active"
+
+
+class Run(Message):
+    """A run that a plan has opened."""
+
+    uid: str
+    scan_id: int | None = None
+    is_open: bool = True
+    exit_status: str | None = None
+
+
+class RunList(Message):
+    """Runs in the order they were opened."""
+
+    run_list: list[Run]
+    run_list_uid: str
+
+
+RE_PAUSE = Endpoint("re.pause", RePause, Nothing, changes=True)
+RE_RESUME = Endpoint("re.resume", ReContinue, Nothing, changes=True)
+RE_STOP = Endpoint("re.stop", ReContinue, Nothing, changes=True)
+RE_ABORT = Endpoint("re.abort", ReContinue, Nothing, changes=True)
+RE_HALT = Endpoint("re.halt", ReContinue, Nothing, changes=True)
+RE_RUNS = Endpoint("re.runs", ReRuns, RunList)

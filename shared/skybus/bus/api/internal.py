@@ -1,0 +1,189 @@
+"""What services say to each other: queue, worker, environment, auth. None of it is exported to clients."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import Field
+
+from skybus.bus.api.engine import Run
+from skybus.bus.api.items import Item
+from skybus.bus.endpoints import InternalEndpoint
+from skybus.bus.messages import Empty, Message, Nothing
+
+
+class EnvironmentPhase(StrEnum):
+    """Where an environment is in its life, in the reference's words."""
+
+    INITIALIZING = "initializing"
+    IDLE = "idle"
+    EXECUTING_PLAN = "executing_plan"
+    EXECUTING_TASK = "executing_task"
+    CLOSING = "closing"
+    FAILED = "failed"
+    CLOSED = "closed"
+
+
+class EnvironmentState(Message):
+    """All that the rest of the house needs to know about an environment; pushed whenever it changes."""
+
+    environment_id: str
+    revision: int
+    """Grows by one with each state of this environment."""
+    phase: EnvironmentPhase
+    re_state: str | None = None
+    attempt: str | None = None
+    """The attempt that runs or is paused."""
+    pause_pending: bool = False
+    runs: list[Run] = []
+    run_list_uid: str = ""
+    background_tasks: int = 0
+    catalog_uid: str = ""
+    """Changes when plans or devices have changed."""
+    has_engine: bool = True
+    """Whether the namespace has a RunEngine."""
+
+
+class WorkerState(Message):
+    """What the supervisor knows of its environment process."""
+
+    environment_id: str | None = None
+    pid: int | None = None
+    since: float | None = None
+    """Unix seconds of the opening."""
+
+
+class EnvironmentOpen(Message):
+    """Start an environment."""
+
+    environment_id: str
+
+
+class EnvironmentDestroy(Message):
+    """Kill the environment."""
+
+    environment_id: str | None = None
+
+
+class PlanRun(Message):
+    """Run an item; the same attempt is never run twice."""
+
+    attempt: str
+    item: Item
+
+
+class PlanAccepted(Message):
+    """What became of an attempt so far."""
+
+    outcome: Literal["started", "running", "finished"]
+
+
+class PlanPause(Message):
+    """Ask the RunEngine to pause."""
+
+    option: Literal["deferred", "immediate"]
+
+
+class PlanContinue(Message):
+    """Go on with a paused plan, or end it."""
+
+    action: Literal["resume", "stop", "abort", "halt"]
+
+
+class CatalogPart(Message):
+    """Ask for one part of the compressed catalogue."""
+
+    part: int = 0
+
+
+class CatalogBytes(Message):
+    """A part of the catalogue: base64 of zlib-compressed JSON `{"plans": {...}, "devices": {...}}`."""
+
+    catalog_uid: str
+    parts: int
+    data: str
+
+
+class ItemsCheck(Message):
+    """Ask auth whether a user may run these items, and in whose name they are kept."""
+
+    requester: str
+    claimed_user: str | None = None
+    claimed_group: str | None = None
+    items: list[Item]
+
+
+class ItemProblem(Message):
+    """Why an item is refused; `code` as in the error tree."""
+
+    code: str
+    msg: str
+
+
+class ItemsChecked(Message):
+    """For each item nothing or a problem, and who they belong to."""
+
+    user: str
+    user_group: str
+    problems: list[ItemProblem | None]
+
+
+class PlanReport(Message):
+    """How an attempt ended."""
+
+    kind: Literal["report"] = "report"
+    environment_id: str
+    attempt: str
+    item_uid: str
+    exit_status: Literal["completed", "failed", "stopped", "aborted", "halted", "unknown"]
+    run_uids: list[str] = []
+    scan_ids: list[int | None] = []
+    time_start: float
+    time_stop: float
+    msg: str = ""
+    traceback: str = ""
+    return_value: Any = None
+
+
+class EnvironmentOpened(Message):
+    """The startup code has run and the environment takes plans, or it failed with this traceback."""
+
+    kind: Literal["opened"] = "opened"
+    environment_id: str
+    success: bool
+    msg: str = ""
+    traceback: str = ""
+
+
+class EnvironmentExited(Message):
+    """The environment process is gone."""
+
+    kind: Literal["exited"] = "exited"
+    environment_id: str
+    exit_code: int | None = None
+    """The exit code, a negative signal number, or nothing if nobody could see it."""
+    requested: bool = False
+    """Whether a close or a destroy asked for it."""
+    msg: str = ""
+    """In words, with the signal's name."""
+    output_tail: str = Field(default="", max_length=20_000)
+
+
+LifeReport = PlanReport | EnvironmentOpened | EnvironmentExited
+
+WORKER_OPEN = InternalEndpoint("worker.open", EnvironmentOpen, Nothing)
+WORKER_DESTROY = InternalEndpoint("worker.destroy", EnvironmentDestroy, Nothing)
+WORKER_STATE = InternalEndpoint("worker.state", Empty, WorkerState)
+
+PLAN_RUN = InternalEndpoint("environment.run", PlanRun, PlanAccepted)
+PLAN_PAUSE = InternalEndpoint("environment.pause", PlanPause, Nothing)
+PLAN_CONTINUE = InternalEndpoint("environment.continue", PlanContinue, Nothing)
+ENVIRONMENT_STATE = InternalEndpoint("environment.state", Empty, EnvironmentState)
+ENVIRONMENT_END = InternalEndpoint("environment.close", Empty, Nothing)
+ENVIRONMENT_CATALOG = InternalEndpoint("environment.catalog", CatalogPart, CatalogBytes)
+
+ITEMS_CHECK = InternalEndpoint("auth.check", ItemsCheck, ItemsChecked)
+
+ENVIRONMENT_STATE_TOPIC = "state"
+"""`sky.{inst}.int.state`: each new `EnvironmentState`, a hint that may be lost."""

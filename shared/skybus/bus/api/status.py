@@ -1,0 +1,61 @@
+"""The status of an instrument, with the reference's fields."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from skybus.bus.api.queue import QueueMode
+from skybus.bus.endpoints import Endpoint
+from skybus.bus.messages import Empty, Message
+
+
+class LockState(Message):
+    """What is locked."""
+
+    environment: bool = False
+    queue: bool = False
+
+
+class Status(Message):
+    """What clients watch; each `..._uid` changes when the thing it names has changed."""
+
+    msg: str
+    time: str
+    """Of this status, ISO 8601, local time."""
+    items_in_queue: int
+    items_in_history: int
+    running_item_uid: str | None
+    manager_state: str
+    queue_stop_pending: bool
+    queue_autostart_enabled: bool
+    worker_environment_exists: bool
+    worker_environment_state: str
+    worker_background_tasks: int
+    re_state: str | None
+    ip_kernel_state: str | None
+    ip_kernel_captured: bool | None
+    pause_pending: bool
+    status_uid: str
+    run_list_uid: str
+    plan_queue_uid: str
+    plan_history_uid: str
+    devices_existing_uid: str
+    plans_existing_uid: str
+    devices_allowed_uid: str
+    plans_allowed_uid: str
+    plan_queue_mode: QueueMode
+    task_results_uid: str
+    lock_info_uid: str
+    lock: LockState
+    revision: int = 0
+    """Grows with each status; a gap means that events were missed. (Not in the reference.)"""
+    unreachable: dict[str, str] = {}
+    """Parts of the house that do not answer, and why. (Not in the reference.)"""
+
+    def reference_fields(self) -> dict[str, Any]:
+        """The fields that the reference has, and no others."""
+        return self.model_dump(exclude={"revision", "unreachable"})
+
+
+PING = Endpoint("ping", Empty, Status)
+STATUS_GET = Endpoint("status.get", Empty, Status)

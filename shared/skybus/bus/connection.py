@@ -1,0 +1,270 @@
+"""The one piece between skybus and nats-py: a connection that is rebuilt for as long as its owner lives.
+
+nats-py's own reconnect is switched off. It keeps what is sent meanwhile and delivers it after the caller has given up,
+gives a connection up for good in some cases, and leaves watchers silent for long. Here a lost connection is over: what
+waits for an answer fails at once with `UnavailableError`, what is asked meanwhile is refused, and a new connection gets
+all subscriptions again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import nats.errors
+import orjson
+import structlog
+from nats.aio.client import Client as Connection
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext
+
+from skybus.bus import blob, headers
+from skybus.bus.endpoints import Endpoint, Rep, Req
+from skybus.bus.errors import DeniedError, SkybusError, TooLargeError, UnavailableError, error_from_wire
+from skybus.bus.identity import user_token
+from skybus.bus.messages import Message, decode, encode
+from skybus.bus.requests import Requests
+from skybus.bus.settings import Access
+from skybus.bus.subjects import Subjects
+from skybus.bus.tracing import sending, trace_headers
+
+log = structlog.get_logger()
+
+HEADER_ROOM = 4096
+"""Bytes kept free for headers below the server's `max_payload`."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 1.0
+_DENIED_PUBLISH = re.compile(r'permissions violation for publish to "([^"]+)"', re.IGNORECASE)
+
+OnMessage = Callable[[Msg], Awaitable[None]]
+OnConnect = Callable[[Connection], Awaitable[None]]
+
+
+@dataclass
+class Subscription:
+    """A subject, and the coroutine function that gets its messages one after the other."""
+
+    subject: str
+    on_message: OnMessage
+    queue: str = ""
+
+
+@dataclass
+class Bus:
+    """A connection to NATS under one name.
+
+    Args:
+        name: how the server's monitoring shows it.
+        access: read anew for each connection, so that a server that has moved is found.
+    """
+
+    name: str
+    subjects: Subjects
+    access: Callable[[], Access]
+    on_connect: list[OnConnect] = field(default_factory=list)
+    """Done on each new connection, after the subscriptions and before `wait_connected` returns."""
+    on_disconnect: list[Callable[[], None]] = field(default_factory=list)
+    _subscriptions: list[Subscription] = field(default_factory=list)
+    _connection: Connection | None = None
+    _requests: Requests | None = None
+    _user: str = ""
+    _up: asyncio.Event = field(default_factory=asyncio.Event)
+    _why: str = "not connected yet"
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether a request would be sent now."""
+        return self._up.is_set()
+
+    @property
+    def connection(self) -> Connection:
+        """The living connection.
+
+        Raises:
+            UnavailableError: there is none.
+        """
+        if self._connection is None:
+            raise UnavailableError(f"not connected to NATS: {self._why}")
+        return self._connection
+
+    @property
+    def jetstream(self) -> JetStreamContext:
+        """JetStream of the living connection."""
+        return self.connection.jetstream()
+
+    @property
+    def user(self) -> str:
+        """Who we are on the bus."""
+        return self._user
+
+    @property
+    def payload_limit(self) -> int:
+        """The most bytes that a body may have."""
+        return self.connection.max_payload - HEADER_ROOM
+
+    async def wait_connected(self) -> None:
+        """Wait until requests can be sent."""
+        await self._up.wait()
+
+    async def run(self) -> None:
+        """Hold the connection until cancelled."""
+        pause = _FIRST_PAUSE
+        while True:
+            lost = asyncio.get_running_loop().create_future()
+            try:
+                await self._hold(lost)
+                pause = _FIRST_PAUSE
+            except nats.errors.NoServersError:  # the reason has come to _on_error
+                pass
+            except (OSError, nats.errors.Error, UnavailableError, TimeoutError) as error:
+                self._report(error)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+    async def subscribe(self, subject: str, on_message: OnMessage, *, queue: str = "") -> None:
+        """Receive messages of a subject, on this connection and all that follow."""
+        subscription = Subscription(subject, on_message, queue)
+        self._subscriptions.append(subscription)
+        if self._connection is not None:
+            await self._restore(self._connection, subscription)
+
+    async def call(
+        self,
+        endpoint: Endpoint[Req, Rep],
+        request: Req,
+        *,
+        timeout: float = 5.0,  # noqa: ASYNC109 - it becomes the deadline that travels with the request
+        request_id: str | None = None,
+    ) -> Rep:
+        """Send a request and wait for its reply.
+
+        Raises:
+            UnavailableError: not connected, nobody answers, or no answer within `timeout` seconds.
+            SkybusError: what the service has raised, as the class that it has raised.
+        """
+        head = {
+            headers.REQUEST_ID: request_id or uuid.uuid4().hex,
+            headers.DEADLINE: str(int((time.time() + timeout) * 1000)),
+        }
+        with sending(endpoint.name, head):
+            body = encode(request)
+            self._check_size(body, endpoint.name)
+            subject = endpoint.subject(self.subjects, self._user)
+            message = await self._live_requests().send(subject, body, head, timeout)
+            return decode(endpoint.reply, await self._body(message))
+
+    async def publish(self, subject: str, message: Message) -> None:
+        """Send an event; nobody may be listening."""
+        await self.connection.publish(
+            subject, encode(message), headers={headers.KIND: headers.EVENT, **trace_headers()}
+        )
+
+    async def request_raw(self, subject: str, data: bytes, *, timeout: float = 5.0) -> Msg:  # noqa: ASYNC109
+        """Send a request outside the endpoints, such as to JetStream's API."""
+        return await self._live_requests().send(subject, data, {}, timeout)
+
+    def _live_requests(self) -> Requests:
+        if self._requests is None or not self.is_connected:
+            raise UnavailableError(f"not connected to NATS: {self._why}")
+        return self._requests
+
+    def _check_size(self, body: bytes, what: str) -> None:
+        if len(body) > self.payload_limit:
+            raise TooLargeError(f"{what}: the request has {len(body):,} bytes, the bus carries {self.payload_limit:,}")
+
+    async def _body(self, message: Msg) -> bytes:
+        head = message.headers or {}
+        code = head.get(headers.ERROR_CODE)
+        if code:
+            error = orjson.loads(message.data or b"{}")
+            raise error_from_wire(code, error.get("msg") or head.get(headers.ERROR, ""), error.get("details"))
+        where = head.get(headers.BLOB)
+        return await blob.fetch(self, where) if where else message.data
+
+    async def _hold(self, lost: asyncio.Future[None]) -> None:
+        connection = await self._connect(lost)
+        try:
+            self._connection, self._requests = connection, await Requests.start(connection, self._user)
+            for subscription in self._subscriptions:
+                await self._restore(connection, subscription)
+            await self._run_hooks(connection, lost)
+            self._up.set()
+            log.info("connected to NATS", url=connection.connected_url.geturl() if connection.connected_url else "")
+            await lost
+        finally:
+            self._forget()
+            if not connection.is_closed:
+                await connection.close()
+
+    async def _run_hooks(self, connection: Connection, lost: asyncio.Future[None]) -> None:
+        hooks = asyncio.ensure_future(self._call_hooks(connection))
+        await asyncio.wait({hooks, lost}, return_when=asyncio.FIRST_COMPLETED)
+        if not hooks.done():
+            hooks.cancel()
+            raise UnavailableError("the connection was lost while it was set up")
+        hooks.result()
+
+    async def _call_hooks(self, connection: Connection) -> None:
+        for hook in self.on_connect:
+            await hook(connection)
+
+    async def _connect(self, lost: asyncio.Future[None]) -> Connection:
+        access = self.access()
+        self._user = access.credentials.user
+        connection = Connection()
+
+        async def on_closed() -> None:
+            if not lost.done():
+                lost.set_result(None)
+
+        await connection.connect(
+            servers=[access.url],
+            name=self.name,
+            allow_reconnect=False,
+            max_reconnect_attempts=1,
+            reconnect_time_wait=0,
+            connect_timeout=2,
+            ping_interval=5,
+            max_outstanding_pings=2,
+            error_cb=self._on_error,
+            closed_cb=on_closed,
+            inbox_prefix=f"_INBOX.{user_token(self._user)}",
+            user=None if access.credentials.nkey_seed else access.credentials.user,
+            password=access.credentials.password,
+            nkeys_seed_str=access.credentials.nkey_seed,
+        )
+        return connection
+
+    async def _restore(self, connection: Connection, subscription: Subscription) -> None:
+        await connection.subscribe(subscription.subject, queue=subscription.queue, cb=subscription.on_message)
+
+    async def _on_error(self, error: Exception) -> None:
+        denied = _DENIED_PUBLISH.search(str(error))
+        if denied and self._requests:
+            self._requests.refuse(denied[1], DeniedError(f"{self._user!r} may not publish on {denied[1]}"))
+            return
+        if not self.is_connected:
+            self._report(error)
+            return
+        log.warning("NATS reports an error", error=str(error))
+
+    def _forget(self) -> None:
+        was_up, requests = self._up.is_set(), self._requests
+        self._connection = self._requests = None
+        self._up.clear()
+        self._why = "the connection was lost"
+        if requests:
+            requests.fail(UnavailableError("the connection to NATS was lost before the answer came"))
+        if was_up:
+            log.warning("connection to NATS lost")
+            for callback in self.on_disconnect:
+                callback()
+
+    def _report(self, error: Exception) -> None:
+        why = error.message if isinstance(error, SkybusError) else f"{error or type(error).__name__}"
+        if why != self._why:
+            log.warning("no connection to NATS", reason=why)
+        self._why = why

@@ -1,0 +1,82 @@
+"""The base of every message, and how one becomes bytes and back."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import orjson
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from skybus.bus.errors import InvalidError, SkybusError
+
+M = TypeVar("M", bound="Message")
+
+
+class Message(BaseModel):
+    """What travels on the bus: frozen, and lenient towards fields of a newer version."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Request(Message):
+    """What a client asks: a field that we do not know is a mistake of the caller."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Nothing(Message):
+    """A reply that says only: done."""
+
+
+class Empty(Request):
+    """A request without parameters."""
+
+
+def encode(message: Message) -> bytes:
+    """Write a message as JSON."""
+    try:
+        return orjson.dumps(message, default=_plain, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY)
+    except (TypeError, orjson.JSONEncodeError) as error:
+        raise InvalidError(f"{type(message).__name__} cannot be written as JSON: {error}") from None
+
+
+def decode(cls: type[M], data: bytes) -> M:
+    """Read a message that a service of ours wrote; raises SkybusError if it is not one."""
+    try:
+        return cls.model_validate_json(data or b"{}")
+    except ValidationError as error:
+        raise SkybusError(f"received a {cls.__name__} that cannot be read: {explain(error)}") from None
+
+
+def decode_request(cls: type[M], data: bytes) -> M:
+    """Read and validate a request that came from outside; raises InvalidError that names the field."""
+    try:
+        return cls.model_validate_json(data or b"{}")
+    except ValidationError as error:
+        raise InvalidError(explain(error)) from None
+
+
+def explain(error: ValidationError) -> str:
+    """Say in one sentence which fields are wrong and why, with what was given."""
+    return "; ".join(_explain_one(e) for e in error.errors(include_url=False)[:5])
+
+
+def _explain_one(error: Any) -> str:
+    where = ".".join(str(part) for part in error["loc"])
+    given = repr(error.get("input"))
+    shown = given if len(given) <= 80 else given[:77] + "..."
+    if error["type"] == "json_invalid":
+        return f"the request is not JSON: {error['msg']}"
+    if error["type"] == "extra_forbidden":
+        return f"unsupported parameter {where!r}"
+    if error["type"] == "missing":
+        return f"required parameter {where!r} is missing"
+    return f"parameter {where!r}: {error['msg']} (given: {shown})" if where else f"{error['msg']} (given: {shown})"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.__dict__
+    if isinstance(value, (set, frozenset, tuple)):
+        return list(value)
+    raise TypeError(f"{type(value).__name__} is not a JSON type")

@@ -1,0 +1,83 @@
+"""Requests in flight on one connection: one inbox, a future each, failed at once when the reason is known."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import count
+from typing import NamedTuple
+
+from nats.aio.client import Client as Connection
+from nats.aio.msg import Msg
+
+from skybus.bus import headers
+from skybus.bus.errors import SkybusError, UnavailableError
+from skybus.bus.identity import user_token
+
+_NO_RESPONDERS = "503"
+
+
+class _Pending(NamedTuple):
+    future: asyncio.Future[Msg]
+    subject: str
+
+
+class Requests:
+    """The requests of one connection."""
+
+    def __init__(self, connection: Connection, inbox: str) -> None:
+        self._connection = connection
+        self._inbox = inbox
+        self._numbers = count()
+        self._pending: dict[str, _Pending] = {}
+
+    @classmethod
+    async def start(cls, connection: Connection, user: str) -> Requests:
+        """Subscribe to an inbox of our own below `_INBOX.{user}`."""
+        inbox = f"_INBOX.{user_token(user)}.{connection._nuid.next().decode()}"
+        requests = cls(connection, inbox)
+        await connection.subscribe(f"{inbox}.*", cb=requests._on_reply)
+        return requests
+
+    async def send(self, subject: str, data: bytes, head: dict[str, str], timeout: float) -> Msg:  # noqa: ASYNC109
+        """Send a request and wait for the first message that answers it."""
+        token = str(next(self._numbers))
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Msg] = loop.create_future()
+        self._pending[token] = _Pending(future, subject)
+        timer = loop.call_later(timeout, self._expire, token, timeout)
+        try:
+            await self._connection.publish(subject, data, reply=f"{self._inbox}.{token}", headers=head or None)
+            return await future
+        finally:
+            timer.cancel()
+            self._pending.pop(token, None)
+
+    def refuse(self, subject: str, error: SkybusError) -> None:
+        """Fail the requests on a subject that the server does not let us publish on."""
+        for pending in [p for p in self._pending.values() if p.subject == subject]:
+            _fail(pending.future, error)
+
+    def fail(self, error: SkybusError) -> None:
+        """Fail all that wait."""
+        for pending in list(self._pending.values()):
+            _fail(pending.future, error)
+
+    async def _on_reply(self, message: Msg) -> None:
+        pending = self._pending.get(message.subject.rpartition(".")[2])
+        head = message.headers or {}
+        if pending is None or pending.future.done() or head.get(headers.KIND) == headers.EVENT:
+            return
+        if head.get("Status") == _NO_RESPONDERS:
+            _fail(pending.future, UnavailableError(f"no service answers on {pending.subject}"))
+            return
+        pending.future.set_result(message)
+
+    def _expire(self, token: str, seconds: float) -> None:
+        pending = self._pending.get(token)
+        if pending:
+            _fail(pending.future, UnavailableError(f"no answer on {pending.subject} within {seconds:g} s"))
+
+
+def _fail(future: asyncio.Future[Msg], error: SkybusError) -> None:
+    if not future.done():
+        future.set_exception(error)

@@ -1,0 +1,111 @@
+"""The life of a service process: connect, serve, tell that it is ready, drain on SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import structlog
+from pydantic import ValidationError
+
+from skybus.bus.connection import Bus
+from skybus.bus.errors import SkybusError
+from skybus.bus.logs import start_logging
+from skybus.bus.messages import explain
+from skybus.bus.settings import BusSettings
+from skybus.bus.tracing import start_tracing
+
+log = structlog.get_logger()
+
+S = TypeVar("S", bound=BusSettings)
+
+
+@dataclass
+class Process:
+    """What a service's main coroutine is given."""
+
+    bus: Bus
+    group: asyncio.TaskGroup
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set by SIGTERM and SIGINT."""
+    signal: int | None = None
+    """The signal that has set it."""
+    _side_tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    def start(self, work: Coroutine[None, None, None], name: str) -> None:
+        """Start a side task; one that dies takes the service down."""
+        self._side_tasks.append(self.group.create_task(work, name=name))
+
+    async def connect(self) -> None:
+        """Connect to the bus, with all that was registered on it, and wait until that is done."""
+        self.start(self.bus.run(), "bus")
+        await self.bus.wait_connected()
+
+    def end(self) -> None:
+        """Cancel the side tasks."""
+        for task in reversed(self._side_tasks):
+            task.cancel()
+
+
+Main = Callable[[S, Process], Awaitable[None]]
+
+
+def run_service(name: str, settings_class: type[S], serve: Main[S]) -> None:
+    """Run a service until it is told to stop; the console scripts call this."""
+    start_logging(name)
+    try:
+        settings = settings_class()
+    except ValidationError as error:
+        sys.exit(f"skybus-{name}: {explain(error)}")
+    start_logging(name, settings.log_level)
+    start_tracing(f"skybus-{name}")
+    try:
+        run_loop(_run(name, settings, serve))
+    except* SkybusError as group:
+        sys.exit(f"skybus-{name}: {'; '.join(str(error) for error in group.exceptions)}")
+
+
+def run_loop(main: Awaitable[None]) -> None:
+    """Run a coroutine on uvloop where there is one."""
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(main)  # type: ignore[arg-type]
+    else:
+        uvloop.run(main)  # type: ignore[arg-type]
+
+
+async def _run(name: str, settings: S, serve: Main[S]) -> None:
+    bus = Bus(f"skybus-{name}", settings.subjects(), lambda: settings.access(name))
+    async with asyncio.TaskGroup() as group:
+        process = Process(bus, group)
+        _stop_on_signal(process)
+        await serve(settings, process)
+        process.end()
+    log.info("stopped")
+
+
+def _stop_on_signal(process: Process) -> None:
+    def stop(number: int) -> None:
+        process.signal = number
+        process.stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop, number)
+
+
+def tell_ready() -> None:
+    """Say that the service answers, by the protocol of systemd's sd_notify(3)."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.connect("\0" + address[1:] if address.startswith("@") else address)
+        sock.sendall(b"READY=1")

@@ -1,0 +1,155 @@
+"""Answering requests: a table of handlers becomes NATS micro endpoints.
+
+Each request is a task of its own, with a bound; errors become replies with a code (NATS micro, ADR-32).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Generic
+
+import nats.errors
+import orjson
+import structlog
+from nats import micro
+from nats.aio.client import Client as Connection
+from nats.micro.request import Request as MicroRequest
+
+from skybus.bus import blob, headers
+from skybus.bus.connection import Bus
+from skybus.bus.endpoints import Endpoint, InternalEndpoint, Rep, Req
+from skybus.bus.errors import SkybusError, UnavailableError
+from skybus.bus.identity import Requester, verified_requester
+from skybus.bus.messages import decode_request, encode
+from skybus.bus.tracing import receiving
+from skybus.bus.version import VERSION
+
+log = structlog.get_logger()
+
+AT_ONCE = 512
+"""Requests that one process works on at the same time; more wait in the subscription."""
+
+
+@dataclass(frozen=True)
+class Handler(Generic[Req, Rep]):
+    """Who answers an endpoint."""
+
+    endpoint: Endpoint[Req, Rep]
+    answer: Callable[[Req], Awaitable[Rep]]
+
+
+@dataclass(frozen=True)
+class Call:
+    """The request that is being answered."""
+
+    requester: Requester
+    request_id: str
+    deadline: float | None = None
+    """Unix seconds."""
+
+
+_SERVICE = Requester(user="")
+_call: ContextVar[Call] = ContextVar("call")
+
+
+def current_call() -> Call:
+    """Who asks, inside a handler."""
+    return _call.get()
+
+
+class Service:
+    """A named set of handlers on the bus; visible under `$SRV` by that name."""
+
+    def __init__(self, bus: Bus, name: str, handlers: list[Handler[Any, Any]]) -> None:
+        self._bus = bus
+        self._name = name
+        self._handlers = handlers
+        self._running: set[asyncio.Task[None]] = set()
+        self._places = asyncio.Semaphore(AT_ONCE)
+        bus.on_connect.append(self._serve_on)
+
+    async def drain(self) -> None:
+        """Finish what has been begun."""
+        if self._running:
+            await asyncio.wait(self._running, timeout=2)
+
+    async def _serve_on(self, connection: Connection) -> None:
+        service = await micro.add_service(
+            connection, name=f"skybus-{self._name}", version=VERSION, metadata={"instrument": self._bus.subjects.inst}
+        )
+        for handler in self._handlers:
+            await service.add_endpoint(
+                name=handler.endpoint.name.replace(".", "-"),
+                subject=handler.endpoint.pattern(self._bus.subjects),
+                handler=self._receiver(handler),
+            )
+        await connection.flush()
+
+    def _receiver(self, handler: Handler[Any, Any]) -> Callable[[MicroRequest], Awaitable[None]]:
+        async def receive(request: MicroRequest) -> None:
+            await self._places.acquire()
+            task = asyncio.create_task(self._answer(handler, request))
+            self._running.add(task)
+            task.add_done_callback(self._done)
+
+        return receive
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        self._places.release()
+
+    async def _answer(self, handler: Handler[Any, Any], request: MicroRequest) -> None:
+        head = request.headers or {}
+        with receiving(handler.endpoint.name, head):
+            try:
+                with structlog.contextvars.bound_contextvars(request_id=head.get(headers.REQUEST_ID)):
+                    await self._reply(request, await self._result(handler, request, head))
+            except SkybusError as error:
+                await self._refuse(request, error)
+            except (nats.errors.Error, OSError) as error:  # the asker is told by its own connection
+                log.warning("a reply could not be sent", endpoint=handler.endpoint.name, error=str(error))
+
+    async def _result(self, handler: Handler[Any, Any], request: MicroRequest, head: dict[str, str]) -> bytes:
+        endpoint = handler.endpoint
+        _call.set(_received(request, head, is_internal=isinstance(endpoint, InternalEndpoint)))
+        try:
+            message = decode_request(endpoint.request, request.data)
+            return encode(await handler.answer(message))
+        except SkybusError as error:
+            log.debug("request refused", endpoint=endpoint.name, code=error.code, reason=error.message)
+            raise
+        except Exception as error:
+            log.exception("request failed", endpoint=endpoint.name)
+            raise SkybusError(f"{endpoint.name} failed inside the {self._name} service; see its log") from error
+
+    async def _reply(self, request: MicroRequest, body: bytes) -> None:
+        head = {headers.KIND: headers.REPLY}
+        if len(body) > self._bus.payload_limit:
+            head[headers.BLOB] = await blob.store(self._bus.jetstream, self._bus.subjects.blob_bucket, body)
+            body = b""
+        await request.respond(body, headers=head)
+
+    async def _refuse(self, request: MicroRequest, error: SkybusError) -> None:
+        body = orjson.dumps({"msg": error.message, "details": error.details}, default=str)
+        line = " ".join(error.message.split())[:500]
+        try:
+            await request.respond_error(error.code, line, body, headers={headers.KIND: headers.REPLY})
+        except (nats.errors.Error, OSError, ValueError) as failure:
+            log.warning("a refusal could not be sent", code=error.code, error=str(failure))
+
+
+def _received(request: MicroRequest, head: dict[str, str], *, is_internal: bool) -> Call:
+    deadline = _deadline(head)
+    if deadline is not None and time.time() > deadline:
+        raise UnavailableError("the request arrived after its deadline and was not carried out")
+    requester = _SERVICE if is_internal else verified_requester(request.subject, head)
+    return Call(requester, head.get(headers.REQUEST_ID, ""), deadline)
+
+
+def _deadline(head: dict[str, str]) -> float | None:
+    value = head.get(headers.DEADLINE, "")
+    return int(value) / 1000 if value.isascii() and value.isdigit() and len(value) < 16 else None

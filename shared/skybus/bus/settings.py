@@ -1,0 +1,97 @@
+"""Settings that every process has, and where it finds the bus."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+import orjson
+from platformdirs import user_data_path
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from skybus.bus.errors import UnavailableError
+from skybus.bus.subjects import Subjects
+
+LISTEN_FILE = "listen.json"
+CREDENTIALS_DIR = "credentials"
+
+
+def default_data_dir() -> Path:
+    """`SKYBUS_DATA_DIR`, or a folder of the user."""
+    return Path(os.environ.get("SKYBUS_DATA_DIR") or user_data_path("skybus"))
+
+
+class Listen(BaseModel):
+    """Where the stack of a data directory listens; `skybus up` writes it, everybody reads it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    instrument: str
+    nats: str
+    redis: str = ""
+    zmq_control: str = ""
+    zmq_info: str = ""
+    pid: int = 0
+
+
+class Credentials(BaseModel):
+    """Who a process is on the bus."""
+
+    model_config = ConfigDict(frozen=True)
+
+    user: str
+    password: str | None = None
+    nkey_seed: str | None = None
+
+
+class Access(BaseModel):
+    """A server's address and who we are there."""
+
+    model_config = ConfigDict(frozen=True)
+
+    url: str
+    credentials: Credentials
+
+
+class BusSettings(BaseSettings):
+    """What a service or a client must know to reach the bus."""
+
+    model_config = SettingsConfigDict(frozen=True, env_prefix="SKYBUS_", extra="ignore")
+
+    data_dir: Path = Field(default_factory=default_data_dir)
+    """Where everything lives."""
+    instrument: str | None = None
+    """One queue, one worker; by default the one that `skybus up` has written down."""
+    nats_url: str | None = None
+    """By default the one that `skybus up` has written down."""
+    credentials_file: Path | None = None
+    """By default `credentials/{name}.json` in the data directory."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    def listen(self) -> Listen:
+        """Read where the stack listens.
+
+        Raises:
+            UnavailableError: no stack has written it.
+        """
+        path = self.data_dir / LISTEN_FILE
+        try:
+            return Listen.model_validate_json(path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise UnavailableError(f"nothing runs on {self.data_dir}: start it with `skybus up` ({error})") from None
+
+    def subjects(self) -> Subjects:
+        """The subjects of the instrument."""
+        return Subjects(self.instrument or self.listen().instrument)
+
+    def access(self, name: str) -> Access:
+        """Read where the server is and the credentials of `name`; done again for each connection."""
+        url = self.nats_url or self.listen().nats
+        path = self.credentials_file or self.data_dir / CREDENTIALS_DIR / f"{name}.json"
+        try:
+            credentials = Credentials.model_validate(orjson.loads(path.read_bytes()))
+        except (OSError, ValueError) as error:
+            raise UnavailableError(f"cannot read the credentials of {name!r}: {error}") from None
+        return Access(url=url, credentials=credentials)

@@ -1,0 +1,77 @@
+"""The JetStream streams and buckets of an instrument, and how each is made.
+
+What a stream has stored is published again as an event (`evt.console.>`, `evt.doc.>`) with its sequence number in
+`Nats-Sequence`: who watches live and reads history joins the two without a gap and sees nothing twice.
+"""
+
+from __future__ import annotations
+
+from nats.js import JetStreamContext
+from nats.js.api import DiscardPolicy, RePublish, StorageType, StreamConfig
+from nats.js.errors import BadRequestError
+from nats.js.errors import NotFoundError as NoSuchBucketError
+
+from skybus.bus.subjects import Subjects
+
+DAY = 86_400.0
+DUPLICATE_WINDOW = 600.0
+"""Seconds in which a message sent twice under one id is stored once."""
+
+
+def console_stream(subjects: Subjects, max_age: float, max_bytes: int) -> StreamConfig:
+    """Console output, the oldest dropped first."""
+    return StreamConfig(
+        name=subjects.console_stream,
+        subjects=[subjects.console(">")],
+        max_age=max_age,
+        max_bytes=max_bytes,
+        discard=DiscardPolicy.OLD,
+        storage=StorageType.FILE,
+        allow_direct=True,
+        duplicate_window=min(DUPLICATE_WINDOW, max_age),
+        republish=RePublish(src=subjects.console(">"), dest=subjects.event("console.>")),
+    )
+
+
+def docs_stream(subjects: Subjects, max_age: float = 14 * DAY, max_bytes: int = 4 << 30) -> StreamConfig:
+    """Bluesky documents."""
+    return StreamConfig(
+        name=subjects.docs_stream,
+        subjects=[subjects.document("*", "*")],
+        max_age=max_age,
+        max_bytes=max_bytes,
+        discard=DiscardPolicy.OLD,
+        storage=StorageType.FILE,
+        allow_direct=True,
+        duplicate_window=DUPLICATE_WINDOW,
+        republish=RePublish(
+            src=subjects.document("*", "*"), dest=subjects.event("doc.{{wildcard(1)}}.{{wildcard(2)}}")
+        ),
+    )
+
+
+def life_stream(subjects: Subjects) -> StreamConfig:
+    """Reports for the queue service."""
+    return StreamConfig(
+        name=subjects.life_stream,
+        subjects=[subjects.life(">")],
+        max_age=30 * DAY,
+        storage=StorageType.FILE,
+        duplicate_window=DUPLICATE_WINDOW,
+    )
+
+
+async def ensure_stream(jetstream: JetStreamContext, config: StreamConfig) -> None:
+    """Make the stream, or give it the present settings."""
+    try:
+        await jetstream.add_stream(config)
+    except BadRequestError:
+        await jetstream.update_stream(config)
+
+
+async def ensure_bucket(jetstream: JetStreamContext, bucket: str) -> None:
+    """Make the key-value bucket if it is not there; it keeps the last value of each key."""
+    try:
+        await jetstream.key_value(bucket)
+    except NoSuchBucketError:
+        await jetstream.create_key_value(bucket=bucket, history=1, direct=True)

