@@ -1,0 +1,1 @@
+"""The process that holds the startup code and runs the plans."""

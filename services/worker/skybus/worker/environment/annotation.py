@@ -1,0 +1,89 @@
+"""`parameter_annotation_decorator`: what a plan's author tells clients about its parameters."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, StrictBool, StringConstraints, ValidationError
+
+ATTRIBUTE = "_custom_parameter_annotation_"
+"""Where the annotation is kept on the plan; the name is shared with bluesky-queueserver, so its plans work too."""
+
+TypeName = Annotated[str, StringConstraints(pattern=r"^[_a-zA-Z][_a-zA-Z0-9]*$")]
+Names = list[str] | tuple[str, ...]
+
+
+class ParameterNotes(BaseModel):
+    """Everything that can be said about one parameter."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    description: str | None = None
+    annotation: str | None = None
+    devices: dict[TypeName, Names] = {}
+    plans: dict[TypeName, Names] = {}
+    enums: dict[TypeName, Names] = {}
+    default: Any = None
+    min: int | float | None = None
+    max: int | float | None = None
+    step: int | float | None = None
+    convert_plan_names: StrictBool | None = None
+    convert_device_names: StrictBool | None = None
+
+
+class PlanNotes(BaseModel):
+    """Everything that can be said about one plan."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    description: str | None = None
+    parameters: dict[str, ParameterNotes] = {}
+
+
+def parameter_annotation_decorator(annotation: Mapping[str, Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Attach descriptions, types, defaults and ranges of parameters to a plan or function.
+
+    Raises:
+        ValueError: The annotation has unknown keys, wrong types, or parameters that the function does not have.
+    """
+    kept = copy.deepcopy(dict(annotation))
+
+    def decorate(func: Callable[..., Any]) -> Callable[..., Any]:
+        _check(kept, func)
+        wrapper = _wrap(func)
+        setattr(wrapper, ATTRIBUTE, kept)
+        return wrapper
+
+    return decorate
+
+
+def notes_of(plan: Callable[..., Any]) -> PlanNotes:
+    """Return what the decorator attached to a plan; empty notes if it was not decorated."""
+    return PlanNotes.model_validate(getattr(plan, ATTRIBUTE, None) or {})
+
+
+def _wrap(func: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(func)
+    def plan(*args: Any, **kwargs: Any) -> Iterator[Any]:
+        return (yield from func(*args, **kwargs))
+
+    @functools.wraps(func)
+    def function(*args: Any, **kwargs: Any) -> Any:
+        return func(*args, **kwargs)
+
+    return plan if inspect.isgeneratorfunction(func) else function
+
+
+def _check(annotation: dict[str, Any], func: Callable[..., Any]) -> None:
+    name = getattr(func, "__name__", repr(func))
+    try:
+        notes = PlanNotes.model_validate(annotation)
+    except ValidationError as error:
+        raise ValueError(f"Annotation of function {name!r} is not valid: {error}") from error
+    unknown = sorted(set(notes.parameters) - set(inspect.signature(func).parameters))
+    if unknown:
+        raise ValueError(f"Annotation of function {name!r} describes parameters {unknown} that it does not have")

@@ -1,0 +1,145 @@
+"""Turns a queue item into a call of a plan: names of devices and plans become the objects they name."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import inspect
+import re
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from skybus.bus.errors import InvalidError, NotFoundError
+from skybus.worker.environment.catalog import Catalog
+
+DOTTED_NAME = re.compile(r"[_A-Za-z][_A-Za-z0-9]*(\.[_A-Za-z][_A-Za-z0-9]*)*")
+
+Item = Mapping[str, Any]
+
+
+def build_plan(item: Item, namespace: Mapping[str, Any], catalog: Catalog) -> Callable[[], Generator[Any, Any, Any]]:
+    """Return a function that makes the generator of the item's plan.
+
+    Only plans and devices of the catalogue are looked up, and always in the namespace, so that a plan which
+    was redefined meanwhile is the one that runs. A catalogue that is filtered for a user group limits which
+    names become objects.
+
+    Args:
+        item: A queue item: `name`, and optionally `args` and `kwargs`.
+        namespace: Where plans and devices live.
+        catalog: What is offered to the user.
+
+    Raises:
+        NotFoundError: There is no such plan.
+        InvalidError: The arguments do not fit the plan's signature.
+    """
+    name = item["name"]
+    if name not in catalog.plans or not callable(namespace.get(name)):
+        raise NotFoundError(f"Plan '{name}' is not allowed or does not exist")
+    plan = namespace[name]
+    bound = _bind(name, plan, item)
+    for parameter in catalog.plans[name].get("parameters", []):
+        _resolve_parameter(bound, parameter, namespace, catalog)
+    return lambda: plan(*bound.args, **bound.kwargs)
+
+
+def plan_metadata(item: Item) -> dict[str, Any]:
+    """Return the run metadata of an item; in a list of dictionaries the first ones win.
+
+    Raises:
+        InvalidError: `meta` is something else.
+    """
+    meta = item.get("meta") or {}
+    layers = list(meta) if isinstance(meta, list | tuple) else [meta]
+    if not all(isinstance(layer, Mapping) for layer in layers):
+        raise InvalidError("Plan parameter 'meta' must be a dictionary or a list of dictionaries")
+    return {key: value for layer in reversed(layers) for key, value in layer.items()}
+
+
+@dataclass(frozen=True)
+class _Lookup:
+    """Which strings of one parameter are replaced by objects."""
+
+    namespace: Mapping[str, Any]
+    trees: list[Mapping[str, Any]] = field(default_factory=list)
+    """Descriptions in which any name counts."""
+    names: set[str] = field(default_factory=set)
+    """Names that count besides."""
+    expressions: bool = False
+    """Whether any dotted name of the namespace counts (functions passed as parameters)."""
+
+    def convert(self, value: Any) -> Any:
+        """Replace strings, also in lists and in the values of dictionaries; the given value is not changed."""
+        if isinstance(value, str):
+            return self._find(value)
+        if isinstance(value, Mapping):
+            return {key: self.convert(inner) for key, inner in value.items()}
+        if isinstance(value, list | tuple | set):
+            return [self.convert(inner) for inner in value]
+        return value
+
+    def _find(self, text: str) -> Any:
+        if text in self.names or any(_is_in_tree(text, tree) for tree in self.trees):
+            return _follow(text, self.namespace, otherwise=text)
+        if self.expressions and DOTTED_NAME.fullmatch(text):
+            return _follow(text, {**vars(builtins), **self.namespace}, otherwise=text)
+        return text
+
+
+def _bind(name: str, plan: Callable[..., Any], item: Item) -> inspect.BoundArguments:
+    try:
+        return inspect.signature(plan).bind(*item.get("args", ()), **item.get("kwargs", {}))
+    except TypeError as error:
+        raise InvalidError(f"Plan '{name}': {error}") from error
+
+
+def _resolve_parameter(
+    bound: inspect.BoundArguments, parameter: Mapping[str, Any], namespace: Mapping[str, Any], catalog: Catalog
+) -> None:
+    name = parameter["name"]
+    if name not in bound.signature.parameters:
+        raise InvalidError(f"The description of the plan has parameter '{name}', which the plan no longer has")
+    if name not in bound.arguments and parameter.get("default_defined_in_decorator"):
+        bound.arguments[name] = ast.literal_eval(parameter["default"])
+    if name in bound.arguments:
+        bound.arguments[name] = _lookup(parameter, namespace, catalog).convert(bound.arguments[name])
+
+
+def _lookup(parameter: Mapping[str, Any], namespace: Mapping[str, Any], catalog: Catalog) -> _Lookup:
+    """Say what is replaced: everything without a type, else what the type or the decorator's flags call for."""
+    annotation = parameter.get("annotation")
+    trees: list[Mapping[str, Any]] = []
+    names: set[str] = set()
+    for flag, section, tree in (
+        ("convert_plan_names", "plans", catalog.plans),
+        ("convert_device_names", "devices", catalog.devices),
+    ):
+        if parameter.get(flag, annotation is None):
+            trees.append(tree)
+        elif annotation and flag not in parameter:
+            listed = (name for group in annotation.get(section, {}).values() for name in group)
+            names.update(name for name in listed if _is_in_tree(name, tree))
+    return _Lookup(namespace, trees, names, parameter.get("eval_expressions", False))
+
+
+def _is_in_tree(name: str, tree: Mapping[str, Any]) -> bool:
+    """Tell whether a dotted name leads to a described plan or device that is not excluded."""
+    node: Mapping[str, Any] = {"components": tree}
+    for part in name.split("."):
+        node = node.get("components", {}).get(part)
+        if node is None:
+            return False
+    return not node.get("excluded", False)
+
+
+def _follow(name: str, namespace: Mapping[str, Any], *, otherwise: Any) -> Any:
+    first, *rest = name.split(".")
+    if first not in namespace:
+        return otherwise
+    found = namespace[first]
+    for part in rest:
+        found = getattr(found, part, None)
+        if found is None:
+            return otherwise
+    return found

@@ -1,0 +1,211 @@
+"""Loads startup code (a directory of files, a script, or a module) into one namespace."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import linecache
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from skybus.worker.environment.registry import REGISTRY
+from skybus.worker.environment.user_namespace import USER_NAMESPACE, get_ipython
+
+IPYTHON_MODULES = ("IPython", "IPython.core.getipython")
+"""Modules from which startup files import `get_ipython`."""
+
+ENGINE_NAMES = ("RE", "db")
+"""Names that an uploaded script must not replace unless its user asks for it."""
+
+
+class StartupError(Exception):
+    """Startup code or an uploaded script failed."""
+
+    def __init__(self, message: str, traceback: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.traceback = traceback or message
+        """The traceback as text; it starts in the user's own file."""
+
+
+@dataclass(frozen=True)
+class StartupSource:
+    """Where startup code comes from: exactly one of directory, script and module."""
+
+    directory: Path | None = None
+    script: Path | None = None
+    module: str | None = None
+    keep_re: bool = True
+    """Accepted without effect, as bluesky-queueserver does: the RunEngine is always that of the startup code."""
+
+    def __post_init__(self) -> None:
+        given = [value for value in (self.directory, self.script, self.module) if value]
+        if len(given) != 1:
+            raise ValueError(f"Name one source of startup code: a directory, a script or a module, not {len(given)}")
+
+    @property
+    def root(self) -> Path | None:
+        """The folder from which startup code and uploaded scripts import their own modules."""
+        if self.directory:
+            return _absolute(self.directory)
+        return _absolute(self.script).parent if self.script else None
+
+
+def load_startup(source: StartupSource, namespace: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Run startup code and return the namespace that it filled.
+
+    Args:
+        source: Where the code comes from.
+        namespace: Filled in place if given; a new one otherwise.
+
+    Raises:
+        StartupError: The code is not there or it failed.
+    """
+    namespace = {} if namespace is None else namespace
+    REGISTRY.clear()
+    importlib.invalidate_caches()
+    USER_NAMESPACE.set_user_namespace(user_ns=namespace, use_ipython=False)
+    if source.directory:
+        _load_directory(_absolute(source.directory), namespace)
+    elif source.script:
+        _load_script(_absolute(source.script), namespace)
+    elif source.module:
+        _load_module(source.module, namespace)
+    return namespace
+
+
+def run_script(script: str, namespace: dict[str, Any], *, root: Path | None = None, update_re: bool = False) -> None:
+    """Run an uploaded script in an existing namespace; what ran before a failure stays.
+
+    Args:
+        script: Python source text.
+        namespace: Where it runs.
+        root: Folder for the script's own imports; modules loaded from there are loaded anew by the next script.
+        update_re: Let the script replace `RE` and `db`.
+
+    Raises:
+        StartupError: The script failed.
+    """
+    filename = str((root or Path()) / "script")
+    kept = {} if update_re else {name: namespace[name] for name in ENGINE_NAMES if name in namespace}
+    linecache.cache[filename] = (len(script), None, script.splitlines(keepends=True), filename)
+    importlib.invalidate_caches()
+    namespace.update(__file__=filename, __name__="__main__")
+    try:
+        with _import_folder(root, first=True), _fresh_modules(root), _reporting("Failed to execute script"):
+            exec(compile(script, filename, "exec"), namespace)  # noqa: S102
+    finally:
+        if not update_re:
+            for name in ENGINE_NAMES:
+                namespace.pop(name, None)
+            namespace.update(kept)
+
+
+def _load_directory(directory: Path, namespace: dict[str, Any]) -> None:
+    if not directory.is_dir():
+        raise StartupError(f"Startup directory '{directory}' does not exist or is not a directory")
+    files = sorted(p for p in directory.iterdir() if p.suffix in (".py", ".ipy") and p.is_file())
+    if not files:
+        raise StartupError(f"Startup directory '{directory}' contains no startup files (*.py, *.ipy)")
+    namespace["get_ipython"] = get_ipython
+    with _import_folder(directory, first=False):
+        for path in files:
+            _execute_file(path, namespace)
+
+
+def _load_script(script: Path, namespace: dict[str, Any]) -> None:
+    if not script.is_file():
+        raise StartupError(f"Startup script '{script}' does not exist")
+    with _import_folder(script.parent, first=True):
+        _execute_file(script, namespace)
+
+
+def _load_module(name: str, namespace: dict[str, Any]) -> None:
+    with _reporting(f"Error while loading module {name!r}"):
+        namespace.update(vars(importlib.import_module(name)))
+
+
+def _execute_file(path: Path, namespace: dict[str, Any]) -> None:
+    """Run one file as `__main__`, with `__file__` set while it runs."""
+    namespace.update(__file__=str(path), __name__="__main__")
+    try:
+        with _reporting(f"Error while executing script '{path}'"):
+            tree = _StandInImports().visit(ast.parse(path.read_bytes(), filename=str(path)))
+            exec(compile(tree, str(path), "exec"), namespace)  # noqa: S102
+    finally:
+        namespace.pop("__file__", None)
+
+
+class _StandInImports(ast.NodeTransformer):
+    """Let `from IPython import get_ipython` in a startup file yield our stand-in; line numbers stay."""
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | list[ast.AST]:
+        if node.module not in IPYTHON_MODULES:
+            return node
+        ours = [alias for alias in node.names if alias.name == "get_ipython"]
+        if not ours:
+            return node
+        theirs = [alias for alias in node.names if alias.name != "get_ipython"]
+        stand_in = ast.ImportFrom(module=get_ipython.__module__, names=ours, level=0)
+        rest: list[ast.AST] = [ast.ImportFrom(module=node.module, names=theirs, level=node.level)] if theirs else []
+        return [ast.copy_location(new, node) for new in (stand_in, *rest)]
+
+
+@contextmanager
+def _import_folder(folder: Path | None, *, first: bool) -> Iterator[None]:
+    """Make modules beside the startup code importable while it loads."""
+    name = str(folder) if folder else ""
+    if not name or name in sys.path:
+        yield
+        return
+    sys.path.insert(0 if first else len(sys.path), name)
+    try:
+        yield
+    finally:
+        if name in sys.path:
+            sys.path.remove(name)
+
+
+@contextmanager
+def _fresh_modules(root: Path | None) -> Iterator[None]:
+    """Forget the modules that were loaded from a folder meanwhile, so that edits are seen the next time."""
+    before = set(sys.modules)
+    try:
+        yield
+    finally:
+        for name in set(sys.modules) - before:
+            file = getattr(sys.modules[name], "__file__", None)
+            if root and file and Path(file).is_relative_to(root):
+                del sys.modules[name]
+
+
+@contextmanager
+def _reporting(what: str) -> Iterator[None]:
+    """Turn any failure of user code into a StartupError."""
+    try:
+        yield
+    except BaseException as error:  # startup code that calls exit() must not end the process
+        message = f"{what}: {error or type(error).__name__}"
+        text = "".join(traceback.format_exception(type(error), error, _user_part(error.__traceback__)))
+        raise StartupError(message, f"{text}\n{message}") from error
+
+
+def _user_part(tb: TracebackType | None) -> TracebackType | None:
+    """Drop the frames of this module and of the import machinery, so that the user's file comes first."""
+    while tb and _is_machinery(tb.tb_frame.f_code.co_filename):
+        tb = tb.tb_next
+    return tb
+
+
+def _is_machinery(filename: str) -> bool:
+    return filename in (__file__, ast.__file__, importlib.__file__) or filename.startswith("<frozen importlib")
+
+
+def _absolute(path: Path) -> Path:
+    return Path(path).expanduser().absolute()

@@ -1,0 +1,119 @@
+"""A group sees what its lists allow, within what root allows."""
+
+from pathlib import Path
+
+import pytest
+from skybus.auth.permissions import allowed_items, is_function_allowed, load_permissions, parse_permissions
+from skybus.bus.errors import InvalidError, NotFoundError
+
+PROFILE_SIM = Path(__file__).parents[2] / "services/worker/skybus/worker/profile_sim"
+
+
+def _device(*, readable=True, movable=False, **components):
+    flags = {"is_readable": readable, "is_movable": movable, "is_flyable": False}
+    return flags | ({"components": components} if components else {})
+
+
+MOTOR = _device(movable=True)
+DEVICES = {
+    "_hidden": _device(),
+    "det": _device(val=_device(), gain=MOTOR),
+    "motor": MOTOR,
+    "hutch": _device(table=_device(x=MOTOR, y=MOTOR), diode=_device(val=_device())),
+}
+PLANS = {
+    name: {"name": name, "parameters": [{"name": "d", "annotation": {"type": "D", "devices": {"D": ["det", "motor"]}}}]}
+    for name in ("count", "scan", "_secret")
+}
+ALL = {
+    "allowed_plans": [None],
+    "forbidden_plans": [":^_"],
+    "allowed_devices": [None],
+    "forbidden_devices": [":^_:?.*"],
+    "allowed_functions": [None],
+    "forbidden_functions": [":^_"],
+}
+
+
+def _allowed(**lists):
+    return allowed_items(parse_permissions({"user_groups": {"root": ALL, "group": lists}}), "group", PLANS, DEVICES)
+
+
+def _names(devices, prefix=""):
+    """List the dotted names that are allowed."""
+    for name, description in devices.items():
+        if not description.get("excluded"):
+            yield prefix + name
+        yield from _names(description.get("components", {}), f"{prefix}{name}.")
+
+
+@pytest.mark.parametrize(
+    ("lists", "names"),
+    [
+        ({}, []),
+        ({"allowed_devices": ["det"]}, ["det"]),
+        ({"allowed_devices": ["hutch.table.x"]}, ["hutch.table.x"]),
+        ({"allowed_devices": [":^hutch$:^table$:^x$"]}, ["hutch", "hutch.table", "hutch.table.x"]),
+        ({"allowed_devices": [":-^hutch$:-^table$:^x$"]}, ["hutch.table.x"]),
+        ({"allowed_devices": [":?.*:depth=1"]}, ["det", "motor", "hutch"]),
+        ({"allowed_devices": [":?^h.*x$"]}, ["hutch.table.x"]),
+        ({"allowed_devices": ["__MOTOR__:?.*"]}, ["det.gain", "motor", "hutch.table.x", "hutch.table.y"]),
+        ({"allowed_devices": [None], "forbidden_devices": [":^hutch$:?.*", "det.val"]}, ["det", "det.gain", "motor"]),
+    ],
+)
+def test_device_lists_select_levels_of_the_tree(lists, names):
+    assert list(_names(_allowed(**lists).devices)) == names
+
+
+def test_root_is_the_ceiling():
+    allowed = _allowed(allowed_plans=[None], allowed_devices=[None], allowed_functions=[None])
+
+    assert list(allowed.plans) == ["count", "scan"]
+    assert "_hidden" not in allowed.devices
+
+
+def test_lists_inside_plans_are_cut_to_what_is_allowed():
+    allowed = _allowed(allowed_plans=[":^c"], allowed_devices=["motor"])
+
+    assert list(allowed.plans) == ["count"]
+    assert allowed.plans["count"]["parameters"][0]["annotation"]["devices"] == {"D": ["motor"]}
+    assert PLANS["count"]["parameters"][0]["annotation"]["devices"] == {"D": ["det", "motor"]}
+
+
+def test_functions_follow_their_own_lists():
+    permissions = parse_permissions({"user_groups": {"root": ALL, "group": {"allowed_functions": [":^func", "_x"]}}})
+
+    assert is_function_allowed(permissions, "group", "func_1")
+    assert not is_function_allowed(permissions, "group", "other")
+    assert not is_function_allowed(permissions, "group", "_x")
+    with pytest.raises(NotFoundError, match="'nobody'"):
+        is_function_allowed(permissions, "nobody", "func_1")
+
+
+def test_simulated_profile_has_groups_that_may_all_and_nothing():
+    permissions = load_permissions(PROFILE_SIM)
+
+    assert list(allowed_items(permissions, "primary", PLANS, DEVICES).plans) == ["count", "scan"]
+    observer = allowed_items(permissions, "observer", PLANS, DEVICES)
+    assert (observer.plans, observer.devices) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"user_groups": {"primary": {}}}, "Missing required user group: 'root'"),
+        ({"user_groups": {"root": {"allowed_plan": []}}}, "user_groups → root → allowed_plan: Extra inputs"),
+        ({"user_groups": {"root": {"allowed_plans": [":("]}}}, r"allowed_plans: ':\(' contains an invalid regular"),
+        ({"user_groups": {"root": {"allowed_plans": ["^det$"]}}}, "starts with a colon"),
+        ({"user_groups": {"root": {"allowed_devices": ["__MOTORS__:x"]}}}, "unknown device type '__MOTORS__'"),
+        (None, "top level"),
+    ],
+)
+def test_faulty_permissions_are_refused_with_the_place(content, message):
+    with pytest.raises(InvalidError, match=message):
+        parse_permissions(content)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(InvalidError, match=r"nothing\.yaml"):
+        load_permissions(tmp_path / "nothing.yaml")
