@@ -12,14 +12,17 @@ import asyncio
 import re
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import nats.errors
 import orjson
 import structlog
 from nats.aio.client import Client as Connection
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription as NatsSubscription
 from nats.js import JetStreamContext
 
 from skybus.bus import blob, headers
@@ -39,6 +42,7 @@ HEADER_ROOM = 4096
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 1.0
 _DENIED_PUBLISH = re.compile(r'permissions violation for publish to "([^"]+)"', re.IGNORECASE)
 
+T = TypeVar("T")
 OnMessage = Callable[[Msg], Awaitable[None]]
 OnConnect = Callable[[Connection], Awaitable[None]]
 
@@ -50,6 +54,8 @@ class Subscription:
     subject: str
     on_message: OnMessage
     queue: str = ""
+    live: NatsSubscription | None = None
+    """Of the living connection."""
 
 
 @dataclass
@@ -71,6 +77,7 @@ class Bus:
     _connection: Connection | None = None
     _requests: Requests | None = None
     _user: str = ""
+    _lost: asyncio.Future[None] = field(default_factory=asyncio.Future)
     _up: asyncio.Event = field(default_factory=asyncio.Event)
     _why: str = "not connected yet"
 
@@ -109,13 +116,27 @@ class Bus:
         """Wait until requests can be sent."""
         await self._up.wait()
 
+    async def while_connected(self, work: Coroutine[Any, Any, T]) -> T:
+        """Wait for something that would wait for ever if the connection it uses were lost.
+
+        Raises:
+            UnavailableError: the connection was lost before the work was done.
+        """
+        task, lost = asyncio.ensure_future(work), self._lost
+        try:
+            await asyncio.wait({task, lost}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise UnavailableError("the connection to NATS was lost")
+            return task.result()
+        finally:
+            task.cancel()
+
     async def run(self) -> None:
         """Hold the connection until cancelled."""
         pause = _FIRST_PAUSE
         while True:
-            lost = asyncio.get_running_loop().create_future()
             try:
-                await self._hold(lost)
+                await self._hold()
                 pause = _FIRST_PAUSE
             except nats.errors.NoServersError:  # the reason has come to _on_error
                 pass
@@ -124,12 +145,21 @@ class Bus:
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
 
-    async def subscribe(self, subject: str, on_message: OnMessage, *, queue: str = "") -> None:
+    async def subscribe(self, subject: str, on_message: OnMessage, *, queue: str = "") -> Subscription:
         """Receive messages of a subject, on this connection and all that follow."""
         subscription = Subscription(subject, on_message, queue)
         self._subscriptions.append(subscription)
         if self._connection is not None:
             await self._restore(self._connection, subscription)
+        return subscription
+
+    async def unsubscribe(self, subscription: Subscription) -> None:
+        """Receive no more messages of a subscription."""
+        self._subscriptions.remove(subscription)
+        live, subscription.live = subscription.live, None
+        if live is not None and self._connection is not None:
+            with suppress(nats.errors.Error, OSError):  # a connection that ends takes its subscriptions along
+                await live.unsubscribe()
 
     async def call(
         self,
@@ -145,16 +175,26 @@ class Bus:
             UnavailableError: not connected, nobody answers, or no answer within `timeout` seconds.
             SkybusError: what the service has raised, as the class that it has raised.
         """
+        body = await self.call_bytes(endpoint, encode(request), timeout=timeout, request_id=request_id)
+        return decode(endpoint.reply, body)
+
+    async def call_bytes(
+        self,
+        endpoint: Endpoint[Req, Rep],
+        body: bytes,
+        *,
+        timeout: float = 5.0,  # noqa: ASYNC109
+        request_id: str | None = None,
+    ) -> bytes:
+        """Send a request that is JSON already and return the reply's JSON; otherwise as `call`."""
         head = {
             headers.REQUEST_ID: request_id or uuid.uuid4().hex,
             headers.DEADLINE: str(int((time.time() + timeout) * 1000)),
         }
         with sending(endpoint.name, head):
-            body = encode(request)
             self._check_size(body, endpoint.name)
             subject = endpoint.subject(self.subjects, self._user)
-            message = await self._live_requests().send(subject, body, head, timeout)
-            return decode(endpoint.reply, await self._body(message))
+            return await self._body(await self._live_requests().send(subject, body, head, timeout))
 
     async def publish(self, subject: str, message: Message) -> None:
         """Send an event; nobody may be listening."""
@@ -184,13 +224,14 @@ class Bus:
         where = head.get(headers.BLOB)
         return await blob.fetch(self, where) if where else message.data
 
-    async def _hold(self, lost: asyncio.Future[None]) -> None:
+    async def _hold(self) -> None:
+        lost = self._lost = asyncio.get_running_loop().create_future()
         connection = await self._connect(lost)
         try:
             self._connection, self._requests = connection, await Requests.start(connection, self._user)
             for subscription in self._subscriptions:
                 await self._restore(connection, subscription)
-            await self._run_hooks(connection, lost)
+            await self.while_connected(self._call_hooks(connection))
             self._up.set()
             log.info("connected to NATS", url=connection.connected_url.geturl() if connection.connected_url else "")
             await lost
@@ -198,14 +239,6 @@ class Bus:
             self._forget()
             if not connection.is_closed:
                 await connection.close()
-
-    async def _run_hooks(self, connection: Connection, lost: asyncio.Future[None]) -> None:
-        hooks = asyncio.ensure_future(self._call_hooks(connection))
-        await asyncio.wait({hooks, lost}, return_when=asyncio.FIRST_COMPLETED)
-        if not hooks.done():
-            hooks.cancel()
-            raise UnavailableError("the connection was lost while it was set up")
-        hooks.result()
 
     async def _call_hooks(self, connection: Connection) -> None:
         for hook in self.on_connect:
@@ -239,7 +272,9 @@ class Bus:
         return connection
 
     async def _restore(self, connection: Connection, subscription: Subscription) -> None:
-        await connection.subscribe(subscription.subject, queue=subscription.queue, cb=subscription.on_message)
+        subscription.live = await connection.subscribe(
+            subscription.subject, queue=subscription.queue, cb=subscription.on_message
+        )
 
     async def _on_error(self, error: Exception) -> None:
         denied = _DENIED_PUBLISH.search(str(error))

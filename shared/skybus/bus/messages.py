@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, TypeVar
 
 import orjson
@@ -37,7 +38,7 @@ def encode(message: Message) -> bytes:
     try:
         return orjson.dumps(message, default=_plain, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY)
     except (TypeError, orjson.JSONEncodeError) as error:
-        raise InvalidError(f"{type(message).__name__} cannot be written as JSON: {error}") from None
+        return _encode_slowly(message, error)
 
 
 def decode(cls: type[M], data: bytes) -> M:
@@ -72,6 +73,14 @@ def _explain_one(error: Any) -> str:
     if error["type"] == "missing":
         return f"required parameter {where!r} is missing"
     return f"parameter {where!r}: {error['msg']} (given: {shown})" if where else f"{error['msg']} (given: {shown})"
+
+
+def _encode_slowly(message: Message, reason: Exception) -> bytes:
+    """Write what orjson refuses and JSON allows, such as integers beyond 64 bits."""
+    try:
+        return json.dumps(message, default=_plain).encode()
+    except (TypeError, ValueError, RecursionError):
+        raise InvalidError(f"{type(message).__name__} cannot be written as JSON: {reason}") from None
 
 
 def _plain(value: Any) -> Any:

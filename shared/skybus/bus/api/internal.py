@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from skybus.bus.api.engine import Run
+from skybus.bus.api.events import CatalogChanged
 from skybus.bus.api.items import Item
 from skybus.bus.endpoints import InternalEndpoint
 from skybus.bus.messages import Empty, Message, Nothing
@@ -144,6 +145,8 @@ class PlanReport(Message):
     msg: str = ""
     traceback: str = ""
     return_value: Any = None
+    pause_pending: bool = False
+    """A pause was asked for, and the plan ended before it came to a checkpoint."""
 
 
 class EnvironmentOpened(Message):
@@ -184,6 +187,7 @@ ENVIRONMENT_END = InternalEndpoint("environment.close", Empty, Nothing)
 ENVIRONMENT_CATALOG = InternalEndpoint("environment.catalog", CatalogPart, CatalogBytes)
 
 ITEMS_CHECK = InternalEndpoint("auth.check", ItemsCheck, ItemsChecked)
+CATALOG_UIDS = InternalEndpoint("auth.catalog_uids", Empty, CatalogChanged)
 
 ENVIRONMENT_STATE_TOPIC = "state"
 """`sky.{inst}.int.state`: each new `EnvironmentState`, a hint that may be lost."""

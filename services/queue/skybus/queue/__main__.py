@@ -1,0 +1,153 @@
+"""`skybus-queue`: the queue service."""
+
+from __future__ import annotations
+
+import asyncio
+
+import nats.errors
+import structlog
+from nats.aio.client import Client as Connection
+from nats.aio.msg import Msg
+from skybus.bus import blob
+from skybus.bus.api.events import CatalogChanged
+from skybus.bus.api.internal import (
+    CATALOG_UIDS,
+    ENVIRONMENT_STATE,
+    ENVIRONMENT_STATE_TOPIC,
+    WORKER_STATE,
+    EnvironmentState,
+)
+from skybus.bus.connection import Bus
+from skybus.bus.errors import SkybusError
+from skybus.bus.messages import Empty, Message, decode
+from skybus.bus.runtime import Process, run_service, tell_ready
+from skybus.bus.service import Service
+from skybus.bus.streams import ensure_bucket
+from skybus.queue.handlers import QueueHandlers
+from skybus.queue.keeper import Keeper
+from skybus.queue.manager import Manager
+from skybus.queue.publisher import Publisher
+from skybus.queue.reports import Reports
+from skybus.queue.settings import QueueSettings
+from skybus.queue.status import StatusMaker
+from skybus.queue.store import Store
+
+log = structlog.get_logger()
+
+AGAIN = 0.2
+"""Seconds between questions to a part of the house that does not answer yet."""
+
+
+class QueueService:
+    """The parts of the queue service, and how they hang together."""
+
+    def __init__(self, store: Store, bus: Bus) -> None:
+        self._bus = bus
+        self._store = store
+        self._keeper = Keeper(store, lambda: self._publisher.status_changed())
+        self._manager = Manager(self._keeper, bus, self._event, lambda: self._publisher.status_changed())
+        self._status = StatusMaker(self._keeper, self._manager)
+        self._publisher = Publisher(bus, self._status.make)
+        self._reports = Reports(bus, self._manager.handle_report)
+        self._connected_anew = asyncio.Event()
+        handlers = QueueHandlers(self._keeper, self._manager, self._status, store, bus)
+        self._service = Service(bus, "queue", handlers.table())
+        bus.on_connect.append(self._prepare)
+
+    async def serve(self, process: Process) -> None:
+        """Serve until told to stop."""
+        await self._store.take_over()
+        subjects = self._bus.subjects
+        await self._bus.subscribe(subjects.internal(ENVIRONMENT_STATE_TOPIC), self._on_state)
+        await self._bus.subscribe(subjects.event("catalog"), self._on_catalog)
+        process.start(self._keeper.run(), "keeper")
+        await self._keeper.do(self._keeper.fresh)
+        await process.connect()
+        process.start(self._publisher.run(), "publisher")
+        process.start(self._reports.run(), "reports")
+        process.start(self._resume(), "resume")
+        tell_ready()
+        await process.stop.wait()
+        await self._service.drain()
+
+    async def _prepare(self, connection: Connection) -> None:
+        jetstream = connection.jetstream()
+        await ensure_bucket(jetstream, self._bus.subjects.state_bucket)
+        await blob.ensure(jetstream, self._bus.subjects.blob_bucket)
+        self._connected_anew.set()
+
+    async def _resume(self) -> None:
+        """After each connection, find out what has happened meanwhile."""
+        while True:
+            await self._connected_anew.wait()
+            self._connected_anew.clear()
+            await self._bus.wait_connected()
+            await asyncio.gather(self._ask_for_environment(), self._ask_for_catalog())
+            self._publisher.status_changed()
+
+    async def _ask_for_environment(self) -> None:
+        while True:
+            try:
+                worker = await self._bus.call(WORKER_STATE, Empty(), timeout=2)
+                environment = None
+                if worker.environment_id:
+                    environment = await self._bus.call(ENVIRONMENT_STATE, Empty(), timeout=2)
+                is_drained = await self._reports.is_drained()
+                await self._manager.resume_life(environment, is_drained=is_drained)
+            except (SkybusError, nats.errors.Error) as error:
+                self._unreachable("worker", str(error))
+            else:
+                self._reachable("worker")
+                if environment or is_drained:
+                    return
+            await asyncio.sleep(AGAIN)
+
+    async def _ask_for_catalog(self) -> None:
+        while True:
+            try:
+                self._status.catalog = await self._bus.call(CATALOG_UIDS, Empty(), timeout=2)
+            except SkybusError as error:
+                self._unreachable("auth", error.message)
+            else:
+                self._reachable("auth")
+                return
+            await asyncio.sleep(AGAIN)
+
+    async def _on_state(self, message: Msg) -> None:
+        await self._manager.handle_state(decode(EnvironmentState, message.data))
+
+    async def _on_catalog(self, message: Msg) -> None:
+        self._status.catalog = decode(CatalogChanged, message.data)
+        self._publisher.status_changed()
+
+    def _event(self, topic: str, message: Message) -> None:
+        self._publisher.event(topic, message)
+
+    def _unreachable(self, what: str, why: str) -> None:
+        if self._status.unreachable.get(what) != why:
+            log.warning("a part of the house does not answer", part=what, reason=why)
+            self._status.unreachable[what] = why
+            self._publisher.status_changed()
+
+    def _reachable(self, what: str) -> None:
+        if self._status.unreachable.pop(what, None):
+            log.info("a part of the house answers again", part=what)
+            self._publisher.status_changed()
+
+
+async def serve(settings: QueueSettings, process: Process) -> None:
+    """Run the queue service of one instrument."""
+    store = Store.at(settings.redis(), process.bus.subjects.inst)
+    try:
+        await QueueService(store, process.bus).serve(process)
+    finally:
+        await store.close()
+
+
+def main() -> None:
+    """Run the service; the console script."""
+    run_service("queue", QueueSettings, serve)
+
+
+if __name__ == "__main__":
+    main()

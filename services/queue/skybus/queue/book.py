@@ -1,0 +1,271 @@
+"""The state that must not be lost, and every change of it: pure, with the Redis commands of a change written down.
+
+A change alters the book in memory and leaves in `journal` what Redis must be told. The keeper commits the journal as
+one script; if that fails, the book is read anew from Redis, so that what is in memory is what is stored.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from skybus.bus.api.internal import PlanReport
+from skybus.bus.api.items import Item
+from skybus.bus.api.queue import QueueMode
+from skybus.bus.errors import ConflictError, InvalidError, NotFoundError, SkybusError
+from skybus.bus.messages import Message
+from skybus.queue.line import Line, Position, Slot, insertion_index
+
+Command = tuple[str | bytes | float, ...]
+"""A Redis command; its second word is the name of a key of the book, without prefix."""
+
+KEPT_STATES = ("completed", "unknown", "stopped")
+"""Exit statuses with which an item is done; after any other it goes back to the front of the queue."""
+
+
+class Running(Message):
+    """The item that runs."""
+
+    item: Item
+    attempt: str
+    environment_id: str
+    time_start: float
+    """Unix seconds."""
+    immediate: bool = False
+    """Executed past the queue: it never goes back there."""
+
+    def shown(self) -> Item:
+        """The item as clients see it while it runs."""
+        marks = {"time_start": self.time_start} | ({"immediate_execution": True} if self.immediate else {})
+        return {**self.item, "properties": marks}
+
+
+class Flags(Message):
+    """Small things that outlive a restart."""
+
+    mode: QueueMode = QueueMode()
+    autostart: bool = False
+    stop_pending: bool = False
+    queue_uid: str = ""
+    history_uid: str = ""
+
+
+@dataclass
+class Book:
+    """Queue, running item, size of the history, flags."""
+
+    line: Line = field(default_factory=Line)
+    running: Running | None = None
+    history_size: int = 0
+    flags: Flags = field(default_factory=Flags)
+    revision: int = 0
+    journal: list[Command] = field(default_factory=list)
+
+    # -- items ---------------------------------------------------------------------------------------------------
+
+    def insert(
+        self,
+        items: Sequence[Item],
+        pos: Position | None = None,
+        before_uid: str | None = None,
+        after_uid: str | None = None,
+    ) -> None:
+        """Put items into the queue, one behind the other."""
+        index = self._insertion_index(pos, before_uid, after_uid)
+        self._put(index, items)
+        self._queue_changed()
+
+    def remove(self, uids: Sequence[str]) -> list[Item]:
+        """Take items out of the queue."""
+        for uid in uids:
+            self._refuse_running(uid, "Can not remove an item which is currently running.")
+        items = self._take(uids)
+        if items:
+            self._queue_changed()
+        return items
+
+    def replace(self, uid: str, item: Item) -> None:
+        """Put another item into the place of one."""
+        if self.running and self.running.item["item_uid"] == uid:
+            raise ConflictError(f"Failed to replace item: Item with UID '{uid}' is currently running")
+        if uid not in self.line:
+            raise NotFoundError(f"Failed to replace item: Item with UID '{uid}' is not in the queue")
+        key = self.line.key(uid)
+        self.line.replace(uid, item)
+        if item["item_uid"] != uid:
+            self.journal += [("ZREM", "queue", uid), ("HDEL", "items", uid)]
+            self.journal.append(("ZADD", "queue", key, item["item_uid"]))
+        self.journal.append(("HSET", "items", item["item_uid"], _json(item)))
+        self._queue_changed()
+
+    def move(self, uids: Sequence[str], index_after_removal: int) -> list[Item]:
+        """Take items out and put them in again, counted in the queue without them."""
+        items = self._take(uids)
+        self._put(index_after_removal, items)
+        self._queue_changed()
+        return items
+
+    def clear(self) -> None:
+        """Empty the queue."""
+        self.line = Line()
+        self.journal += [("DEL", "queue"), ("DEL", "items")]
+        self._queue_changed()
+
+    def find(self, uid: str) -> Item:
+        """An item of the queue.
+
+        Raises:
+            NotFoundError: it is not there.
+            ConflictError: it is the one that runs.
+        """
+        self._refuse_running(uid, f"The item with UID '{uid}' is currently running.")
+        return self.line.item(uid)
+
+    # -- running -------------------------------------------------------------------------------------------------
+
+    def start_front(self, environment_id: str) -> Running:
+        """Move the front item from the queue to running."""
+        item = self.line.item(self.line.uid_at("front"))
+        self._take([item["item_uid"]])
+        return self._run(item, environment_id, immediate=False)
+
+    def start_past_queue(self, item: Item, environment_id: str) -> Running:
+        """Let an item run that was never in the queue."""
+        return self._run(item, environment_id, immediate=True)
+
+    def file(self, report: PlanReport) -> Item | None:
+        """Move the running item to history, and where its status wants that, a copy back into the queue.
+
+        Returns:
+            The item as it stands in history, or nothing if this attempt is not the one that runs: it is filed already.
+        """
+        running = self.running
+        if running is None or running.attempt != report.attempt:
+            return None
+        filed = {**running.item, "result": _result(running, report)}
+        self.running = None
+        self.journal += [("DEL", "running"), ("RPUSH", "history", _json(filed))]
+        self.history_size += 1
+        if not running.immediate:
+            self._put_back(running.item, filed, report)
+        self.flags = self.flags.model_copy(update={"history_uid": new_uid()})
+        self._queue_changed()
+        return filed
+
+    def is_done(self, report: PlanReport) -> bool:
+        """Whether an item that ended so is not run again by the next start of the queue."""
+        ignored = report.exit_status == "failed" and self.flags.mode.ignore_failures
+        return ignored or report.exit_status in KEPT_STATES
+
+    def drop_front(self) -> Item:
+        """Take an instruction off the front; in loop mode it goes to the back."""
+        item = self._take([self.line.uid_at("front")])[0]
+        if self.flags.mode.loop:
+            self._put(len(self.line), [renewed(item)])
+        self._queue_changed()
+        return item
+
+    # -- history and flags ---------------------------------------------------------------------------------------
+
+    def keep_history(self, newest: int) -> None:
+        """Forget all but the newest items of the history."""
+        newest = min(newest, self.history_size)
+        self.journal.append(("LTRIM", "history", -newest, -1) if newest else ("DEL", "history"))
+        self.history_size = newest
+        self.set_flags(history_uid=new_uid())
+
+    def set_flags(self, **changes: Any) -> None:
+        """Change flags."""
+        changed = self.flags.model_copy(update=changes)
+        if changed != self.flags:
+            self.flags = changed
+            self._write_flags()
+
+    # -- below ---------------------------------------------------------------------------------------------------
+
+    def _insertion_index(self, pos: Position | None, before_uid: str | None, after_uid: str | None) -> int:
+        reference = before_uid if before_uid is not None else after_uid
+        if reference is None:
+            return insertion_index(self.line, pos)
+        if self.running and self.running.item["item_uid"] == reference:
+            if before_uid is not None:
+                raise InvalidError("Can not insert a plan in the queue before a currently running plan.")
+            return 0
+        if reference not in self.line:
+            raise NotFoundError(f"Plan with UID '{reference}' is not in the queue.")
+        return self.line.index(reference) + (0 if before_uid is not None else 1)
+
+    def _put(self, index: int, items: Sequence[Item]) -> None:
+        keys = self.line.keys_for(index, len(items))
+        if keys is None:
+            self.journal += [("ZADD", "queue", key, uid) for uid, key in self.line.renumber()]
+            keys = self.line.keys_for(index, len(items)) or []
+        slots = [Slot(key, item) for key, item in zip(keys, items, strict=True)]
+        self.line.put(slots)
+        for key, item in slots:
+            self.journal.append(("ZADD", "queue", key, item["item_uid"]))
+            self.journal.append(("HSET", "items", item["item_uid"], _json(item)))
+
+    def _take(self, uids: Sequence[str]) -> list[Item]:
+        items = self.line.take(uids)
+        for uid in uids:
+            self.journal += [("ZREM", "queue", uid), ("HDEL", "items", uid)]
+        return items
+
+    def _run(self, item: Item, environment_id: str, *, immediate: bool) -> Running:
+        if self.running is not None:
+            raise SkybusError(f"item {self.running.item['item_uid']} is running already")
+        self.running = Running(
+            item=item, attempt=new_uid(), environment_id=environment_id, time_start=time.time(), immediate=immediate
+        )
+        self.journal.append(("SET", "running", _json(self.running.model_dump())))
+        self._queue_changed()
+        return self.running
+
+    def _put_back(self, item: Item, filed: Item, report: PlanReport) -> None:
+        if self.is_done(report):
+            if self.flags.mode.loop:
+                self._put(len(self.line), [renewed(item)])
+            return
+        self._put(0, [renewed(filed)])  # with what came of it, as the reference does
+
+    def _refuse_running(self, uid: str, message: str) -> None:
+        if self.running and self.running.item["item_uid"] == uid:
+            raise ConflictError(message)
+
+    def _queue_changed(self) -> None:
+        self.flags = self.flags.model_copy(update={"queue_uid": new_uid()})
+        self._write_flags()
+
+    def _write_flags(self) -> None:
+        self.journal.append(("SET", "flags", self.flags.model_dump_json()))
+
+
+def new_uid() -> str:
+    """A new unique id."""
+    return str(uuid.uuid4())
+
+
+def renewed(item: Item) -> Item:
+    """The same item under a new uid."""
+    return {**item, "item_uid": new_uid()}
+
+
+def _result(running: Running, report: PlanReport) -> dict[str, Any]:
+    return {
+        "exit_status": report.exit_status,
+        "run_uids": report.run_uids,
+        "scan_ids": report.scan_ids,
+        "time_start": running.time_start,
+        "time_stop": report.time_stop,
+        "msg": report.msg,
+        "traceback": report.traceback,
+    }
+
+
+def _json(value: Any) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)

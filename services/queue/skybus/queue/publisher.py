@@ -1,0 +1,65 @@
+"""Tells the world of changes: events in order, then the newest status; nothing waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+import nats.errors
+import structlog
+from skybus.bus.api.status import Status
+from skybus.bus.connection import Bus
+from skybus.bus.errors import SkybusError
+from skybus.bus.messages import Message, encode
+
+log = structlog.get_logger()
+
+KEPT_EVENTS = 10_000
+
+
+class Publisher:
+    """Publishes in a task of its own.
+
+    Args:
+        make_status: makes the status of now.
+    """
+
+    def __init__(self, bus: Bus, make_status: Callable[[], Status]) -> None:
+        self._bus = bus
+        self._make_status = make_status
+        self._wake = asyncio.Event()
+        self._events: deque[tuple[str, Message]] = deque(maxlen=KEPT_EVENTS)
+
+    def status_changed(self) -> None:
+        """The status is not what it was."""
+        self._wake.set()
+
+    def event(self, topic: str, message: Message) -> None:
+        """Send an event before the next status."""
+        self._events.append((topic, message))
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Publish until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            await self._bus.wait_connected()
+            try:
+                await self._publish()
+            except (SkybusError, nats.errors.Error, OSError) as error:
+                log.warning("an event could not be published", error=str(error))
+
+    async def _publish(self) -> None:
+        while self._events:
+            topic, message = self._events.popleft()
+            await self._bus.publish(self._bus.subjects.event(topic), message)
+        status = self._make_status()
+        await self._bus.publish(self._bus.subjects.event("status"), status)
+        await self._keep(status)
+
+    async def _keep(self, status: Status) -> None:
+        """Leave the status in the bucket where a late joiner reads it."""
+        subject = f"$KV.{self._bus.subjects.state_bucket}.status"
+        await self._bus.connection.publish(subject, encode(status))

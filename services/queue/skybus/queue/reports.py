@@ -1,0 +1,82 @@
+"""Reads the reports of the worker and its environment, in order; one is acknowledged when it has been dealt with."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+
+import nats.errors
+import nats.js.errors
+import structlog
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext
+from nats.js.api import AckPolicy, ConsumerConfig
+from pydantic import Field, TypeAdapter, ValidationError
+from skybus.bus.api.internal import LifeReport
+from skybus.bus.connection import Bus
+from skybus.bus.errors import SkybusError, UnavailableError
+from skybus.bus.streams import ensure_stream, life_stream
+
+log = structlog.get_logger()
+
+DURABLE = "queue"
+PATIENCE = 30.0
+"""Seconds that one request for the next report stays open."""
+_REPORT: TypeAdapter[LifeReport] = TypeAdapter(Annotated[LifeReport, Field(discriminator="kind")])
+
+
+class Reports:
+    """The durable consumer of `LIFE_{inst}`.
+
+    Args:
+        handle: deals with one report; when it raises UnavailableError the report comes again.
+    """
+
+    def __init__(self, bus: Bus, handle: Callable[[LifeReport], Awaitable[None]]) -> None:
+        self._bus = bus
+        self._handle = handle
+
+    async def run(self) -> None:
+        """Read until cancelled."""
+        while True:
+            await self._bus.wait_connected()
+            try:
+                await self._read(self._bus.jetstream)
+            except (nats.errors.Error, UnavailableError, OSError) as error:
+                log.warning("reading reports was interrupted", error=str(error) or type(error).__name__)
+                await asyncio.sleep(0.1)
+
+    async def is_drained(self) -> bool:
+        """Whether every stored report has been dealt with."""
+        info = await self._bus.jetstream.consumer_info(self._bus.subjects.life_stream, DURABLE)
+        return not info.num_pending and not info.num_ack_pending
+
+    async def _read(self, jetstream: JetStreamContext) -> None:
+        stream = self._bus.subjects.life_stream
+        await ensure_stream(jetstream, life_stream(self._bus.subjects))
+        config = ConsumerConfig(durable_name=DURABLE, ack_policy=AckPolicy.EXPLICIT, max_ack_pending=1, ack_wait=30)
+        await jetstream.add_consumer(stream, config)
+        consumer = await jetstream.pull_subscribe_bind(DURABLE, stream)
+        while self._bus.is_connected:
+            try:
+                messages = await self._bus.while_connected(consumer.fetch(1, timeout=PATIENCE))
+            except nats.errors.TimeoutError:
+                continue
+            for message in messages:
+                await self._deal_with(message)
+
+    async def _deal_with(self, message: Msg) -> None:
+        try:
+            report = _REPORT.validate_json(message.data)
+        except ValidationError:
+            log.exception("a report cannot be read; it is put aside", subject=message.subject)
+            await message.term()
+            return
+        try:
+            await self._handle(report)
+        except SkybusError as error:
+            log.warning("a report must wait", kind=report.kind, reason=error.message)
+            await message.nak(delay=0.5)
+        else:
+            await message.ack()

@@ -1,0 +1,165 @@
+"""Redis: where the book is kept. Each change is one script, which also checks that we are still the one who may write.
+
+Keys, below `sky:{instrument}:`
+    queue      sorted set   uid by key
+    items      hash         uid to item
+    running    string       the running item with its attempt
+    history    list         items with result, the oldest first
+    flags      string       mode, autostart, pending stop, uids of queue and history
+    revision   string       grows by one with each change
+    fence      string       the fencing number of the queue service that may write
+    answer:ID  string       the stored answer to a request, for a day
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import orjson
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError, ResponseError
+from skybus.bus.api.items import Item
+from skybus.bus.errors import ConflictError, SkybusError, UnavailableError
+from skybus.queue.book import Book, Command, Flags, Running
+from skybus.queue.line import Line, Slot
+
+log = structlog.get_logger()
+
+ANSWER_KEPT = 86_400
+"""Seconds that the answer to a request is kept."""
+
+_COMMIT = """
+local prefix = KEYS[1]
+if redis.call('GET', prefix .. 'fence') ~= ARGV[1] then return {'fenced'} end
+if ARGV[4] ~= '' then
+  local answer = redis.call('GET', prefix .. 'answer:' .. ARGV[4])
+  if answer then return {'done', answer} end
+end
+if (redis.call('GET', prefix .. 'revision') or '0') ~= ARGV[2] then return {'stale'} end
+local at = 7
+while at <= #ARGV do
+  local words = tonumber(ARGV[at])
+  local command = {}
+  for i = 1, words do command[i] = ARGV[at + i] end
+  command[2] = prefix .. command[2]
+  redis.call(unpack(command))
+  at = at + words + 1
+end
+redis.call('SET', prefix .. 'revision', ARGV[3])
+if ARGV[4] ~= '' then redis.call('SET', prefix .. 'answer:' .. ARGV[4], ARGV[5], 'EX', ARGV[6]) end
+return {'ok'}
+"""
+
+
+class FencedError(SkybusError):
+    """Another queue service has taken over this instrument; this one may not write any more."""
+
+
+@dataclass(frozen=True)
+class Answered:
+    """The request was done before; this was the answer."""
+
+    answer: bytes
+
+
+class Store:
+    """The book of one instrument in Redis."""
+
+    def __init__(self, redis: Redis, instrument: str) -> None:
+        self._redis = redis
+        self._prefix = f"sky:{instrument}:"
+        self._commit = redis.register_script(_COMMIT)
+        self._fence = ""
+
+    @classmethod
+    def at(cls, url: str, instrument: str) -> Store:
+        """Make a store for a Redis URL (`redis://`, `rediss://`, `unix://`)."""
+        redis = Redis.from_url(url, socket_timeout=5, socket_connect_timeout=2, protocol=3)
+        return cls(redis, instrument)
+
+    async def take_over(self) -> None:
+        """Become the one who may write: whoever was it before cannot any more."""
+        try:
+            self._fence = str(await self._redis.incr(self._prefix + "fence"))
+        except (RedisError, OSError) as error:
+            raise _unavailable(error) from error
+
+    async def load(self) -> Book:
+        """Read the whole book but the history."""
+        try:
+            return await self._load()
+        except (RedisError, OSError) as error:
+            raise _unavailable(error) from error
+
+    async def commit(
+        self, commands: Sequence[Command], revision: int, request_id: str = "", answer: bytes = b""
+    ) -> Answered | None:
+        """Carry out the commands of one change, all or none.
+
+        Args:
+            commands: of the book's journal.
+            revision: of the book before the change.
+            request_id: if given, the answer is stored under it in the same step.
+            answer: what the requester is told.
+
+        Returns:
+            Nothing, or the stored answer if this request had been done before: then nothing was changed.
+
+        Raises:
+            FencedError: another queue service has taken over.
+            ConflictError: the book in memory is not what is stored.
+            UnavailableError: Redis did not confirm; whether the change was made is not known.
+        """
+        args = [self._fence, revision, revision + 1, request_id, answer, ANSWER_KEPT, *_flat(commands)]
+        try:
+            outcome = await self._commit(keys=[self._prefix], args=args)
+        except (RedisError, OSError) as error:
+            raise _unavailable(error) from error
+        match outcome[0]:
+            case b"ok":
+                return None
+            case b"done":
+                return Answered(outcome[1])
+            case b"fenced":
+                raise FencedError
+        raise ConflictError("the stored queue is not the one in memory")
+
+    async def history(self, offset: int, limit: int | None) -> list[Item]:
+        """Read items of the history, counted from the oldest."""
+        last = -1 if limit is None else offset + limit - 1
+        if limit == 0:
+            return []
+        try:
+            return [orjson.loads(raw) for raw in await self._redis.lrange(self._prefix + "history", offset, last)]
+        except (RedisError, OSError) as error:
+            raise _unavailable(error) from error
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._redis.aclose()
+
+    async def _load(self) -> Book:
+        pipe = self._redis.pipeline(transaction=True)
+        pipe.zrange(self._prefix + "queue", 0, -1, withscores=True)
+        pipe.hgetall(self._prefix + "items")
+        pipe.mget(self._prefix + "running", self._prefix + "flags", self._prefix + "revision")
+        pipe.llen(self._prefix + "history")
+        order, items, (running, flags, revision), history_size = await pipe.execute()
+        return Book(
+            line=Line([Slot(float(key), orjson.loads(items[uid])) for uid, key in order]),
+            running=Running.model_validate_json(running) if running else None,
+            history_size=history_size,
+            flags=Flags.model_validate_json(flags) if flags else Flags(),
+            revision=int(revision or 0),
+        )
+
+
+def _flat(commands: Iterable[Command]) -> list[str | bytes | float]:
+    return [word for command in commands for word in (len(command), *command)]
+
+
+def _unavailable(error: Exception) -> UnavailableError:
+    what = "refused the change" if isinstance(error, ResponseError) else "does not answer"
+    return UnavailableError(f"Redis {what}: {error or type(error).__name__}")

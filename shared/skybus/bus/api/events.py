@@ -1,0 +1,49 @@
+"""Events that clients receive on `sky.{inst}.evt.{topic}`: hints, each with a uid or revision to compare."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from skybus.bus.messages import Message
+
+
+class QueueChanged(Message):
+    """Topic `queue`: items were added, moved or taken out, or one has begun to run."""
+
+    plan_queue_uid: str
+    qsize: int
+    running_item_uid: str | None = None
+
+
+class HistoryChanged(Message):
+    """Topic `history`: an item was filed, or some were forgotten."""
+
+    plan_history_uid: str
+    size: int
+
+
+class EnvironmentChanged(Message):
+    """Topic `environment`: it has opened, failed to open, or is gone."""
+
+    state: Literal["opened", "failed", "closed"]
+    msg: str = ""
+    traceback: str = ""
+
+
+class ItemChanged(Message):
+    """Topic `item.{item_uid}`: where an item is in its life."""
+
+    item_uid: str
+    state: Literal["running", "completed", "failed", "stopped", "aborted", "halted", "unknown"]
+    name: str
+    run_uids: list[str] = []
+    msg: str = ""
+
+
+class CatalogChanged(Message):
+    """Topic `catalog`: other plans or devices exist, or are allowed."""
+
+    plans_existing_uid: str
+    devices_existing_uid: str
+    plans_allowed_uid: str
+    devices_allowed_uid: str

@@ -1,0 +1,150 @@
+"""Following a stream: read what is stored, go on live, read again what was missed.
+
+The stream publishes again what it has stored, with the sequence number in `Nats-Sequence` (streams.py). A number that is
+lower than the one awaited has been seen; one that is higher shows a gap, and so may a new connection: then the stream is
+read from the awaited number on. Nothing is seen twice, and nothing that the stream still has is left out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import structlog
+from nats.aio.msg import Msg
+
+from skybus.bus import headers
+from skybus.bus.connection import Bus
+from skybus.bus.errors import UnavailableError
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+SEQUENCE = "Nats-Sequence"
+_WAITING = 20_000
+"""Messages that may wait for a slow reader; beyond that they are dropped here and read from the stream."""
+
+
+class Page(NamedTuple, Generic[T]):
+    """Stored entries in order, and where to go on."""
+
+    entries: list[T]
+    next_seq: int
+    complete: bool
+
+
+class _Inbox(Generic[T]):
+    """What arrives live; `None` says that something may have been missed."""
+
+    def __init__(self) -> None:
+        self._queue: asyncio.Queue[tuple[int, T] | None] = asyncio.Queue(_WAITING)
+        self.get = self._queue.get
+
+    def put(self, entry: tuple[int, T] | None) -> None:
+        if not self._queue.full():
+            self._queue.put_nowait(entry)
+            return
+        while not self._queue.empty():
+            self._queue.get_nowait()
+        self._queue.put_nowait(None)
+
+    async def on_connect(self, _connection: object) -> None:
+        self.put(None)
+
+
+@dataclass
+class _Place:
+    next_seq: int | None = None
+    """The sequence number awaited; nothing before the first entry."""
+
+    def is_seen(self, seq: int) -> bool:
+        return self.next_seq is not None and seq < self.next_seq
+
+    def is_gap(self, seq: int) -> bool:
+        return self.next_seq is not None and seq > self.next_seq
+
+
+@dataclass
+class Tail(Generic[T]):
+    """A stream, followed through the events that it publishes again.
+
+    Args:
+        subject: of the events.
+        parse: makes an entry of a message.
+        read: reads a page from a sequence number on. A number beyond the end of the stream means that the stream was made
+            anew; then it reads from its beginning.
+        is_whole: whether the subject covers the whole stream, so that sequence numbers follow each other.
+        skip_unreadable: go on without what cannot be read, instead of raising.
+    """
+
+    bus: Bus
+    subject: str
+    parse: Callable[[Msg], T]
+    read: Callable[[int], Awaitable[Page[T]]]
+    is_whole: bool = True
+    skip_unreadable: bool = False
+
+    async def follow(self, first: Callable[[], Awaitable[Page[T]]] | None = None) -> AsyncIterator[T]:
+        """Go through what `first` reads and all that comes after it; without `first`, what comes from now on."""
+        place = _Place()
+        async with self._subscribed() as inbox:
+            if first:
+                async for value in self._stored(await first(), place):
+                    yield value
+            while True:
+                entry = await inbox.get()
+                if place.next_seq and (entry is None or (self.is_whole and place.is_gap(entry[0]))):
+                    async for value in self._stored(await self._read(place.next_seq), place):
+                        yield value
+                if entry is None or place.is_seen(entry[0]):
+                    continue
+                place.next_seq = entry[0] + 1
+                yield entry[1]
+
+    async def _stored(self, page: Page[T] | None, place: _Place) -> AsyncIterator[T]:
+        while page:
+            place.next_seq = page.next_seq
+            for value in page.entries:
+                yield value
+            page = None if page.complete else await self._read(page.next_seq)
+
+    @asynccontextmanager
+    async def _subscribed(self) -> AsyncIterator[_Inbox[T]]:
+        inbox: _Inbox[T] = _Inbox()
+
+        async def receive(message: Msg) -> None:
+            seq = sequence_of(message)
+            if seq is not None:
+                inbox.put((seq, self.parse(message)))
+
+        subscription = await self.bus.subscribe(self.subject, receive)
+        self.bus.on_connect.append(inbox.on_connect)
+        try:
+            yield inbox
+        finally:
+            self.bus.on_connect.remove(inbox.on_connect)
+            await self.bus.unsubscribe(subscription)
+
+    async def _read(self, seq: int) -> Page[T] | None:
+        while True:
+            await self.bus.wait_connected()
+            try:
+                return await self.read(seq)
+            except UnavailableError as error:
+                if not self.bus.is_connected:
+                    continue
+                if not self.skip_unreadable:
+                    raise
+                log.warning("missed output cannot be read", subject=self.subject, seq=seq, reason=error.message)
+                return None
+
+
+def sequence_of(message: Msg) -> int | None:
+    """The stream's sequence number of a message that a stream has published again, or nothing."""
+    head: dict[str, Any] = message.headers or {}
+    number = head.get(SEQUENCE, "")
+    return int(number) if number.isdigit() and head.get(headers.KIND) != headers.REPLY else None
