@@ -1,29 +1,85 @@
-"""Structured logs: a constant event in words, facts as keys, one line each on standard error."""
+"""Structured logs: a constant event in words, facts as keys; one line each on standard error and in the console stream."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
+import time
+import uuid
+from collections import deque
+from typing import Any
 
+import nats.errors
 import structlog
 
-LEVELS = ("debug", "info", "warning", "error")
+from skybus.bus import headers
+from skybus.bus.connection import Bus
+from skybus.bus.errors import SkybusError
+
+KEPT_LINES = 10_000
+"""Lines kept for the console stream while the bus is away; the file has them all."""
+
+
+class _Lines:
+    """Where the lines of this process go."""
+
+    def __init__(self) -> None:
+        self.waiting: deque[tuple[float, str]] = deque(maxlen=KEPT_LINES)
+        self.added = asyncio.Event()
+        self.loop: asyncio.AbstractEventLoop | None = None
+
+    def msg(self, line: str) -> None:
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()
+        if self.loop and not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(self._add, line)
+
+    debug = info = warning = error = critical = exception = msg
+
+    def _add(self, line: str) -> None:
+        self.waiting.append((time.time(), line + "\n"))
+        self.added.set()
+
+
+_lines = _Lines()
 
 
 def start_logging(service: str, level: str = "info") -> None:
     """Set up structlog for this process; every line names the service."""
-    colours = sys.stderr.isatty()
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=False),
             structlog.processors.StackInfoRenderer(),
-            structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=structlog.dev.plain_traceback),
+            structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
-        cache_logger_on_first_use=True,
+        logger_factory=lambda *_: _lines,
+        cache_logger_on_first_use=False,
     )
     structlog.contextvars.bind_contextvars(service=service)
     logging.getLogger("nats").setLevel(logging.CRITICAL)  # what it reports reaches us by callback and by exception
+
+
+async def publish_lines(bus: Bus, service: str) -> None:
+    """Put the log lines of this process into the console stream, until cancelled."""
+    _lines.loop = asyncio.get_running_loop()
+    while True:
+        await _lines.added.wait()
+        _lines.added.clear()
+        await bus.wait_connected()
+        while _lines.waiting:
+            if not await _publish(bus, service, *_lines.waiting[0]):
+                break
+            _lines.waiting.popleft()
+
+
+async def _publish(bus: Bus, service: str, written: float, line: str) -> bool:
+    head: dict[str, Any] = {headers.TIME: f"{written:.6f}", headers.MESSAGE_ID: uuid.uuid4().hex}
+    try:
+        await bus.jetstream.publish(bus.subjects.console(service), line.encode(), headers=head)
+    except (SkybusError, nats.errors.Error, OSError, TimeoutError):
+        return False  # the next line tries again
+    return True

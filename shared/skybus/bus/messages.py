@@ -20,7 +20,7 @@ class Message(BaseModel):
 
 
 class Request(Message):
-    """What a client asks: a field that we do not know is a mistake of the caller."""
+    """What a client asks: a field that we do not know is a mistake of the caller; one that was not set is not sent."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -84,6 +84,8 @@ def _encode_slowly(message: Message, reason: Exception) -> bytes:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, Request):
+        return {name: value.__dict__[name] for name in value.model_fields_set}
     if isinstance(value, BaseModel):
         return value.__dict__
     if isinstance(value, (set, frozenset, tuple)):

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from skybus.bus.connection import Bus
 from skybus.bus.errors import SkybusError
-from skybus.bus.logs import start_logging
+from skybus.bus.logs import publish_lines, start_logging
 from skybus.bus.messages import explain
 from skybus.bus.settings import BusSettings
 from skybus.bus.tracing import start_tracing
@@ -30,6 +30,7 @@ S = TypeVar("S", bound=BusSettings)
 class Process:
     """What a service's main coroutine is given."""
 
+    name: str
     bus: Bus
     group: asyncio.TaskGroup
     stop: asyncio.Event = field(default_factory=asyncio.Event)
@@ -45,6 +46,7 @@ class Process:
     async def connect(self) -> None:
         """Connect to the bus, with all that was registered on it, and wait until that is done."""
         self.start(self.bus.run(), "bus")
+        self.start(publish_lines(self.bus, self.name), "log lines")
         await self.bus.wait_connected()
 
     def end(self) -> None:
@@ -84,7 +86,7 @@ def run_loop(main: Awaitable[None]) -> None:
 async def _run(name: str, settings: S, serve: Main[S]) -> None:
     bus = Bus(f"skybus-{name}", settings.subjects(), lambda: settings.access(name))
     async with asyncio.TaskGroup() as group:
-        process = Process(bus, group)
+        process = Process(name, bus, group)
         _stop_on_signal(process)
         await serve(settings, process)
         process.end()

@@ -6,6 +6,7 @@ import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nkeys
 import orjson
@@ -66,7 +67,10 @@ def _new(name: str, account: str) -> Credentials:
 def _public_key(credentials: Credentials) -> str | None:
     if not credentials.nkey_seed:
         return None
-    return nkeys.from_seed(bytearray(credentials.nkey_seed.encode())).public_key.decode()
+    public_key: Any = nkeys.from_seed(
+        bytearray(credentials.nkey_seed.encode())
+    ).public_key  # bytes, annotated otherwise
+    return public_key.decode()
 
 
 def _write_private(path: Path, credentials: Credentials) -> None:

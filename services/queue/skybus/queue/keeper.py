@@ -11,7 +11,7 @@ import structlog
 from skybus.bus.errors import UnavailableError
 from skybus.bus.messages import Message, decode, encode
 from skybus.queue.book import Book
-from skybus.queue.store import Answered, Store
+from skybus.queue.store import Answered, FencedError, Store
 
 log = structlog.get_logger()
 
@@ -58,6 +58,8 @@ class Keeper:
             except Exception as error:  # it belongs to who has asked
                 if not future.done():
                     future.set_exception(error)
+                if isinstance(error, FencedError):
+                    raise
             else:
                 if not future.done():
                     future.set_result(result)

@@ -1,0 +1,57 @@
+"""`skybus up`: the whole stack on one machine."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from skybus.bus.errors import SkybusError
+from skybus.bus.logs import start_logging
+from skybus.bus.settings import default_data_dir
+from skybus.stack.up import UpOptions, run_stack
+
+
+def up(
+    data_dir: Annotated[Path | None, typer.Option(envvar="SKYBUS_DATA_DIR", help="Where everything lives.")] = None,
+    instrument: Annotated[str, typer.Option(help="Name of the instrument, part of every subject.")] = "sim",
+    startup_dir: Annotated[Path | None, typer.Option(help="Startup code: a directory of *.py files.")] = None,
+    startup_script: Annotated[Path | None, typer.Option(help="Startup code: one file.")] = None,
+    startup_module: Annotated[str | None, typer.Option(help="Startup code: a module.")] = None,
+    user_group_permissions: Annotated[Path | None, typer.Option(help="user_group_permissions.yaml.")] = None,
+    nats_port: Annotated[int | None, typer.Option(help="Port of NATS; by default 4222 or the next free one.")] = None,
+    redis_url: Annotated[str | None, typer.Option(help="Use this Redis or Valkey instead of starting one.")] = None,
+    zmq_control_addr: Annotated[
+        str | None, typer.Option(help="0MQ control socket; by default tcp://127.0.0.1:60615 or the next free port.")
+    ] = None,
+    zmq_info_addr: Annotated[
+        str | None, typer.Option(help="0MQ info socket; by default tcp://127.0.0.1:60625 or the next free port.")
+    ] = None,
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+) -> None:
+    """Start NATS, Valkey and all services here, and stop them on Ctrl-C."""
+    settings = {
+        "SKYBUS_INSTRUMENT": instrument,
+        "SKYBUS_STARTUP_DIR": startup_dir and startup_dir.resolve(),
+        "SKYBUS_STARTUP_SCRIPT": startup_script and startup_script.resolve(),
+        "SKYBUS_STARTUP_MODULE": startup_module,
+        "SKYBUS_USER_GROUP_PERMISSIONS": user_group_permissions and user_group_permissions.resolve(),
+        "SKYBUS_LOG_LEVEL": log_level,
+    }
+    options = UpOptions(
+        data_dir=data_dir or default_data_dir(),
+        instrument=instrument,
+        nats_port=nats_port,
+        redis_url=redis_url,
+        zmq_control_addr=zmq_control_addr,
+        zmq_info_addr=zmq_info_addr,
+        environment={name: str(value) for name, value in settings.items() if value},
+    )
+    start_logging("up", log_level)
+    try:
+        asyncio.run(run_stack(options))
+    except SkybusError as error:
+        typer.secho(f"skybus up: {error.message}", fg="red", err=True)
+        raise typer.Exit(1) from None

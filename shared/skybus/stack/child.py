@@ -1,0 +1,159 @@
+"""A process of the stack: started, known to be ready, started again when it dies, stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+
+from skybus.bus.errors import UnavailableError
+
+log = structlog.get_logger()
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
+_GOOD_LIFE = 10.0
+"""Seconds after which a death counts as the first one again."""
+_LOG_LIMIT = 16 << 20
+"""Bytes; a larger log is put aside when its process is started."""
+
+UntilReady = Callable[[asyncio.subprocess.Process], Awaitable[None]]
+
+
+@dataclass
+class Child:
+    """One process of the stack.
+
+    Args:
+        until_ready: returns when the process serves.
+        stop_signal: what ends it in good order.
+        lock_fd: of the data directory; servers hold it as long as they live.
+    """
+
+    name: str
+    command: list[str]
+    log_file: Path
+    until_ready: UntilReady
+    environment: dict[str, str] = field(default_factory=dict)
+    stop_signal: signal.Signals = signal.SIGTERM
+    lock_fd: int | None = None
+    _process: asyncio.subprocess.Process | None = None
+    _stopping: bool = False
+
+    async def start(self) -> None:
+        """Start it for the first time and wait until it is ready.
+
+        Raises:
+            UnavailableError: it has ended instead; with the end of its log.
+        """
+        process = self._process = await self._spawn()
+        ready = asyncio.ensure_future(self.until_ready(process))
+        ended = asyncio.ensure_future(process.wait())
+        try:
+            await asyncio.wait({ready, ended}, return_when=asyncio.FIRST_COMPLETED)
+            if not ready.done():
+                raise UnavailableError(f"{self.name} did not start: {self._last_words()}")
+            ready.result()
+        finally:
+            ready.cancel()
+            ended.cancel()
+
+    async def watch(self) -> None:
+        """Start it again whenever it dies, with a pause that grows; until it is stopped."""
+        pause = _FIRST_PAUSE
+        while not self._stopping:
+            assert self._process is not None
+            born = time.monotonic()
+            code = await self._process.wait()
+            if self._stopping:
+                return
+            if time.monotonic() - born > _GOOD_LIFE:
+                pause = _FIRST_PAUSE
+            log.warning("a process has died and is started again", name=self.name, exit_code=code, pause=pause)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+            if not self._stopping:
+                self._process = await self._spawn()
+
+    async def stop(self, patience: float) -> None:
+        """End it: in good order, or after `patience` seconds by force."""
+        self._stopping = True
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(self.stop_signal)
+        try:
+            await asyncio.wait_for(process.wait(), patience)
+        except TimeoutError:
+            log.warning("a process did not stop in time and is killed", name=self.name)
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+    async def _spawn(self) -> asyncio.subprocess.Process:
+        if self.log_file.exists() and self.log_file.stat().st_size > _LOG_LIMIT:
+            self.log_file.replace(self.log_file.with_suffix(".log.1"))
+        with self.log_file.open("ab") as output:
+            return await asyncio.create_subprocess_exec(
+                *self.command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env={**os.environ, **self.environment},
+                start_new_session=True,  # Ctrl-C is ours to pass on, in order
+                pass_fds=() if self.lock_fd is None else (self.lock_fd,),
+                preexec_fn=_end_with_parent,
+            )
+
+    def _last_words(self) -> str:
+        lines = self.log_file.read_text(errors="replace").strip().splitlines()
+        return " | ".join(lines[-3:]) or f"it wrote nothing to {self.log_file}"
+
+
+def notify_socket(folder: Path, name: str) -> tuple[str, UntilReady]:
+    """Make a socket on which a service says that it is ready (sd_notify(3)): its address, and how to wait for that."""
+    path = folder / f"{name}.ready"
+    path.unlink(missing_ok=True)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    sock.bind(str(path))
+    sock.setblocking(False)
+
+    async def until_ready(_: asyncio.subprocess.Process) -> None:
+        await asyncio.get_running_loop().sock_recv(sock, 64)
+        sock.close()
+        path.unlink(missing_ok=True)
+
+    return str(path), until_ready
+
+
+def until_listening(address: tuple[str, int] | Path) -> UntilReady:
+    """Wait until a server takes connections; it has no way to tell, so it is tried."""
+
+    async def until_ready(_: asyncio.subprocess.Process) -> None:
+        while True:
+            try:
+                connect = asyncio.open_unix_connection if isinstance(address, Path) else asyncio.open_connection
+                _, writer = await (connect(address) if isinstance(address, Path) else connect(*address))  # type: ignore[arg-type]
+            except OSError:
+                await asyncio.sleep(0.005)
+            else:
+                writer.close()
+                return
+
+    return until_ready
+
+
+def _end_with_parent() -> None:
+    """Have the kernel end this process when `up` is killed (PR_SET_PDEATHSIG, Linux only)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)

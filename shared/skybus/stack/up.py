@@ -1,0 +1,239 @@
+"""`skybus up`: NATS, Valkey and the five services on one machine, under supervision."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+
+from skybus.bus.errors import InvalidError
+from skybus.bus.settings import LISTEN_FILE, Listen
+from skybus.bus.subjects import Subjects
+from skybus.stack import datadir
+from skybus.stack.accounts import server_config
+from skybus.stack.child import Child, notify_socket, until_listening
+from skybus.stack.credentials import ensure_credentials
+from skybus.stack.datadir import DataDir
+from skybus.stack.servers import free_port, nats_binary, valkey_binary, valkey_config
+
+log = structlog.get_logger()
+
+HOST = "127.0.0.1"
+NATS_PORT, CONTROL_PORT, INFO_PORT = 4222, 60615, 60625
+SERVICES = ("queue", "auth", "console", "worker", "bridge")
+WORKER_PATIENCE, SERVICE_PATIENCE, SERVER_PATIENCE = 3.2, 0.8, 0.8
+"""Seconds: together below the 5 s in which everything must have stopped."""
+_PORTS_FILE = "ports.json"
+
+
+@dataclass(frozen=True)
+class UpOptions:
+    """What `skybus up` was asked for; an address that was not asked for is chosen."""
+
+    data_dir: Path
+    instrument: str = "sim"
+    nats_port: int | None = None
+    redis_url: str | None = None
+    zmq_control_addr: str | None = None
+    zmq_info_addr: str | None = None
+    environment: dict[str, str] = field(default_factory=dict)
+    """Settings of the services, as environment variables."""
+
+
+class Stack:
+    """The processes of one data directory."""
+
+    def __init__(self, options: UpOptions, data_dir: DataDir) -> None:
+        self._options = options
+        self._dir = data_dir
+        self._subjects = Subjects(options.instrument)
+        self._servers: list[Child] = []
+        self._services: dict[str, Child] = {}
+        self._watchers: list[asyncio.Task[None]] = []
+        self.listen = self._choose_addresses()
+
+    async def start(self) -> None:
+        """Start everything and wait until it serves."""
+        self._servers = [self._nats(), *([] if self._options.redis_url else [self._valkey()])]
+        self._services = {name: self._service(name) for name in SERVICES}
+        self._write_listen()
+        await self._start(self._servers)
+        await self._start(list(self._services.values()))
+
+    async def run(self) -> None:
+        """Keep everything alive; ends only by being cancelled."""
+        await asyncio.gather(*self._watchers)
+
+    async def stop(self) -> None:
+        """Stop everything in order: the worker with its environment, the services, the servers."""
+        worker = self._services.get("worker")
+        if worker:
+            await worker.stop(WORKER_PATIENCE)
+        await _stop(list(self._services.values()), SERVICE_PATIENCE)
+        await _stop(self._servers, SERVER_PATIENCE)
+        for watcher in self._watchers:
+            watcher.cancel()
+        (self._dir.path / LISTEN_FILE).unlink(missing_ok=True)
+
+    async def _start(self, children: list[Child]) -> None:
+        started = [asyncio.ensure_future(child.start()) for child in children]
+        try:
+            await asyncio.gather(*started)
+        finally:
+            for task in started:
+                task.cancel()
+        self._watchers += [asyncio.create_task(child.watch(), name=child.name) for child in children]
+
+    def _choose_addresses(self) -> Listen:
+        options, path = self._options, self._dir.path
+        last = _last_ports(path)
+        nats = _port(options.nats_port, last.get("nats", NATS_PORT))
+        control = options.zmq_control_addr or f"tcp://{HOST}:{_port(None, last.get('control', CONTROL_PORT))}"
+        info = options.zmq_info_addr or f"tcp://{HOST}:{_port(None, last.get('info', INFO_PORT), not_this=control)}"
+        for address in (options.zmq_control_addr, options.zmq_info_addr):
+            if address:
+                _require_free(address)
+        return Listen(
+            instrument=options.instrument,
+            nats=f"nats://{HOST}:{nats}",
+            redis=options.redis_url or f"unix://{self._dir.sockets / 'valkey.sock'}",
+            zmq_control=control,
+            zmq_info=info,
+            pid=os.getpid(),
+        )
+
+    def _write_listen(self) -> None:
+        file = self._dir.path / LISTEN_FILE
+        file.with_suffix(".new").write_text(self.listen.model_dump_json(indent=2) + "\n")
+        file.with_suffix(".new").replace(file)
+        ports = {"nats": _port_of(self.listen.nats)}
+        if not self._options.zmq_control_addr:
+            ports["control"] = _port_of(self.listen.zmq_control)
+        if not self._options.zmq_info_addr:
+            ports["info"] = _port_of(self.listen.zmq_info)
+        (self._dir.path / _PORTS_FILE).write_text(json.dumps(ports))
+
+    def _nats(self) -> Child:
+        config = self._dir.nats / "server.conf"
+        port = _port_of(self.listen.nats)
+        identities = ensure_credentials(self._dir.path)
+        _write_private(
+            config, server_config(f"{HOST}:{port}", self._dir.nats / "jetstream", self._subjects, identities)
+        )
+        return self._server("nats", [nats_binary(), "-c", str(config)], (HOST, port))
+
+    def _valkey(self) -> Child:
+        config, sock = self._dir.valkey / "valkey.conf", self._dir.sockets / "valkey.sock"
+        sock.unlink(missing_ok=True)
+        _write_private(config, valkey_config(self._dir.valkey, sock))
+        return self._server("valkey", [valkey_binary(), str(config)], sock)
+
+    def _server(self, name: str, command: list[str], address: tuple[str, int] | Path) -> Child:
+        log_file = self._dir.logs / f"{name}.log"
+        return Child(name, command, log_file, until_listening(address), lock_fd=self._dir.lock_fd)
+
+    def _service(self, name: str) -> Child:
+        address, until_ready = notify_socket(self._dir.sockets, name)
+        environment = {
+            **self._options.environment,
+            "NOTIFY_SOCKET": address,
+            "SKYBUS_DATA_DIR": str(self._dir.path),
+            "SKYBUS_ZMQ_CONTROL_ADDR": self.listen.zmq_control,
+            "SKYBUS_ZMQ_INFO_ADDR": self.listen.zmq_info,
+        }
+        command = [str(Path(sys.executable).parent / f"skybus-{name}")]
+        return Child(
+            name,
+            command,
+            self._dir.logs / f"{name}.log",
+            until_ready,
+            environment=environment,
+            stop_signal=signal.SIGINT if name == "worker" else signal.SIGTERM,  # SIGINT: with the environment
+        )
+
+
+async def run_stack(options: UpOptions) -> None:
+    """Run the stack in the foreground until SIGINT or SIGTERM."""
+    born = time.monotonic()
+    data_dir = datadir.take(options.data_dir)
+    try:
+        stack = Stack(options, data_dir)
+        await _run_until_signal(stack, born)
+    finally:
+        data_dir.release()
+
+
+async def _run_until_signal(stack: Stack, born: float) -> None:
+    signalled = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, signalled.set)
+    work = asyncio.create_task(_start_and_keep(stack, born))
+    stop = asyncio.create_task(signalled.wait())
+    try:
+        await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            work.result()
+        else:
+            print("stopping …", flush=True)
+    finally:
+        work.cancel()
+        stop.cancel()
+        await asyncio.wait({work, stop})
+        await stack.stop()
+
+
+async def _start_and_keep(stack: Stack, born: float) -> None:
+    await stack.start()
+    listen = stack.listen
+    print(
+        f"ready in {time.monotonic() - born:.2f} s: instrument {listen.instrument}, NATS {listen.nats}, "
+        f"0MQ {listen.zmq_control} and {listen.zmq_info}\n"
+        f"data in {stack._dir.path}; try `skybus status`, `skybus env open`; Ctrl-C stops everything",
+        flush=True,
+    )
+    await stack.run()
+
+
+async def _stop(children: list[Child], patience: float) -> None:
+    await asyncio.gather(*(child.stop(patience) for child in children))
+
+
+def _last_ports(path: Path) -> dict[str, int]:
+    """The ports of the last stack here: an environment that outlived it still looks for its server there."""
+    with contextlib.suppress(OSError, ValueError):
+        return json.loads((path / _PORTS_FILE).read_text())
+    return {}
+
+
+def _port(wanted: int | None, default: int, not_this: str = "") -> int:
+    if wanted is not None:
+        return free_port(wanted, exactly=True)
+    port = free_port(default, exactly=False)
+    return port if not not_this.endswith(f":{port}") else free_port(port + 1, exactly=False)
+
+
+def _require_free(address: str) -> None:
+    if not address.startswith("tcp://"):
+        return
+    host, _, port = address.removeprefix("tcp://").rpartition(":")
+    if not port.isdigit():
+        raise InvalidError(f"0MQ address {address!r}: expected tcp://HOST:PORT")
+    free_port(int(port), exactly=True, host={"*": "0.0.0.0", "localhost": HOST}.get(host, host))  # noqa: S104 - only tried
+
+
+def _port_of(url: str) -> int:
+    return int(url.rpartition(":")[2])
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.touch(mode=0o600)
+    path.write_text(text)

@@ -1,0 +1,143 @@
+"""The store on a real Valkey: one script a change, fenced, and answers that are given twice."""
+
+import asyncio
+import signal
+
+import pytest
+from skybus.bus.api.queue import ItemAdded
+from skybus.bus.errors import ConflictError, UnavailableError
+from skybus.queue.book import Book
+from skybus.queue.keeper import Keeper
+from skybus.queue.store import FencedError, Store
+
+from tests.servers import Valkey
+
+
+def plan(uid: str) -> dict:
+    return {"item_type": "plan", "name": "count", "item_uid": uid, "kwargs": {"num": 3, "delay": 0.5}}
+
+
+def order(book: Book) -> str:
+    return "".join(item["item_uid"] for item in book.line)
+
+
+@pytest.fixture
+async def store(valkey: Valkey):
+    store = Store.at(valkey.url, "sim")
+    await store.take_over()
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def keeper(store: Store):
+    keeper = Keeper(store, lambda: None)
+    task = asyncio.create_task(keeper.run())
+    yield keeper
+    task.cancel()
+    await asyncio.wait({task})
+
+
+async def change(store: Store, alter) -> None:
+    book = await store.load()
+    alter(book)
+    assert await store.commit(book.journal, book.revision) is None
+
+
+async def test_what_is_read_is_what_was_stored(store: Store) -> None:
+    await change(store, lambda book: book.insert([plan(uid) for uid in "abc"]))
+    await change(store, lambda book: book.insert([plan("x")], pos=1))
+    await change(store, lambda book: book.start_front("e"))
+    await change(store, lambda book: book.remove(["b"]))
+    book = await store.load()
+    assert order(book) == "xc"
+    assert book.running is not None
+    assert book.running.item == plan("a")
+    assert book.revision == 4
+
+
+async def test_a_change_made_on_a_stale_book_is_refused_whole(store: Store) -> None:
+    stale = await store.load()
+    await change(store, lambda book: book.insert([plan("a")]))
+    stale.insert([plan("b")])
+    with pytest.raises(ConflictError):
+        await store.commit(stale.journal, stale.revision)
+    assert order(await store.load()) == "a"
+
+
+async def test_who_was_taken_over_cannot_write_any_more(valkey: Valkey, store: Store) -> None:
+    other = Store.at(valkey.url, "sim")
+    await other.take_over()
+    with pytest.raises(FencedError):
+        await change(store, lambda book: book.insert([plan("a")]))
+    assert len((await other.load()).line) == 0
+    await other.close()
+
+
+async def test_the_same_request_is_done_once_and_answered_alike(keeper: Keeper, store: Store) -> None:
+    numbers = iter("abc")
+
+    def add(book: Book) -> ItemAdded:
+        uid = next(numbers)
+        book.insert([plan(uid)])
+        return ItemAdded(item=plan(uid), qsize=len(book.line))
+
+    first = await keeper.change(add, ItemAdded, "request-1")
+    again = await keeper.change(add, ItemAdded, "request-1")
+    after_restart = Keeper(store, lambda: None)
+    task = asyncio.create_task(after_restart.run())
+    third = await after_restart.change(add, ItemAdded, "request-1")
+    assert first == again == third
+    assert order(await after_restart.do(after_restart.fresh)) == "a"
+    task.cancel()
+    await asyncio.wait({task})
+
+
+async def test_an_error_in_a_change_leaves_everything_as_it_was(keeper: Keeper) -> None:
+    def alter(book: Book) -> ItemAdded:
+        book.insert([plan("a")])
+        raise ValueError("half way")
+
+    with pytest.raises(ValueError, match="half way"):
+        await keeper.change(alter, ItemAdded, "")
+    assert len((await keeper.do(keeper.fresh)).line) == 0
+
+
+async def test_nothing_acknowledged_is_lost_when_the_server_is_killed(keeper: Keeper, valkey: Valkey) -> None:
+    def add(uid: str):
+        def alter(book: Book) -> ItemAdded:
+            book.insert([plan(uid)])
+            return ItemAdded(item={}, qsize=0)
+
+        return alter
+
+    for uid in "abc":
+        await keeper.change(add(uid), ItemAdded)
+    valkey.stop(signal.SIGKILL)
+    with pytest.raises(UnavailableError):
+        await keeper.change(add("x"), ItemAdded)
+    await valkey.start()
+    await keeper.change(add("d"), ItemAdded)
+    assert order(await keeper.do(keeper.fresh)) == "abcd"
+
+
+async def test_a_line_of_a_hundred_thousand_is_as_quick_as_one_of_a_hundred(keeper: Keeper) -> None:
+    """Cost of insert, move and remove by uid: at most twice as much (design, section 8); medians of 50 each."""
+
+    async def median_cost(prefix: str) -> float:
+        loop, costs = asyncio.get_running_loop(), []
+        for number in range(50):
+            begin = loop.time()
+            await keeper.do(lambda n=number: keeper.alter(lambda book: book.insert([plan(f"{prefix}{n}")], pos=50)))
+            await keeper.do(
+                lambda n=number: keeper.alter(lambda book: book.move([f"{prefix}{n}"], len(book.line) // 2))
+            )
+            await keeper.do(lambda n=number: keeper.alter(lambda book: book.remove([f"{prefix}{n}"])))
+            costs.append(loop.time() - begin)
+        return sorted(costs)[25]
+
+    await keeper.do(lambda: keeper.alter(lambda book: book.insert([plan(f"s{n}") for n in range(100)])))
+    small = await median_cost("x")
+    await keeper.do(lambda: keeper.alter(lambda book: book.insert([plan(f"l{n}") for n in range(100_000)])))
+    large = await median_cost("y")
+    assert large < 2 * small + 0.0005
