@@ -294,7 +294,7 @@ class Bus:
         if requests:
             requests.fail(UnavailableError("the connection to NATS was lost before the answer came"))
         if was_up:
-            log.warning("connection to NATS lost")
+            log.info("disconnected from NATS")
             for callback in self.on_disconnect:
                 callback()
 

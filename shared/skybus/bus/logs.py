@@ -1,4 +1,4 @@
-"""Structured logs: a constant event in words, facts as keys; one line each on standard error and in the console stream."""
+"""Structured logs: a constant event in words, facts as keys; lines go to standard error and the console stream."""
 
 from __future__ import annotations
 

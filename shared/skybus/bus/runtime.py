@@ -9,10 +9,11 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from skybus.bus.connection import Bus
 from skybus.bus.errors import SkybusError
@@ -47,7 +48,18 @@ class Process:
         """Connect to the bus, with all that was registered on it, and wait until that is done."""
         self.start(self.bus.run(), "bus")
         self.start(publish_lines(self.bus, self.name), "log lines")
-        await self.bus.wait_connected()
+        await self.unless_stopped(self.bus.wait_connected())
+
+    async def unless_stopped(self, work: Coroutine[Any, Any, None]) -> None:
+        """Wait for something, but not longer than until the process is told to stop."""
+        waits = {asyncio.ensure_future(work), asyncio.ensure_future(self.stop.wait())}
+        try:
+            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in waits:
+                task.cancel()
 
     def end(self) -> None:
         """Cancel the side tasks."""
@@ -65,6 +77,8 @@ def run_service(name: str, settings_class: type[S], serve: Main[S]) -> None:
         settings = settings_class()
     except ValidationError as error:
         sys.exit(f"skybus-{name}: {explain(error)}")
+    except SettingsError as error:
+        sys.exit(f"skybus-{name}: {error}: its value must be JSON")
     start_logging(name, settings.log_level)
     start_tracing(f"skybus-{name}")
     try:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from skybus.auth.device_filter import is_in_tree
 from skybus.auth.hints import hint_for
 from skybus.auth.parameter_types import FixedTuple, Shape, TypeMismatchError, parse_type, shorten, shown
-from skybus.bus.errors import DeniedError, InvalidError, NotFoundError, SkybusError
+from skybus.bus.errors import DeniedError, InvalidError, NotFoundError, SkybusError, WrongStateError
 
 INSTRUCTIONS = ("queue_stop",)
 FAILED = "Plan validation failed: "
@@ -43,20 +43,44 @@ def check_item(
         DeniedError: It exists, and the group may not use it.
         InvalidError: The item is malformed, or its arguments do not fit the plan's signature.
     """
-    item_type = item.get("item_type", "plan")
-    name = item.get("name")
-    if not isinstance(name, str) or not name:
-        raise InvalidError(f"An item needs a name; this one has {shorten(name)}")
-    if item_type == "instruction":
-        return _check_instruction(name)
-    if item_type != "plan":
-        raise InvalidError(f"Item type {shorten(item_type)} is not supported; it is 'plan' or 'instruction'")
-    rights = _Rights(
-        user_group,
-        {"plan": allowed_plans, "device": allowed_devices},
-        {"plan": existing_plans or {}, "device": existing_devices or {}},
-    )
-    return _check_plan(item, name, rights)
+    ItemChecker(user_group, allowed_plans, allowed_devices, existing_plans, existing_devices).check(item)
+
+
+class ItemChecker:
+    """The check of items for one group and one catalogue: what it works out for a plan, it works out once."""
+
+    def __init__(
+        self,
+        user_group: str,
+        allowed_plans: Descriptions,
+        allowed_devices: Descriptions,
+        existing_plans: Descriptions | None = None,
+        existing_devices: Descriptions | None = None,
+        *,
+        is_catalogue_known: bool = True,
+    ) -> None:
+        self._rights = _Rights(
+            user_group,
+            {"plan": allowed_plans, "device": allowed_devices},
+            {"plan": existing_plans or {}, "device": existing_devices or {}},
+            is_catalogue_known,
+        )
+
+    def check(self, item: Mapping[str, Any]) -> None:
+        """Check one item, as `check_item` does.
+
+        Raises:
+            WrongStateError: It is a plan, and nobody knows yet which plans there are.
+        """
+        item_type = item.get("item_type", "plan")
+        name = item.get("name")
+        if not isinstance(name, str) or not name:
+            raise InvalidError(f"An item needs a name; this one has {shorten(name)}")
+        if item_type == "instruction":
+            return _check_instruction(name)
+        if item_type != "plan":
+            raise InvalidError(f"Item type {shorten(item_type)} is not supported; it is 'plan' or 'instruction'")
+        return _check_plan(item, name, self._rights)
 
 
 @dataclass(frozen=True)
@@ -66,9 +90,24 @@ class _Rights:
     group: str
     allowed: Mapping[str, Descriptions]
     existing: Mapping[str, Descriptions]
+    is_known: bool = True
+    """Whether anybody has ever said what there is."""
+    signatures: dict[str, inspect.Signature] = field(default_factory=dict)
+    """Of the plans that were asked for; `inspect` takes most of the time of a check to make one."""
+
+    def signature(self, plan: str) -> inspect.Signature:
+        """Return the signature of an allowed plan."""
+        if plan not in self.signatures:
+            self.signatures[plan] = _signature(self.allowed["plan"][plan].get("parameters", []))
+        return self.signatures[plan]
 
     def refuse(self, kind: str, name: str) -> SkybusError:
         """Return the error for a plan or device that the group may not use."""
+        if not self.is_known:
+            return WrongStateError(
+                f"{FAILED}{kind.capitalize()} '{name}' is not known: no environment has been opened yet, and plans and "
+                "devices come from its startup code"
+            )
         text = f"{kind.capitalize()} '{name}' is not in the list of allowed {kind}s"
         if is_in_tree(name, self.existing[kind]):
             return DeniedError(f"{FAILED}{text}: it exists, but user group '{self.group}' may not use it.")
@@ -120,21 +159,22 @@ def _check_plan(item: Mapping[str, Any], name: str, rights: _Rights) -> None:
     if name not in rights.allowed["plan"]:
         raise rights.refuse("plan", name)
     parameters = rights.allowed["plan"][name].get("parameters", [])
-    arguments = _bind(name, parameters, item)
+    arguments = _bind(name, parameters, rights.signature(name), item)
     for parameter in parameters:
         if parameter["name"] in arguments:
             _check_argument(parameter, arguments[parameter["name"]], rights)
     _check_meta(item)
 
 
-def _bind(name: str, parameters: list[Mapping[str, Any]], item: Mapping[str, Any]) -> Mapping[str, Any]:
+def _bind(
+    name: str, parameters: list[Mapping[str, Any]], signature: inspect.Signature, item: Mapping[str, Any]
+) -> Mapping[str, Any]:
     """Bind the arguments as Python would."""
     args, kwargs = item.get("args") or [], item.get("kwargs") or {}
     if not isinstance(args, list | tuple):
         raise InvalidError(f"{FAILED}'args' must be a list, not {shorten(args)} ({type(args).__name__})")
     if not isinstance(kwargs, Mapping) or not all(isinstance(key, str) for key in kwargs):
         raise InvalidError(f"{FAILED}'kwargs' must be a dictionary with names of parameters, not {shorten(kwargs)}")
-    signature = _signature(parameters)
     try:
         return signature.bind(*args, **kwargs).arguments
     except TypeError as error:
@@ -167,8 +207,8 @@ _KINDS = {
 
 def _usage(parameters: list[Mapping[str, Any]]) -> str:
     """Return the signature as a user would read it."""
-    shown = _signature(parameters)
-    return str(shown.replace(parameters=[_Plain.of(p) for p in shown.parameters.values()]))
+    signature = _signature(parameters)
+    return str(signature.replace(parameters=[_Plain.of(p) for p in signature.parameters.values()]))
 
 
 class _Plain(str):
@@ -231,6 +271,8 @@ def _check_denied_names(parameter: Mapping[str, Any], value: Any, rights: _Right
 
 
 def _check_range(parameter: Mapping[str, Any], value: Any) -> None:
+    if "min" not in parameter and "max" not in parameter:
+        return
     low, high = float(parameter.get("min", "-inf")), float(parameter.get("max", "inf"))
     for number in _numbers(value):
         if not low <= number <= high:

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, field_validator
 from skybus.auth.device_filter import DeviceRule, filter_devices, is_in_tree
-from skybus.bus.name_patterns import NamePattern, matches, parse_device_pattern, parse_plan_pattern
 from skybus.bus.errors import InvalidError, NotFoundError
+from skybus.bus.name_patterns import NamePattern, matches, parse_device_pattern, parse_plan_pattern
 
 ROOT = "root"
 """The group that is the ceiling for all others."""
@@ -124,7 +124,8 @@ def load_permissions(path: Path) -> UserGroupPermissions:
     try:
         content = yaml.safe_load(file.read_text())
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InvalidError(f"User group permissions cannot be read from '{file}': {error}") from error
+        reason = " ".join(str(error).split())
+        raise InvalidError(f"User group permissions cannot be read from '{file}': {reason}") from error
     return parse_permissions(content, origin=f"file '{file}'")
 
 

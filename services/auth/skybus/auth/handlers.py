@@ -1,0 +1,76 @@
+"""Answers of the auth service: the check of items, and the lists of plans and devices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from skybus.auth.catalogue import GroupView
+from skybus.auth.catalogue_keeper import CatalogueKeeper
+from skybus.auth.users import Users
+from skybus.bus.api.catalog import (
+    DEVICES_ALLOWED,
+    DEVICES_EXISTING,
+    PLANS_ALLOWED,
+    PLANS_EXISTING,
+    DeviceList,
+    GroupQuery,
+    PlanList,
+)
+from skybus.bus.api.events import CatalogChanged
+from skybus.bus.api.internal import CATALOG_UIDS, ITEMS_CHECK, ItemsCheck, ItemsChecked
+from skybus.bus.messages import Empty
+from skybus.bus.service import Handler, current_call
+
+
+class AuthHandlers:
+    """The table of handlers."""
+
+    def __init__(self, users: Users, keeper: CatalogueKeeper) -> None:
+        self._users = users
+        self._keeper = keeper
+
+    def table(self) -> list[Handler[Any, Any]]:
+        """Who answers what."""
+        return [
+            Handler(ITEMS_CHECK, self.check_items),
+            Handler(CATALOG_UIDS, self.get_uids),
+            Handler(PLANS_ALLOWED, self.get_allowed_plans),
+            Handler(DEVICES_ALLOWED, self.get_allowed_devices),
+            Handler(PLANS_EXISTING, self.get_existing_plans),
+            Handler(DEVICES_EXISTING, self.get_existing_devices),
+        ]
+
+    async def check_items(self, request: ItemsCheck) -> ItemsChecked:
+        """Say in whose name items are kept, and what is wrong with each."""
+        actor = self._users.actor(request.requester, request.claimed_user, request.claimed_group)
+        view = self._keeper.catalogue.groups[actor.group]
+        problems = [view.problem(item) for item in request.items]
+        return ItemsChecked(user=actor.user, user_group=actor.group, problems=problems)
+
+    async def get_uids(self, request: Empty) -> CatalogChanged:
+        """Return the uids of the lists."""
+        return self._keeper.catalogue.uids
+
+    async def get_allowed_plans(self, request: GroupQuery) -> PlanList:
+        """Return the plans that a group may run."""
+        view = self._view(request)
+        return PlanList(plans=view.allowed.plans, uid=self._keeper.catalogue.uids.plans_allowed_uid)
+
+    async def get_allowed_devices(self, request: GroupQuery) -> DeviceList:
+        """Return the devices that a group may use."""
+        view = self._view(request)
+        return DeviceList(devices=view.allowed.devices, uid=self._keeper.catalogue.uids.devices_allowed_uid)
+
+    async def get_existing_plans(self, request: Empty) -> PlanList:
+        """Return all plans."""
+        catalogue = self._keeper.catalogue
+        return PlanList(plans=dict(catalogue.plans), uid=catalogue.uids.plans_existing_uid)
+
+    async def get_existing_devices(self, request: Empty) -> DeviceList:
+        """Return all devices."""
+        catalogue = self._keeper.catalogue
+        return DeviceList(devices=dict(catalogue.devices), uid=catalogue.uids.devices_existing_uid)
+
+    def _view(self, request: GroupQuery) -> GroupView:
+        group = self._users.group_to_read(current_call().requester.user, request.user_group)
+        return self._keeper.catalogue.groups[group]

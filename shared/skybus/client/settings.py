@@ -1,0 +1,34 @@
+"""What a client must know to find its instrument."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from skybus.bus.errors import InvalidError
+from skybus.bus.identity import user_token
+from skybus.bus.settings import Access, BusSettings
+
+
+class ClientSettings(BusSettings):
+    """Where the bus is and who we are; without any setting, the stack of this user and its operator."""
+
+    user: str = "operator"
+    """Whose credentials to use."""
+    connect_timeout: float = Field(default=3.0, gt=0)
+    """Seconds."""
+
+    def my_access(self) -> Access:
+        """Where the server is, and the credentials of the user."""
+        check_user(self.user)
+        return self.access(self.user)
+
+
+def check_user(name: str) -> None:
+    """Refuse a name that no user can have.
+
+    Raises:
+        InvalidError: it is empty, too long, unprintable, or would name a file elsewhere.
+    """
+    user_token(name)
+    if "/" in name or "\\" in name or name.startswith(".") or name != name.strip():
+        raise InvalidError(f"user name {name!r}: no '/' or '\\', no '.' in front, no blanks around it")

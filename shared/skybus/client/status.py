@@ -1,0 +1,109 @@
+"""The status of the instrument, pushed: whoever waits for a state is woken by the status that has it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from nats.aio.msg import Msg
+
+from skybus.bus.api.status import STATUS_GET, Status
+from skybus.bus.connection import Bus
+from skybus.bus.errors import InvalidError, UnavailableError
+from skybus.bus.messages import Empty, decode
+from skybus.client.events import is_event
+
+Condition = Callable[[Status], bool]
+
+CONDITIONS: dict[str, Condition] = {
+    "idle": lambda status: status.manager_state == "idle",
+    "busy": lambda status: status.manager_state not in ("idle", "paused"),
+    "paused": lambda status: status.manager_state == "paused",
+    "running": lambda status: status.manager_state == "executing_queue",
+    "environment_open": lambda status: status.worker_environment_exists and status.manager_state == "idle",
+    "environment_closed": lambda status: not status.worker_environment_exists and status.manager_state == "idle",
+    "queue_drained": lambda status: (
+        status.manager_state == "idle" and not status.items_in_queue and not status.running_item_uid
+    ),
+}
+"""What one can wait for by name."""
+
+
+def condition(wanted: str | Condition) -> Condition:
+    """The condition of that name, or the function itself."""
+    if callable(wanted):
+        return wanted
+    if wanted not in CONDITIONS:
+        raise InvalidError(f"condition {wanted!r} is unknown; known are {', '.join(CONDITIONS)}")
+    return CONDITIONS[wanted]
+
+
+class StatusWatch:
+    """Follows the status from the first use on.
+
+    A status that does not follow the one before it (its revision shows that), or a new connection, means that some were
+    missed: then the status is asked for.
+    """
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._readers: set[asyncio.Queue[Status | None]] = set()
+        self._is_subscribed = False
+
+    async def now(self) -> Status:
+        """Ask for the status."""
+        return await self._bus.call(STATUS_GET, Empty())
+
+    async def changes(self) -> AsyncIterator[Status]:
+        """Go through the status of now and each that follows."""
+        async with self._reader() as pushed:
+            status = await self._ask()
+            yield status
+            while True:
+                new = await pushed.get()
+                if new and new.revision <= status.revision:
+                    continue
+                is_next = new is not None and new.revision == status.revision + 1
+                status = new if new and is_next else await self._ask()
+                yield status
+
+    async def wait(self, wanted: Condition) -> Status:
+        """Wait for the first status that fulfils a condition."""
+        async for status in self.changes():
+            if wanted(status):
+                return status
+        raise AssertionError("the status never ends")
+
+    async def _ask(self) -> Status:
+        while True:
+            await self._bus.wait_connected()
+            try:
+                return await self.now()
+            except UnavailableError:
+                if self._bus.is_connected:
+                    raise
+
+    @asynccontextmanager
+    async def _reader(self) -> AsyncIterator[asyncio.Queue[Status | None]]:
+        if not self._is_subscribed:
+            self._is_subscribed = True
+            self._bus.on_connect.append(self._on_connect)
+            await self._bus.subscribe(self._bus.subjects.event("status"), self._on_status)
+        pushed: asyncio.Queue[Status | None] = asyncio.Queue()
+        self._readers.add(pushed)
+        try:
+            yield pushed
+        finally:
+            self._readers.discard(pushed)
+
+    async def _on_connect(self, _connection: object) -> None:
+        self._push(None)
+
+    async def _on_status(self, message: Msg) -> None:
+        if self._readers and is_event(self._bus, message):
+            self._push(decode(Status, message.data))
+
+    def _push(self, status: Status | None) -> None:
+        for pushed in self._readers:
+            pushed.put_nowait(status)
