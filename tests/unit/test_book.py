@@ -1,6 +1,7 @@
 """The book: what becomes of items, running and history."""
 
 import pytest
+
 from skybus.bus.api.internal import PlanReport
 from skybus.bus.api.queue import ItemMove, ItemMoveBatch, QueueMode
 from skybus.bus.errors import ConflictError, InvalidError

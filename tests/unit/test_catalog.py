@@ -8,6 +8,7 @@ from bluesky.plans import count
 from bluesky.protocols import Flyable, Movable, Readable
 from ophyd import Component, Device, Signal
 from ophyd.sim import SynAxis
+
 from skybus.worker.environment.annotation import parameter_annotation_decorator
 from skybus.worker.environment.catalog import CatalogError, describe_catalog
 from skybus.worker.environment.docstrings import read_docstring

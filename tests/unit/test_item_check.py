@@ -3,6 +3,7 @@
 import time
 
 import pytest
+
 from skybus.auth.check import check_item
 from skybus.bus.errors import DeniedError, InvalidError, NotFoundError
 

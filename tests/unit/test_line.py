@@ -1,6 +1,7 @@
 """The line of items: order by keys, places by position and by uid."""
 
 import pytest
+
 from skybus.bus.errors import ConflictError, NotFoundError
 from skybus.queue.line import Line, Slot, insertion_index
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from skybus.auth.permissions import allowed_items, is_function_allowed, load_permissions, parse_permissions
 from skybus.bus.errors import InvalidError, NotFoundError
 

@@ -3,6 +3,7 @@
 import pytest
 from bluesky.protocols import Readable
 from ophyd.sim import SynAxis, SynGauss
+
 from skybus.bus.errors import InvalidError, NotFoundError
 from skybus.worker.environment.annotation import parameter_annotation_decorator
 from skybus.worker.environment.catalog import describe_catalog

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+
 from skybus.worker.environment import reference_names
 from skybus.worker.environment.registry import REGISTRY, RegisteredDevice
 from skybus.worker.environment.startup import StartupError, StartupSource, load_startup, run_script

@@ -1,6 +1,7 @@
 """The manager's states."""
 
 import pytest
+
 from skybus.bus.errors import WrongStateError
 from skybus.queue.states import TRANSITIONS, Event, State, after
 

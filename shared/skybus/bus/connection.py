@@ -112,6 +112,11 @@ class Bus:
         """The most bytes that a body may have."""
         return self.connection.max_payload - HEADER_ROOM
 
+    @property
+    def why_not(self) -> str:
+        """Why there is no connection, as far as is known."""
+        return self._why
+
     async def wait_connected(self) -> None:
         """Wait until requests can be sent."""
         await self._up.wait()
@@ -129,7 +134,8 @@ class Bus:
                 raise UnavailableError("the connection to NATS was lost")
             return task.result()
         finally:
-            task.cancel()
+            if task.cancel():
+                task.add_done_callback(_read_outcome)  # nats-py may answer the cancellation with an error of its own
 
     async def run(self) -> None:
         """Hold the connection until cancelled."""
@@ -303,3 +309,8 @@ class Bus:
         if why != self._why:
             log.warning("no connection to NATS", reason=why)
         self._why = why
+
+
+def _read_outcome(task: asyncio.Future[Any]) -> None:
+    if not task.cancelled():
+        task.exception()

@@ -1,14 +1,14 @@
 """Following a stream: read what is stored, go on live, read again what was missed.
 
-The stream publishes again what it has stored, with the sequence number in `Nats-Sequence` (streams.py). A number that is
-lower than the one awaited has been seen; one that is higher shows a gap, and so may a new connection: then the stream is
-read from the awaited number on. Nothing is seen twice, and nothing that the stream still has is left out.
+The stream publishes again what it has stored, with the sequence number in `Nats-Sequence` (streams.py). A number
+that is lower than the one awaited has been seen; one that is higher shows a gap, and so may a new connection: then the
+stream is read from the awaited number on. Nothing is seen twice, and nothing that the stream still has is left out.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -75,8 +75,8 @@ class Tail(Generic[T]):
     Args:
         subject: of the events.
         parse: makes an entry of a message.
-        read: reads a page from a sequence number on. A number beyond the end of the stream means that the stream was made
-            anew; then it reads from its beginning.
+        read: reads a page from a sequence number on. A number beyond the end of the stream means that the stream was
+            made anew; then it reads from its beginning.
         is_whole: whether the subject covers the whole stream, so that sequence numbers follow each other.
         skip_unreadable: go on without what cannot be read, instead of raising.
     """
@@ -88,7 +88,7 @@ class Tail(Generic[T]):
     is_whole: bool = True
     skip_unreadable: bool = False
 
-    async def follow(self, first: Callable[[], Awaitable[Page[T]]] | None = None) -> AsyncIterator[T]:
+    async def follow(self, first: Callable[[], Awaitable[Page[T]]] | None = None) -> AsyncGenerator[T]:
         """Go through what `first` reads and all that comes after it; without `first`, what comes from now on."""
         place = _Place()
         async with self._subscribed() as inbox:
@@ -105,7 +105,7 @@ class Tail(Generic[T]):
                 place.next_seq = entry[0] + 1
                 yield entry[1]
 
-    async def _stored(self, page: Page[T] | None, place: _Place) -> AsyncIterator[T]:
+    async def _stored(self, page: Page[T] | None, place: _Place) -> AsyncGenerator[T]:
         while page:
             place.next_seq = page.next_seq
             for value in page.entries:

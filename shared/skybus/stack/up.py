@@ -146,6 +146,7 @@ class Stack:
             **self._options.environment,
             "NOTIFY_SOCKET": address,
             "SKYBUS_DATA_DIR": str(self._dir.path),
+            "SKYBUS_STACK_PID": str(os.getpid()),
             "SKYBUS_ZMQ_CONTROL_ADDR": self.listen.zmq_control,
             "SKYBUS_ZMQ_INFO_ADDR": self.listen.zmq_info,
         }

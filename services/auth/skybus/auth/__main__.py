@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import structlog
 from nats.aio.client import Client as Connection
+
 from skybus.auth.catalogue_keeper import CatalogueKeeper
 from skybus.auth.handlers import AuthHandlers
 from skybus.auth.permissions import load_permissions

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
+
 from skybus.auth.check import Descriptions, ItemChecker
 from skybus.auth.permissions import AllowedItems, UserGroupPermissions, allowed_items
 from skybus.bus.api.events import CatalogChanged

@@ -10,6 +10,7 @@ import nats.errors
 import structlog
 from nats.aio.client import Client as Connection
 from nats.aio.msg import Msg
+
 from skybus.auth.catalogue import Catalogue, PackedCatalogue, unknown_catalogue, unpack_catalogue
 from skybus.auth.catalogue_store import load_catalogue, save_catalogue
 from skybus.auth.permissions import UserGroupPermissions
@@ -42,6 +43,7 @@ class CatalogueKeeper:
         self._permissions = permissions
         self._saved_uid = ""
         self._may_be_new = asyncio.Event()
+        self._waiting: list[asyncio.Future[None]] = []
         self.catalogue: Catalogue = unknown_catalogue(permissions)
 
     async def listen(self) -> None:
@@ -55,11 +57,25 @@ class CatalogueKeeper:
             await self._may_be_new.wait()
             self._may_be_new.clear()
             await self._bus.wait_connected()
+            waiting, self._waiting = self._waiting, []
             try:
                 await self._catch_up()
+                _tell(waiting, None)
             except (SkybusError, nats.errors.Error, OSError, TimeoutError) as error:
+                _tell(waiting, UnavailableError(f"the catalogue could not be read: {error}"))
                 log.warning("the catalogue could not be fetched or kept", reason=str(error), retry_seconds=RETRY)
                 asyncio.get_running_loop().call_later(RETRY, self._may_be_new.set)
+
+    async def refresh(self) -> None:
+        """Have what the environment has now.
+
+        Raises:
+            UnavailableError: it could not be read or kept; that is tried again.
+        """
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        self._may_be_new.set()
+        await waiter
 
     async def _on_connect(self, connection: Connection) -> None:
         if not self.catalogue.is_known:
@@ -104,6 +120,16 @@ class CatalogueKeeper:
 
     async def _announce(self) -> None:
         await self._bus.publish(self._bus.subjects.event("catalog"), self.catalogue.uids)
+
+
+def _tell(waiting: list[asyncio.Future[None]], error: SkybusError | None) -> None:
+    for waiter in waiting:
+        if waiter.done():
+            continue
+        if error:
+            waiter.set_exception(error)
+        else:
+            waiter.set_result(None)
 
 
 async def _fetch(bus: Bus) -> PackedCatalogue:

@@ -8,6 +8,7 @@ from nats.js import JetStreamContext
 from nats.js.api import ObjectMeta
 from nats.js.errors import BucketNotFoundError, ObjectNotFoundError
 from nats.js.object_store import ObjectStore
+
 from skybus.auth.catalogue import PackedCatalogue
 from skybus.bus.subjects import Subjects
 

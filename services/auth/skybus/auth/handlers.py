@@ -17,7 +17,7 @@ from skybus.bus.api.catalog import (
     PlanList,
 )
 from skybus.bus.api.events import CatalogChanged
-from skybus.bus.api.internal import CATALOG_UIDS, ITEMS_CHECK, ItemsCheck, ItemsChecked
+from skybus.bus.api.internal import CATALOG_REFRESH, CATALOG_UIDS, ITEMS_CHECK, ItemsCheck, ItemsChecked
 from skybus.bus.messages import Empty
 from skybus.bus.service import Handler, current_call
 
@@ -34,6 +34,7 @@ class AuthHandlers:
         return [
             Handler(ITEMS_CHECK, self.check_items),
             Handler(CATALOG_UIDS, self.get_uids),
+            Handler(CATALOG_REFRESH, self.refresh),
             Handler(PLANS_ALLOWED, self.get_allowed_plans),
             Handler(DEVICES_ALLOWED, self.get_allowed_devices),
             Handler(PLANS_EXISTING, self.get_existing_plans),
@@ -49,6 +50,11 @@ class AuthHandlers:
 
     async def get_uids(self, request: Empty) -> CatalogChanged:
         """Return the uids of the lists."""
+        return self._keeper.catalogue.uids
+
+    async def refresh(self, request: Empty) -> CatalogChanged:
+        """Read the environment's catalogue now, and return the uids of the lists."""
+        await self._keeper.refresh()
         return self._keeper.catalogue.uids
 
     async def get_allowed_plans(self, request: GroupQuery) -> PlanList:

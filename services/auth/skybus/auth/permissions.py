@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, field_validator
+
 from skybus.auth.device_filter import DeviceRule, filter_devices, is_in_tree
 from skybus.bus.errors import InvalidError, NotFoundError
 from skybus.bus.name_patterns import NamePattern, matches, parse_device_pattern, parse_plan_pattern

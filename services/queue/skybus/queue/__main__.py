@@ -8,6 +8,7 @@ import nats.errors
 import structlog
 from nats.aio.client import Client as Connection
 from nats.aio.msg import Msg
+
 from skybus.bus import blob
 from skybus.bus.api.events import CatalogChanged
 from skybus.bus.api.internal import (
@@ -41,16 +42,18 @@ AGAIN = 0.2
 class QueueService:
     """The parts of the queue service, and how they hang together."""
 
-    def __init__(self, store: Store, bus: Bus) -> None:
+    def __init__(self, store: Store, bus: Bus, stack_pid: int) -> None:
         self._bus = bus
         self._store = store
         self._keeper = Keeper(store, lambda: self._publisher.status_changed())
-        self._manager = Manager(self._keeper, bus, self._event, lambda: self._publisher.status_changed())
+        self._manager = Manager(
+            self._keeper, bus, self._event, lambda: self._publisher.status_changed(), self._catalogue_read
+        )
         self._status = StatusMaker(self._keeper, self._manager)
         self._publisher = Publisher(bus, self._status.make)
         self._reports = Reports(bus, self._manager.handle_report)
         self._connected_anew = asyncio.Event()
-        handlers = QueueHandlers(self._keeper, self._manager, self._status, store, bus)
+        handlers = QueueHandlers(self._keeper, self._manager, self._status, store, bus, stack_pid)
         self._service = Service(bus, "queue", handlers.table())
         bus.on_connect.append(self._prepare)
 
@@ -117,7 +120,10 @@ class QueueService:
         await self._manager.handle_state(decode(EnvironmentState, message.data))
 
     async def _on_catalog(self, message: Msg) -> None:
-        self._status.catalog = decode(CatalogChanged, message.data)
+        self._catalogue_read(decode(CatalogChanged, message.data))
+
+    def _catalogue_read(self, catalogue: CatalogChanged) -> None:
+        self._status.catalog = catalogue
         self._publisher.status_changed()
 
     def _event(self, topic: str, message: Message) -> None:
@@ -137,9 +143,9 @@ class QueueService:
 
 async def serve(settings: QueueSettings, process: Process) -> None:
     """Run the queue service of one instrument."""
-    store = Store.at(settings.redis(), process.bus.subjects.inst)
+    store = Store.at(settings.redis(), process.bus.subjects.inst, settings.redis_prefix)
     try:
-        await QueueService(store, process.bus).serve(process)
+        await QueueService(store, process.bus, settings.stack_pid).serve(process)
     finally:
         await store.close()
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
+
 from skybus.bus.api.internal import PlanReport
 from skybus.bus.api.items import Item
 from skybus.bus.api.queue import QueueMode

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
+
 from skybus.bus.api import engine, environment, history, queue
 from skybus.bus.api.internal import ITEMS_CHECK, ItemsCheck, ItemsChecked
 from skybus.bus.api.items import ByClaim, Item, ItemSpec, QueueChange
+from skybus.bus.api.manager import MANAGER_STOP, ManagerStop
 from skybus.bus.api.status import PING, STATUS_GET, Status
 from skybus.bus.connection import Bus
-from skybus.bus.errors import ConflictError, InvalidError, NotFoundError, error_from_wire
+from skybus.bus.errors import ConflictError, InvalidError, NotFoundError, WrongStateError, error_from_wire
 from skybus.bus.messages import Empty, Message, Nothing, explain
 from skybus.bus.service import Handler, current_call
 from skybus.queue import moves
 from skybus.queue.book import Book, new_uid
 from skybus.queue.keeper import Keeper
 from skybus.queue.manager import Manager
+from skybus.queue.states import State
 from skybus.queue.status import StatusMaker
 from skybus.queue.store import Store
 
@@ -25,14 +30,21 @@ R = TypeVar("R", bound=Message)
 
 
 class QueueHandlers:
-    """The public API of the queue service."""
+    """The public API of the queue service.
 
-    def __init__(self, keeper: Keeper, manager: Manager, status: StatusMaker, store: Store, bus: Bus) -> None:
+    Args:
+        stack_pid: the process of `skybus up`, if it is that which runs us.
+    """
+
+    def __init__(
+        self, keeper: Keeper, manager: Manager, status: StatusMaker, store: Store, bus: Bus, stack_pid: int
+    ) -> None:
         self._keeper = keeper
         self._manager = manager
         self._status = status
         self._store = store
         self._bus = bus
+        self._stack_pid = stack_pid
 
     def table(self) -> list[Handler[Any, Any]]:
         """Endpoint by endpoint."""
@@ -66,6 +78,7 @@ class QueueHandlers:
             Handler(engine.RE_ABORT, self._goes_on("abort")),
             Handler(engine.RE_HALT, self._goes_on("halt")),
             Handler(engine.RE_RUNS, self.list_runs),
+            Handler(MANAGER_STOP, self.stop_stack),
         ]
 
     async def get_status(self, _: Empty) -> Status:
@@ -267,6 +280,15 @@ class QueueHandlers:
     async def list_runs(self, request: engine.ReRuns) -> engine.RunList:
         """List the runs of the running plan."""
         return engine.RunList(run_list=self._manager.runs(request.option), run_list_uid=self._status.run_list_uid)
+
+    async def stop_stack(self, request: ManagerStop) -> Nothing:
+        """Have `skybus up` stop everything."""
+        if not self._stack_pid:
+            raise WrongStateError("this queue service was not started by `skybus up`: stop its services one by one")
+        if request.option == "safe_on" and self._manager.state != State.IDLE:
+            raise WrongStateError(f"RE Manager state is not idle: '{self._manager.state}'")
+        os.kill(self._stack_pid, signal.SIGTERM)
+        return Nothing()
 
     # -- below ---------------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import structlog
+
 from skybus.bus.errors import UnavailableError
 from skybus.bus.messages import Message, decode, encode
 from skybus.queue.book import Book

@@ -11,9 +11,11 @@ import time
 from collections.abc import Callable
 
 import structlog
+
 from skybus.bus.api.engine import Run, RunOption
-from skybus.bus.api.events import EnvironmentChanged, HistoryChanged, ItemChanged, QueueChanged
+from skybus.bus.api.events import CatalogChanged, EnvironmentChanged, HistoryChanged, ItemChanged, QueueChanged
 from skybus.bus.api.internal import (
+    CATALOG_REFRESH,
     ENVIRONMENT_END,
     PLAN_CONTINUE,
     PLAN_PAUSE,
@@ -53,15 +55,22 @@ class Manager:
     Args:
         publish: sends an event by topic.
         changed: something that the status shows is different now.
+        catalogue_read: auth knows the plans and devices with these uids.
     """
 
     def __init__(
-        self, keeper: Keeper, bus: Bus, publish: Callable[[str, Message], None], changed: Callable[[], None]
+        self,
+        keeper: Keeper,
+        bus: Bus,
+        publish: Callable[[str, Message], None],
+        changed: Callable[[], None],
+        catalogue_read: Callable[[CatalogChanged], None],
     ) -> None:
         self._keeper = keeper
         self._bus = bus
         self._publish = publish
         self._changed = changed
+        self._catalogue_read = catalogue_read
         self._orders: set[asyncio.Task[None]] = set()
         self._opening_failed: EnvironmentOpened | None = None
         self.state = State.INITIALIZING
@@ -158,6 +167,8 @@ class Manager:
 
     async def handle_report(self, report: LifeReport) -> None:
         """Deal with a report; when this returns, it is stored what came of it."""
+        if isinstance(report, EnvironmentOpened) and report.success:
+            await self._have_catalogue_read()
         await self._keeper.do(lambda: self._handle_report(report))
 
     async def handle_state(self, environment: EnvironmentState) -> None:
@@ -172,6 +183,13 @@ class Manager:
             is_drained: whether every report of the worker has been dealt with.
         """
         await self._keeper.do(lambda: self._resume_life(environment, is_drained=is_drained))
+
+    async def _have_catalogue_read(self) -> None:
+        """An environment is open when its plans can be submitted: auth must know them."""
+        try:
+            self._catalogue_read(await self._bus.call(CATALOG_REFRESH, Empty(), timeout=15))
+        except SkybusError as error:
+            log.warning("auth could not read the catalogue of the new environment", reason=error.message)
 
     # -- pieces of work ------------------------------------------------------------------------------------------
 
@@ -454,7 +472,7 @@ class Manager:
 
     def _go(self, event: Event) -> None:
         before, self.state = self.state, states.after(self.state, event)
-        log.debug("state", was=before, event=event, now=self.state)
+        log.debug("state", was=before, on=event, now=self.state)
         self._changed()
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import nats.errors
 import structlog
+
 from skybus.bus.api.status import Status
 from skybus.bus.connection import Bus
 from skybus.bus.errors import SkybusError

@@ -13,6 +13,7 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig
 from pydantic import Field, TypeAdapter, ValidationError
+
 from skybus.bus.api.internal import LifeReport
 from skybus.bus.connection import Bus
 from skybus.bus.errors import SkybusError, UnavailableError

@@ -1,6 +1,6 @@
 """Redis: where the book is kept. Each change is one script, which also checks that we are still the one who may write.
 
-Keys, below `sky:{instrument}:`
+Keys, below `{prefix}:{instrument}:`
     queue      sorted set   uid by key
     items      hash         uid to item
     running    string       the running item with its attempt
@@ -20,9 +20,10 @@ import orjson
 import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
+
 from skybus.bus.api.items import Item
 from skybus.bus.errors import ConflictError, SkybusError, UnavailableError
-from skybus.queue.book import Book, Command, Flags, Running
+from skybus.queue.book import Book, Command, Flags, Running, new_uid
 from skybus.queue.line import Line, Slot
 
 log = structlog.get_logger()
@@ -67,17 +68,17 @@ class Answered:
 class Store:
     """The book of one instrument in Redis."""
 
-    def __init__(self, redis: Redis, instrument: str) -> None:
+    def __init__(self, redis: Redis, prefix: str) -> None:
         self._redis = redis
-        self._prefix = f"sky:{instrument}:"
+        self._prefix = prefix
         self._commit = redis.register_script(_COMMIT)
         self._fence = ""
 
     @classmethod
-    def at(cls, url: str, instrument: str) -> Store:
+    def at(cls, url: str, instrument: str, prefix: str = "sky") -> Store:
         """Make a store for a Redis URL (`redis://`, `rediss://`, `unix://`)."""
         redis = Redis.from_url(url, socket_timeout=5, socket_connect_timeout=2, protocol=3)
-        return cls(redis, instrument)
+        return cls(redis, f"{prefix}:{instrument}:")
 
     async def take_over(self) -> None:
         """Become the one who may write: whoever was it before cannot any more."""
@@ -151,7 +152,7 @@ class Store:
             line=Line([Slot(float(key), orjson.loads(items[uid])) for uid, key in order]),
             running=Running.model_validate_json(running) if running else None,
             history_size=history_size,
-            flags=Flags.model_validate_json(flags) if flags else Flags(),
+            flags=Flags.model_validate_json(flags) if flags else Flags(queue_uid=new_uid(), history_uid=new_uid()),
             revision=int(revision or 0),
         )
 

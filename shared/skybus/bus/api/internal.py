@@ -188,6 +188,8 @@ ENVIRONMENT_CATALOG = InternalEndpoint("environment.catalog", CatalogPart, Catal
 
 ITEMS_CHECK = InternalEndpoint("auth.check", ItemsCheck, ItemsChecked)
 CATALOG_UIDS = InternalEndpoint("auth.catalog_uids", Empty, CatalogChanged)
+CATALOG_REFRESH = InternalEndpoint("auth.catalog_refresh", Empty, CatalogChanged)
+"""Answered when auth has the catalogue that the environment has now."""
 
 ENVIRONMENT_STATE_TOPIC = "state"
 """`sky.{inst}.int.state`: each new `EnvironmentState`, a hint that may be lost."""

@@ -1,0 +1,134 @@
+"""`skybus up` as a user starts it: a process, its data directory, and what can be done to its parts."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import zmq
+import zmq.asyncio
+
+from skybus.client.client import Client
+from tests.servers import free_port
+
+BIN = Path(sys.executable).parent
+
+
+@dataclass
+class RunningStack:
+    """A stack that is up."""
+
+    data_dir: Path
+    process: asyncio.subprocess.Process
+    control: str
+    info: str
+
+    def pid_of(self, name: str) -> int:
+        """The process of a part: `queue`, `worker`, `environment`, `nats`, `valkey` …"""
+        return self.find(name).pid
+
+    def find(self, name: str) -> psutil.Process:
+        for process in self.processes():
+            if _is_part(process, name):
+                return process
+        raise LookupError(f"no process {name!r} among {[p.name() for p in self.processes()]}")
+
+    def processes(self) -> list[psutil.Process]:
+        """All processes that belong to this data directory, wherever they hang."""
+        return processes_of(self.data_dir)
+
+    def kill(self, name: str, number: int = signal.SIGKILL) -> None:
+        os.kill(self.pid_of(name), number)
+
+    def log(self, name: str) -> str:
+        return (self.data_dir / "logs" / f"{name}.log").read_text(errors="replace")
+
+    def client(self, **options) -> Client:
+        return Client.connect(data_dir=self.data_dir, **options)
+
+    async def stop(self, number: int = signal.SIGTERM) -> int:
+        if self.process.returncode is None:
+            self.process.send_signal(number)
+        async with asyncio.timeout(10):
+            return await self.process.wait()
+
+    async def ask(self, method: str, params: dict | None = None) -> dict:
+        """One request over 0MQ."""
+        return (await self.ask_raw(json.dumps({"method": method, "params": params or {}}).encode()))[1]
+
+    async def ask_raw(self, data: bytes) -> tuple[bytes, dict]:
+        """Any bytes over 0MQ."""
+        context = zmq.asyncio.Context()
+        socket = context.socket(zmq.REQ)
+        try:
+            socket.connect(self.control)
+            await socket.send(data)
+            async with asyncio.timeout(10):
+                reply = await socket.recv()
+            return reply, json.loads(reply)
+        finally:
+            socket.close(linger=0)
+            context.term()
+
+
+def processes_of(data_dir: Path) -> list[psutil.Process]:
+    """Processes that work on a data directory: by their environment, or by their command line."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            belongs = process.environ().get("SKYBUS_DATA_DIR") == str(data_dir) or str(data_dir) in " ".join(
+                process.cmdline()
+            )
+            if belongs and process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def _is_part(process: psutil.Process, name: str) -> bool:
+    try:
+        words = [Path(word).name for word in process.cmdline()[:3]]
+    except psutil.Error:
+        return False
+    return bool({f"skybus-{name}", f"{name}-server"} & set(words))
+
+
+@asynccontextmanager
+async def stack_up(data_dir: Path, *options: str) -> AsyncIterator[RunningStack]:
+    """Bring a stack up on free ports, and take it down."""
+    control, info = f"tcp://127.0.0.1:{free_port()}", f"tcp://127.0.0.1:{free_port()}"
+    command = [
+        str(BIN / "skybus"), "up", "--data-dir", str(data_dir), "--nats-port", str(free_port()),
+        "--zmq-control-addr", control, "--zmq-info-addr", info, *options,
+    ]  # fmt: skip
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, stdin=asyncio.subprocess.DEVNULL
+    )
+    stack = RunningStack(data_dir.resolve(), process, control, info)
+    try:
+        await until_ready(process)
+        yield stack
+    finally:
+        await stack.stop()
+        for left in processes_of(stack.data_dir):
+            left.kill()
+
+
+async def until_ready(process: asyncio.subprocess.Process) -> str:
+    assert process.stdout
+    said = ""
+    async with asyncio.timeout(30):
+        while line := (await process.stdout.readline()).decode():
+            said += line
+            if line.startswith("ready"):
+                return said
+    raise AssertionError(f"skybus up ended with {await process.wait()}: {said}")
