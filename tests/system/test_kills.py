@@ -1,0 +1,103 @@
+"""SIGKILL of each part while a plan runs: the plan goes on, is in history once, and the next plan starts."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+
+from skybus.bus.api.events import ItemChanged
+from skybus.client.client import Client
+from tests.system.stack import RunningStack, stack_up
+
+PATIENCE = 30
+
+
+@pytest.fixture
+async def stack(data_dir: Path):
+    async with stack_up(data_dir) as stack, stack.client() as client:
+        await client.open_environment()
+        yield stack
+
+
+async def until_running(client: Client, item_uid: str) -> None:
+    async with aclosing(client.events(f"item.{item_uid}")) as events:
+        started = asyncio.create_task(client.start())
+        async for event in events:
+            if event.read(ItemChanged).state == "running":
+                await started
+                return
+
+
+async def console_lines(client: Client, item_uid: str) -> list[str]:
+    text = ""
+    async with aclosing(client.console(item_uid=item_uid, follow=False)) as chunks:
+        async for chunk in chunks:
+            text += chunk.text
+    return [line for line in text.splitlines() if line.startswith("line ")]
+
+
+@pytest.mark.parametrize("part", ["queue", "worker", "auth", "console", "bridge"])
+async def test_a_plan_survives_the_death_of_a_service(stack: RunningStack, part: str) -> None:
+    async with stack.client() as client, asyncio.timeout(PATIENCE):
+        first = await client.add("print_lines", n=30, delay=0.05)
+        second = await client.add("print_lines", n=2)
+        await until_running(client, first["item_uid"])
+        victim, environment = stack.find(part), stack.pid_of("environment")
+        victim.kill()
+        await client.wait(lambda status: status.items_in_history == 2)
+
+        done = (await client.history()).items
+        assert [item["item_uid"] for item in done] == [first["item_uid"], second["item_uid"]]
+        assert [item["result"]["exit_status"] for item in done] == ["completed", "completed"]
+        assert stack.pid_of("environment") == environment
+        assert await console_lines(client, first["item_uid"]) == [f"line {n} of 30" for n in range(1, 31)]
+        assert stack.pid_of(part) != victim.pid
+
+
+async def test_the_death_of_the_environment_is_told_at_once(stack: RunningStack) -> None:
+    async with stack.client() as client, asyncio.timeout(PATIENCE):
+        lost = await client.add("slow_count", ["det"], num=100, delay=0.1)
+        await until_running(client, lost["item_uid"])
+        killed = asyncio.get_running_loop().time()
+        stack.kill("environment")
+        status = await client.wait(lambda status: status.items_in_history == 1 and status.manager_state == "idle")
+        assert asyncio.get_running_loop().time() - killed < 1
+        assert not status.worker_environment_exists
+        (item,) = (await client.history()).items
+        assert item["result"]["exit_status"] == "failed"
+        assert "SIGKILL" in item["result"]["msg"]
+        front = (await client.queue()).items[0]
+        assert (front["name"], front["item_uid"] == lost["item_uid"]) == ("slow_count", False)
+
+        await client.open_environment()
+        await client.clear()
+        await client.add("count", ["det"])
+        await client.start()
+        await client.wait(lambda status: status.items_in_history == 2)
+
+
+async def test_who_joins_late_reads_the_whole_output_of_a_plan(stack: RunningStack) -> None:
+    """In order, nothing missing, although the console service was killed meanwhile."""
+    async with stack.client() as client, asyncio.timeout(PATIENCE):
+        item = await client.add("print_lines", n=2000, delay=0.001)
+        await until_running(client, item["item_uid"])
+        stack.kill("console")
+        await client.wait("queue_drained")
+    async with stack.client() as late:
+        assert await console_lines(late, item["item_uid"]) == [f"line {n} of 2000" for n in range(1, 2001)]
+
+
+async def test_a_plan_survives_the_death_of_the_nats_server(stack: RunningStack) -> None:
+    """Output, documents and the report arrive later, in order."""
+    async with stack.client() as client, asyncio.timeout(PATIENCE):
+        first = await client.add("print_lines", n=40, delay=0.05)
+        await client.add("count", ["det"])
+        await until_running(client, first["item_uid"])
+        stack.kill("nats")
+        await client.wait(lambda status: status.items_in_history == 2)
+        assert await console_lines(client, first["item_uid"]) == [f"line {n} of 40" for n in range(1, 41)]
+        statuses = [item["result"]["exit_status"] for item in (await client.history()).items]
+        assert statuses == ["completed", "completed"]
