@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from statistics import median
 
 import measures
+import nats_measures
 from sides import Side
 
 
@@ -105,6 +106,26 @@ FIGURES = [
     Figure("open", "environment open", measures.open_environment, at_most(0.5, "open")),
     Figure("status", "status, round trip", measures.status, at_most(1, "status"), rounds=10),
     Figure("add", "queue_item_add, round trip", measures.add_item, at_most(1, "add"), rounds=10),
+    Figure(
+        "nats_status",
+        "status over NATS, round trip",
+        nats_measures.status,
+        at_most(1, "status"),
+        ("status",),
+        rounds=10,
+        skybus_only=True,
+        against="status",
+    ),
+    Figure(
+        "nats_add",
+        "queue.item.add over NATS, round trip",
+        nats_measures.add_item,
+        at_most(1, "add"),
+        ("add",),
+        rounds=10,
+        skybus_only=True,
+        against="add",
+    ),
     Figure("bare_plan", "count, bare loop of RE(plan)", measures.bare_plan),
     Figure(
         "turnaround",

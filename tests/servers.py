@@ -14,6 +14,7 @@ from pathlib import Path
 from skybus.bus.connection import Bus
 from skybus.bus.settings import CREDENTIALS_DIR, LISTEN_FILE, Access, Listen
 from skybus.bus.subjects import Subjects
+from skybus.bus.tasks import end_tasks
 from skybus.stack.accounts import server_config
 from skybus.stack.credentials import Identity, ensure_credentials
 from skybus.stack.servers import nats_binary, valkey_binary, valkey_config
@@ -93,8 +94,7 @@ async def running(bus: Bus) -> AsyncIterator[Bus]:
             await bus.wait_connected()
         yield bus
     finally:
-        task.cancel()
-        await asyncio.wait({task})
+        await end_tasks([task])
 
 
 @dataclass

@@ -6,6 +6,7 @@ import asyncio
 from itertools import count
 from typing import NamedTuple
 
+import nats.errors
 from nats.aio.client import Client as Connection
 from nats.aio.msg import Msg
 
@@ -48,6 +49,8 @@ class Requests:
         try:
             await self._connection.publish(subject, data, reply=f"{self._inbox}.{token}", headers=head or None)
             return await future
+        except (nats.errors.Error, OSError) as error:  # the end of the connection is known to nats-py first
+            raise UnavailableError(f"the request could not be sent: {error}") from None
         finally:
             timer.cancel()
             self._pending.pop(token, None)

@@ -20,6 +20,7 @@ from skybus.bus.errors import SkybusError
 from skybus.bus.logs import publish_lines, start_logging
 from skybus.bus.messages import explain
 from skybus.bus.settings import BusSettings
+from skybus.bus.tasks import end_tasks
 from skybus.bus.tracing import start_tracing
 
 log = structlog.get_logger()
@@ -44,10 +45,15 @@ class Process:
         """Start a side task; one that dies takes the service down."""
         self._side_tasks.append(self.group.create_task(work, name=name))
 
-    async def connect(self) -> None:
-        """Connect to the bus, with all that was registered on it, and wait until that is done."""
+    async def connect(self, *, publishes_log: bool = True) -> None:
+        """Connect to the bus, with all that was registered on it, and wait until that is done.
+
+        Args:
+            publishes_log: whether the log goes to the console stream too; only services in the account SKY may do that.
+        """
         self.start(self.bus.run(), "bus")
-        self.start(publish_lines(self.bus, self.name), "log lines")
+        if publishes_log:
+            self.start(publish_lines(self.bus, self.name), "log lines")
         await self.unless_stopped(self.bus.wait_connected())
 
     async def unless_stopped(self, work: Coroutine[Any, Any, None]) -> None:
@@ -61,10 +67,9 @@ class Process:
             for task in waits:
                 task.cancel()
 
-    def end(self) -> None:
-        """Cancel the side tasks."""
-        for task in reversed(self._side_tasks):
-            task.cancel()
+    async def end(self) -> None:
+        """End the side tasks."""
+        await end_tasks(reversed(self._side_tasks))
 
 
 Main = Callable[[S, Process], Awaitable[None]]
@@ -103,7 +108,7 @@ async def _run(name: str, settings: S, serve: Main[S]) -> None:
         process = Process(name, bus, group)
         _stop_on_signal(process)
         await serve(settings, process)
-        process.end()
+        await process.end()
     log.info("stopped")
 
 

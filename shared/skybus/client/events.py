@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,7 +50,7 @@ def is_event(bus: Bus, message: Msg) -> bool:
     return kind == headers.EVENT
 
 
-async def events(bus: Bus, topic: str) -> AsyncIterator[Event]:
+async def events(bus: Bus, topic: str) -> AsyncGenerator[Event]:
     """Go through the events of a topic, which may have wildcards, as they come.
 
     Raises:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Any
+
+from pydantic import Field, ValidationError
 
 from skybus.bus.errors import InvalidError
 from skybus.bus.identity import user_token
+from skybus.bus.messages import explain
 from skybus.bus.settings import Access, BusSettings
 
 
@@ -21,6 +24,21 @@ class ClientSettings(BusSettings):
         """Where the server is, and the credentials of the user."""
         check_user(self.user)
         return self.access(self.user)
+
+
+def settings_of(given: dict[str, Any]) -> ClientSettings:
+    """Make the settings of what a caller has given, the environment, and the defaults.
+
+    Raises:
+        InvalidError: one of them cannot be right.
+    """
+    unknown = [name for name in given if name not in ClientSettings.model_fields]
+    if unknown:
+        raise InvalidError(f"unknown settings {unknown}; known are {', '.join(ClientSettings.model_fields)}")
+    try:
+        return ClientSettings(**given)
+    except ValidationError as error:
+        raise InvalidError(explain(error)) from None
 
 
 def check_user(name: str) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
 
 from nats.aio.msg import Msg
 
@@ -42,8 +42,8 @@ def condition(wanted: str | Condition) -> Condition:
 class StatusWatch:
     """Follows the status from the first use on.
 
-    A status that does not follow the one before it (its revision shows that), or a new connection, means that some were
-    missed: then the status is asked for.
+    Each status is whole, so one whose revision is higher replaces the one before, whatever was missed in between. After
+    a new connection, and when revisions run backwards, the status is asked for.
     """
 
     def __init__(self, bus: Bus) -> None:
@@ -55,34 +55,34 @@ class StatusWatch:
         """Ask for the status."""
         return await self._bus.call(STATUS_GET, Empty())
 
-    async def changes(self) -> AsyncIterator[Status]:
+    async def changes(self) -> AsyncGenerator[Status]:
         """Go through the status of now and each that follows."""
         async with self._reader() as pushed:
-            status = await self._ask()
+            status = await self.now()
             yield status
             while True:
                 new = await pushed.get()
-                if new and new.revision <= status.revision:
-                    continue
-                is_next = new is not None and new.revision == status.revision + 1
-                status = new if new and is_next else await self._ask()
-                yield status
+                if new is None or new.revision < status.revision:
+                    new = await self._ask()
+                if new and new.revision != status.revision:
+                    status = new
+                    yield status
 
     async def wait(self, wanted: Condition) -> Status:
         """Wait for the first status that fulfils a condition."""
-        async for status in self.changes():
-            if wanted(status):
-                return status
+        async with aclosing(self.changes()) as changes:
+            async for status in changes:
+                if wanted(status):
+                    return status
         raise AssertionError("the status never ends")
 
-    async def _ask(self) -> Status:
-        while True:
-            await self._bus.wait_connected()
-            try:
-                return await self.now()
-            except UnavailableError:
-                if self._bus.is_connected:
-                    raise
+    async def _ask(self) -> Status | None:
+        """Ask again; a queue service that does not answer now will push its status when it is back."""
+        await self._bus.wait_connected()
+        try:
+            return await self.now()
+        except UnavailableError:
+            return None
 
     @asynccontextmanager
     async def _reader(self) -> AsyncIterator[asyncio.Queue[Status | None]]:

@@ -1,0 +1,118 @@
+"""The client: an instrument's queue, its worker and what they say, for people and programs.
+
+```python
+async with Client.connect() as client:
+    await client.open_environment()
+    await client.add("count", ["det1"], num=5)
+    await client.start()
+    await client.wait("queue_drained")
+```
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import structlog
+
+from skybus.bus.api.catalog import (
+    DEVICES_ALLOWED,
+    PLANS_ALLOWED,
+    GroupQuery,
+)
+from skybus.bus.api.console import ConsoleChunk, ConsoleGet
+from skybus.bus.api.status import Status
+from skybus.bus.connection import Bus
+from skybus.bus.errors import UnavailableError
+from skybus.bus.tasks import end_tasks
+from skybus.client.engine_calls import EngineCalls
+from skybus.client.events import Event, events
+from skybus.client.queue_calls import QueueCalls, made
+from skybus.client.settings import ClientSettings, settings_of
+from skybus.client.streams import Document, console, documents
+
+
+class Client(QueueCalls, EngineCalls):
+    """A connection to one instrument; see the module for how it is used."""
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(cls, **settings: Any) -> AsyncIterator[Client]:
+        """Connect for the time of the block; the settings are those of `ClientSettings`.
+
+        Raises:
+            UnavailableError: nothing runs there, or it does not let us in.
+            InvalidError: a setting cannot be right.
+        """
+        _quiet_logs()
+        chosen = settings_of(settings)
+        subjects, access = chosen.subjects(), chosen.my_access()
+        bus = Bus(f"skybus-client-{chosen.user}", subjects, chosen.my_access)
+        task = asyncio.create_task(bus.run(), name="bus")
+        try:
+            await _wait_connected(bus, access.url, chosen)
+            yield cls(bus)
+        finally:
+            await end_tasks([task])
+
+    async def plans(self, *, user_group: str | None = None) -> dict[str, Any]:
+        """List the plans that we may run, or those of a group."""
+        return (await self.call(PLANS_ALLOWED, made(GroupQuery, user_group=user_group))).plans
+
+    async def devices(self, *, user_group: str | None = None) -> dict[str, Any]:
+        """List the devices that we may use, or those of a group."""
+        return (await self.call(DEVICES_ALLOWED, made(GroupQuery, user_group=user_group))).devices
+
+    def statuses(self) -> AsyncGenerator[Status]:
+        """Go through the status of now and each that follows."""
+        return self._watch.changes()
+
+    def events(self, topic: str = ">") -> AsyncGenerator[Event]:
+        """Go through the events of a topic as they come; `*` stands for one token, `>` for all that follow."""
+        return events(self.bus, topic)
+
+    def console(
+        self,
+        *,
+        last: int | None = None,
+        since: float | None = None,
+        item_uid: str | None = None,
+        follow: bool = True,
+    ) -> AsyncGenerator[ConsoleChunk]:
+        """Go through console output, and with `follow` go on live, without a gap or a repetition.
+
+        Args:
+            last: begin with so many of the last lines.
+            since: begin at a time, unix seconds.
+            item_uid: only what was printed while this item was running.
+            follow: go on with what is printed from now on.
+        """
+        return console(self.bus, made(ConsoleGet, last_lines=last, since=since, item_uid=item_uid), follow=follow)
+
+    def documents(self) -> AsyncGenerator[Document]:
+        """Go through the Bluesky documents of all runs, from now on."""
+        return documents(self.bus)
+
+
+async def _wait_connected(bus: Bus, url: str, settings: ClientSettings) -> None:
+    try:
+        async with asyncio.timeout(settings.connect_timeout):
+            await bus.wait_connected()
+    except TimeoutError:
+        raise UnavailableError(
+            f"no connection to {url} as {settings.user!r} ({bus.why_not}): is it running? `skybus up` starts it"
+        ) from None
+
+
+def _quiet_logs() -> None:
+    """Keep the log of the connection out of a program that has not asked for logs."""
+    if not structlog.is_configured():
+        structlog.configure(
+            wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
+            logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        )

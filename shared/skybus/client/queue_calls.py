@@ -1,0 +1,150 @@
+"""The queue and its history, as methods."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from skybus.bus.api.history import HISTORY_CLEAR, HISTORY_GET, HistoryClear, HistoryGet, HistoryPage
+from skybus.bus.api.items import PLAN, Item, ItemSpec, QueueChange
+from skybus.bus.api.queue import (
+    ITEM_ADD,
+    ITEM_ADD_BATCH,
+    ITEM_EXECUTE,
+    ITEM_GET,
+    ITEM_MOVE,
+    ITEM_REMOVE,
+    ITEM_UPDATE,
+    QUEUE_AUTOSTART,
+    QUEUE_CLEAR,
+    QUEUE_GET,
+    QUEUE_MODE_SET,
+    QUEUE_START,
+    QUEUE_STOP,
+    QUEUE_STOP_CANCEL,
+    ItemAdd,
+    ItemAddBatch,
+    ItemExecute,
+    ItemMove,
+    ItemRef,
+    ItemRemove,
+    ItemUpdate,
+    QueueAutostart,
+    QueueControl,
+    QueueGet,
+    QueueMode,
+    QueueModeSet,
+    QueuePage,
+)
+from skybus.bus.errors import InvalidError
+from skybus.bus.messages import M, explain
+from skybus.client.calls import Calls
+
+Position = int | Literal["front", "back"]
+
+
+class QueueCalls(Calls):
+    """What one does with the queue."""
+
+    async def queue(self, *, offset: int = 0, limit: int | None = None) -> QueuePage:
+        """Read the queue, or a page of it."""
+        return await self.call(QUEUE_GET, QueueGet(offset=offset, limit=limit))
+
+    async def history(self, *, offset: int = 0, limit: int | None = None) -> HistoryPage:
+        """Read the history, the oldest item first, or a page of it."""
+        return await self.call(HISTORY_GET, HistoryGet(offset=offset, limit=limit))
+
+    async def clear_history(self, *, keep: int | None = None) -> None:
+        """Forget the history, or all but its newest items."""
+        await self.call(HISTORY_CLEAR, HistoryClear(size=keep))
+
+    async def add(self, plan: str, /, *args: Any, **kwargs: Any) -> Item:
+        """Put a plan at the back of the queue; `args` and `kwargs` are the plan's."""
+        return await self.add_item(plan_item(plan, *args, **kwargs))
+
+    async def add_item(self, item: Item, **place: Any) -> Item:
+        """Put an item into the queue; `pos`, `before_uid` or `after_uid` says where."""
+        return (await self.call(ITEM_ADD, made(ItemAdd, item=item, **place))).item
+
+    async def add_items(self, items: Iterable[Item], **place: Any) -> list[Item]:
+        """Put items into the queue, all or none.
+
+        Raises:
+            InvalidError: one of them is refused; `details["results"]` says of each why.
+        """
+        return (await self.call(ITEM_ADD_BATCH, made(ItemAddBatch, items=list(items), **place), timeout=60)).items
+
+    async def execute(self, plan: str, /, *args: Any, **kwargs: Any) -> Item:
+        """Run a plan at once, past the queue."""
+        item = made(ItemSpec, **plan_item(plan, *args, **kwargs))
+        return (await self.call(ITEM_EXECUTE, ItemExecute(item=item))).item
+
+    async def get_item(self, which: str | int) -> Item:
+        """Read one item, by uid or position."""
+        return (await self.call(ITEM_GET, ItemRef(**_one(which)))).item
+
+    async def update_item(self, item: Item, *, replace: bool = False) -> Item:
+        """Replace the item of the same `item_uid` in its place; with `replace` it gets a new uid."""
+        return (await self.call(ITEM_UPDATE, made(ItemUpdate, item=item, replace=replace))).item
+
+    async def remove(self, which: str | int) -> Item:
+        """Take one item out, by uid or position."""
+        return (await self.call(ITEM_REMOVE, ItemRemove(**_one(which)))).item
+
+    async def move(self, which: str | int, to: Position) -> Item:
+        """Move one item, by uid or position, to a position."""
+        return (await self.call(ITEM_MOVE, ItemMove(**_one(which), pos_dest=to))).item
+
+    async def clear(self) -> None:
+        """Empty the queue."""
+        await self.call(QUEUE_CLEAR, QueueChange())
+
+    async def start(self) -> None:
+        """Begin to run the queue."""
+        await self.call(QUEUE_START, QueueControl())
+
+    async def stop(self) -> None:
+        """Stop the queue after the running plan."""
+        await self.call(QUEUE_STOP, QueueControl())
+
+    async def cancel_stop(self) -> None:
+        """Take a stop of the queue back."""
+        await self.call(QUEUE_STOP_CANCEL, QueueControl())
+
+    async def set_mode(self, mode: dict[str, bool] | Literal["default"]) -> QueueMode:
+        """Change the given fields of the queue's mode (`loop`, `ignore_failures`), or set the default."""
+        return await self.call(QUEUE_MODE_SET, made(QueueModeSet, mode=mode))
+
+    async def set_autostart(self, *, enable: bool) -> None:
+        """Start the queue by itself whenever there is something to run."""
+        await self.call(QUEUE_AUTOSTART, QueueAutostart(enable=enable))
+
+
+def plan_item(plan: str, /, *args: Any, **kwargs: Any) -> Item:
+    """Write a plan with its arguments as an item."""
+    item: Item = {"item_type": PLAN, "name": plan}
+    if args:
+        item["args"] = list(args)
+    if kwargs:
+        item["kwargs"] = kwargs
+    return item
+
+
+def made(model: type[M], **fields: Any) -> M:
+    """Make a request of what a caller has given.
+
+    Raises:
+        InvalidError: it cannot be right.
+    """
+    try:
+        return model.model_validate(fields)
+    except ValidationError as error:
+        raise InvalidError(explain(error)) from None
+
+
+def _one(which: str | int) -> dict[str, Any]:
+    if isinstance(which, int) or which in ("front", "back"):
+        return {"pos": which}
+    return {"uid": which}

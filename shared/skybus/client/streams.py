@@ -1,0 +1,109 @@
+"""Console output and Bluesky documents: what is stored, and then live."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any, NamedTuple
+
+import orjson
+from nats.aio.msg import Msg
+
+from skybus.bus import headers
+from skybus.bus.api.console import CONSOLE_GET, ConsoleChunk, ConsoleGet
+from skybus.bus.connection import Bus
+from skybus.bus.tail import Page, Tail, sequence_of
+
+_PAGE = 100
+
+
+class Document(NamedTuple):
+    """A Bluesky document, as a callback of the RunEngine gets it."""
+
+    name: str
+    doc: dict[str, Any]
+
+
+async def console(bus: Bus, request: ConsoleGet, *, follow: bool) -> AsyncGenerator[ConsoleChunk]:
+    """Go through console output: what the request finds, and with `follow` all that comes after it."""
+    pages = _ConsolePages(bus, request)
+    subject = f"console.worker.{request.item_uid}" if request.item_uid else "console.>"
+    if not follow:
+        page = await pages.first()
+        while True:
+            for chunk in page.entries:
+                yield chunk
+            if page.complete:
+                return
+            page = await pages.read(page.next_seq)
+    tail = Tail(bus, bus.subjects.event(subject), chunk_of, pages.read, is_whole=request.item_uid is None)
+    async with aclosing(tail.follow(pages.first)) as chunks:
+        async for chunk in chunks:
+            yield chunk
+
+
+async def documents(bus: Bus) -> AsyncGenerator[Document]:
+    """Go through the documents of all runs, from now on."""
+    subject = bus.subjects.document("*", "*")
+    tail = Tail(bus, bus.subjects.event("doc.>"), _document_of, lambda seq: _documents_from(bus, subject, seq))
+    async with aclosing(tail.follow()) as found:
+        async for document in found:
+            yield document
+
+
+def chunk_of(message: Msg) -> ConsoleChunk:
+    """Make a chunk of a live message, `sky.{inst}.evt.console.{source}[.{item}]`."""
+    head: dict[str, str] = message.headers or {}
+    source, _, item = message.subject.split(".", 4)[4].partition(".")
+    return ConsoleChunk(
+        seq=sequence_of(message) or 0,
+        time=_number(head.get(headers.TIME, "")),
+        source=source,
+        item_uid=head.get(headers.ITEM) or (item if item not in ("", "-") else None),
+        text=message.data.decode("utf-8", "replace"),
+    )
+
+
+class _ConsolePages:
+    def __init__(self, bus: Bus, request: ConsoleGet) -> None:
+        self._bus = bus
+        self._request = request
+
+    async def first(self) -> Page[ConsoleChunk]:
+        return await self._get(self._request)
+
+    async def read(self, seq: int) -> Page[ConsoleChunk]:
+        return await self._get(ConsoleGet(seq=seq, item_uid=self._request.item_uid, since=self._request.since))
+
+    async def _get(self, request: ConsoleGet) -> Page[ConsoleChunk]:
+        page = await self._bus.call(CONSOLE_GET, request, timeout=20)
+        return Page(page.chunks, page.next_seq, page.complete)
+
+
+async def _documents_from(bus: Bus, subject: str, seq: int) -> Page[Document]:
+    """Read missed documents one by one: people have no right to more than direct get."""
+    found: list[Document] = []
+    while len(found) < _PAGE:
+        query = orjson.dumps({"seq": seq, "next_by_subj": subject})
+        message = await bus.request_raw(f"$JS.API.DIRECT.GET.{bus.subjects.docs_stream}", query)
+        stored = sequence_of(message)
+        if stored is None:
+            return Page(found, seq, complete=True)
+        found.append(_document_of(message))
+        seq = stored + 1
+    return Page(found, seq, complete=False)
+
+
+def _document_of(message: Msg) -> Document:
+    head: dict[str, str] = message.headers or {}
+    body = zlib.decompress(message.data) if head.get(headers.ENCODING) == "zlib" else message.data
+    name = head.get("Nats-Subject", message.subject).split(".doc.")[1].split(".")[0]
+    return Document(name, orjson.loads(body))
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0
