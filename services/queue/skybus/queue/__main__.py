@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Iterator
 
 import nats.errors
 import structlog
@@ -35,8 +37,10 @@ from skybus.queue.store import Store
 
 log = structlog.get_logger()
 
-AGAIN = 0.2
+FIRST_PAUSE, LONGEST_PAUSE = 0.02, 1.0
 """Seconds between questions to a part of the house that does not answer yet."""
+READY_ANYWAY = 5.0
+"""Seconds after which the service is ready also without knowing of an environment: the queue can be edited."""
 
 
 class QueueService:
@@ -53,6 +57,7 @@ class QueueService:
         self._publisher = Publisher(bus, self._status.make)
         self._reports = Reports(bus, self._manager.handle_report)
         self._connected_anew = asyncio.Event()
+        self._life_is_known = asyncio.Event()
         handlers = QueueHandlers(self._keeper, self._manager, self._status, store, bus, stack_pid)
         self._service = Service(bus, "queue", handlers.table())
         bus.on_connect.append(self._prepare)
@@ -69,6 +74,7 @@ class QueueService:
         process.start(self._publisher.run(), "publisher")
         process.start(self._reports.run(), "reports")
         process.start(self._resume(), "resume")
+        await process.unless_stopped(self._until_life_is_known())
         tell_ready()
         await process.stop.wait()
         await self._service.drain()
@@ -88,8 +94,12 @@ class QueueService:
             await asyncio.gather(self._ask_for_environment(), self._ask_for_catalog())
             self._publisher.status_changed()
 
+    async def _until_life_is_known(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._life_is_known.wait(), READY_ANYWAY)
+
     async def _ask_for_environment(self) -> None:
-        while True:
+        for pause in _pauses():
             try:
                 worker = await self._bus.call(WORKER_STATE, Empty(), timeout=2)
                 environment = None
@@ -102,11 +112,12 @@ class QueueService:
             else:
                 self._reachable("worker")
                 if environment or is_drained:
+                    self._life_is_known.set()
                     return
-            await asyncio.sleep(AGAIN)
+            await asyncio.sleep(pause)
 
     async def _ask_for_catalog(self) -> None:
-        while True:
+        for pause in _pauses():
             try:
                 self._status.catalog = await self._bus.call(CATALOG_UIDS, Empty(), timeout=2)
             except SkybusError as error:
@@ -114,7 +125,7 @@ class QueueService:
             else:
                 self._reachable("auth")
                 return
-            await asyncio.sleep(AGAIN)
+            await asyncio.sleep(pause)
 
     async def _on_state(self, message: Msg) -> None:
         await self._manager.handle_state(decode(EnvironmentState, message.data))
@@ -139,6 +150,13 @@ class QueueService:
         if self._status.unreachable.pop(what, None):
             log.info("a part of the house answers again", part=what)
             self._publisher.status_changed()
+
+
+def _pauses() -> Iterator[float]:
+    pause = FIRST_PAUSE
+    while True:
+        yield pause
+        pause = min(pause * 1.5, LONGEST_PAUSE)
 
 
 async def serve(settings: QueueSettings, process: Process) -> None:
