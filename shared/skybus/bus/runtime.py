@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -123,10 +124,10 @@ def _stop_on_signal(process: Process) -> None:
 
 
 def tell_ready() -> None:
-    """Say that the service answers, by the protocol of systemd's sd_notify(3)."""
+    """Say that the service answers, by the protocol of systemd's sd_notify(3); somebody may have ceased to listen."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock, contextlib.suppress(OSError):
         sock.connect("\0" + address[1:] if address.startswith("@") else address)
         sock.sendall(b"READY=1")

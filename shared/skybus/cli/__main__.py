@@ -2,21 +2,66 @@
 
 from __future__ import annotations
 
+import sys
+from importlib import import_module
+
 import typer
 
-from skybus.cli.demo import demo
-from skybus.cli.re_manager import re_manager
-from skybus.cli.up import up
+_COMMANDS = {
+    "status": "skybus.cli.status_command",
+    "watch": "skybus.cli.watch_command",
+    "env": "skybus.cli.environment_commands",
+    "queue": "skybus.cli.queue_commands",
+    "re": "skybus.cli.engine_commands",
+    "history": "skybus.cli.history_commands",
+    "console": "skybus.cli.console_command",
+    "plans": "skybus.cli.catalog_commands",
+    "devices": "skybus.cli.catalog_commands",
+}
+"""Modules that register commands."""
+_FUNCTIONS = {
+    "up": "skybus.cli.up",
+    "demo": "skybus.cli.demo",
+    "re-manager": "skybus.cli.re_manager",
+}
+"""Modules with one function, named as the command; they need what only `skybus[stack]` installs."""
 
-app = typer.Typer(no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
-app.command()(up)
-app.command()(demo)
-app.command("re-manager")(re_manager)
+
+def make_app(wanted: str | None = None) -> typer.Typer:
+    """Make the application: with one command, whose modules alone are loaded, or with all of them."""
+    app = typer.Typer(no_args_is_help=True, help=_HELP, pretty_exceptions_enable=False)
+    app.callback()(_root)
+    is_known = wanted in _COMMANDS or wanted in _FUNCTIONS
+    for module in dict.fromkeys(_COMMANDS[name] for name in _COMMANDS if not is_known or name == wanted):
+        import_module(module).register(app)
+    for name in _FUNCTIONS:
+        if not is_known or name == wanted:
+            _add_function(app, name, is_wanted=is_known)
+    return app
 
 
 def main() -> None:
     """Run the command line; the console script."""
-    app()
+    words = [word for word in sys.argv[1:] if not word.startswith("-")]
+    make_app(words[0] if words else None)()
+
+
+_HELP = "skybus runs Bluesky plans for a beamline. `skybus up` starts it, `skybus status` shows what it does."
+
+
+def _root() -> None:
+    pass
+
+
+def _add_function(app: typer.Typer, name: str, *, is_wanted: bool) -> None:
+    try:
+        module = import_module(_FUNCTIONS[name])
+    except ImportError:
+        if is_wanted:
+            typer.secho(f"skybus {name} is not installed here: pip install 'skybus[stack]'", fg="red", err=True)
+            raise SystemExit(1) from None
+        return
+    app.command(name)(getattr(module, name.replace("-", "_")))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 
@@ -12,6 +13,7 @@ from skybus.bus.api.status import STATUS_GET, Status
 from skybus.bus.connection import Bus
 from skybus.bus.errors import InvalidError, UnavailableError
 from skybus.bus.messages import Empty, decode
+from skybus.bus.tasks import end_tasks
 from skybus.client.events import is_event
 
 Condition = Callable[[Status], bool]
@@ -58,15 +60,19 @@ class StatusWatch:
     async def changes(self) -> AsyncGenerator[Status]:
         """Go through the status of now and each that follows."""
         async with self._reader() as pushed:
-            status = await self.now()
-            yield status
-            while True:
-                new = await pushed.get()
-                if new is None or new.revision < status.revision:
-                    new = await self._ask()
-                if new and new.revision != status.revision:
-                    status = new
-                    yield status
+            asking = asyncio.create_task(self._ask(pushed))
+            status: Status | None = None
+            try:
+                while True:
+                    new = await pushed.get()
+                    if new is None or (status and new.revision < status.revision):
+                        await end_tasks([asking])
+                        asking = asyncio.create_task(self._ask(pushed))
+                    elif status is None or new.revision != status.revision:
+                        status = new
+                        yield status
+            finally:
+                await end_tasks([asking])
 
     async def wait(self, wanted: Condition) -> Status:
         """Wait for the first status that fulfils a condition."""
@@ -76,13 +82,11 @@ class StatusWatch:
                     return status
         raise AssertionError("the status never ends")
 
-    async def _ask(self) -> Status | None:
-        """Ask again; a queue service that does not answer now will push its status when it is back."""
+    async def _ask(self, pushed: asyncio.Queue[Status | None]) -> None:
+        """Ask for the status; a queue service that does not answer now will push its status when it is back."""
         await self._bus.wait_connected()
-        try:
-            return await self.now()
-        except UnavailableError:
-            return None
+        with contextlib.suppress(UnavailableError):
+            pushed.put_nowait(await self.now())
 
     @asynccontextmanager
     async def _reader(self) -> AsyncIterator[asyncio.Queue[Status | None]]:

@@ -1,0 +1,40 @@
+"""`skybus console`: what was printed."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import Annotated
+
+import typer
+
+from skybus.cli.arguments import moment
+from skybus.cli.commands import add_command
+from skybus.cli.output import Output
+from skybus.client.client import Client
+
+_LINES = 50
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    add_command(app, console, "console")
+
+
+async def console(
+    client: Client,
+    out: Output,
+    last: Annotated[int | None, typer.Option(help=f"Begin with so many lines [default: {_LINES}].", min=1)] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what is printed from now on.")] = False,
+    item: Annotated[str | None, typer.Option(help="Only what was printed while this item ran (its whole uid).")] = None,
+    since: Annotated[str | None, typer.Option(help="Begin at 10m (ago), 14:30 or 2026-11-22T14:30.")] = None,
+) -> None:
+    """Print console output of the worker and the services."""
+    begin = moment(since) if since else None
+    if last is None and begin is None and item is None:
+        last = _LINES
+    async with aclosing(client.console(last=last, since=begin, item_uid=item, follow=follow)) as chunks:
+        async for chunk in chunks:
+            if out.as_json:
+                out.line(chunk)
+            else:
+                typer.echo(chunk.text, nl=False)

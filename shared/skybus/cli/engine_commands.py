@@ -1,0 +1,78 @@
+"""`skybus re`: the running plan."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from skybus.bus.api.engine import RunOption
+from skybus.cli.commands import add_command, group
+from skybus.cli.output import Output, make_table, rows
+from skybus.client.client import Client
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    commands = group("The running plan: pause it, go on with it or end it.")
+    works = {"pause": pause, "resume": resume, "stop": stop, "abort": abort, "halt": halt, "runs": runs}
+    for name, work in works.items():
+        add_command(commands, work, name)
+    app.add_typer(commands, name="re")
+
+
+async def pause(
+    client: Client,
+    out: Output,
+    now: Annotated[bool, typer.Option("--now", help="At once, not at the next checkpoint.")] = False,
+    wait: Annotated[bool, typer.Option(help="Wait until it is paused.")] = False,
+) -> None:
+    """Pause the running plan at its next checkpoint, or now."""
+    await client.pause("immediate" if now else "deferred")
+    if wait:
+        await client.wait(lambda status: status.manager_state in ("paused", "idle"))
+    out.said("the plan is paused" if wait else "the plan will pause")
+
+
+async def resume(client: Client, out: Output) -> None:
+    """Go on with the paused plan."""
+    await client.resume()
+    out.said("the plan goes on")
+
+
+async def stop(client: Client, out: Output) -> None:
+    """End the paused plan; it counts as a success."""
+    await client.stop_plan()
+    out.said("the plan is being stopped")
+
+
+async def abort(client: Client, out: Output) -> None:
+    """End the paused plan; it counts as a failure."""
+    await client.abort()
+    out.said("the plan is being aborted")
+
+
+async def halt(client: Client, out: Output) -> None:
+    """End the paused plan without its clean-up."""
+    await client.halt()
+    out.said("the plan is being halted")
+
+
+async def runs(
+    client: Client,
+    out: Output,
+    option: Annotated[str, typer.Argument(help="active, open or closed")] = "active",
+) -> None:
+    """List the runs of the running plan."""
+    if option not in RunOption.__args__:
+        raise typer.BadParameter(f"{option!r} is none of {', '.join(RunOption.__args__)}")
+    found = await client.runs(option)
+    table = make_table("scan", "state", "uid") if not out.as_json else None
+    out.show(
+        found,
+        lambda console: console.print(
+            rows(table, ((run.scan_id, "open" if run.is_open else run.exit_status, run.uid) for run in found))
+            if found and table
+            else "no runs"
+        ),
+    )

@@ -1,0 +1,95 @@
+"""`skybus watch`: status, progress and console output, live."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+import typer
+
+from skybus.bus.api.progress import PlanProgress
+from skybus.bus.api.status import Status
+from skybus.cli.commands import add_command
+from skybus.cli.output import Output, make_console, short_uid
+from skybus.cli.status_command import facts
+from skybus.client.client import Client
+
+if TYPE_CHECKING:
+    from rich.live import Live
+
+_BAR = 30
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    add_command(app, watch, "watch")
+
+
+async def watch(client: Client, out: Output) -> None:
+    """Show status, progress and console output as they come, until Ctrl-C."""
+    if out.as_json:
+        await _print_lines(client, out)
+        return
+    from rich.live import Live
+
+    console = make_console()
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+        view = View(live)
+        async with asyncio.TaskGroup() as group:
+            for work in (view.follow_status(client), view.follow_progress(client), view.follow_console(client)):
+                group.create_task(work)
+
+
+class View:
+    """The lines at the bottom of the screen; console output goes by above them."""
+
+    def __init__(self, live: Live) -> None:
+        self._live = live
+        self._status: Status | None = None
+        self._progress: PlanProgress | None = None
+
+    async def follow_status(self, client: Client) -> None:
+        """Show each status."""
+        async with aclosing(client.statuses()) as statuses:
+            async for status in statuses:
+                self._status = status
+                self._draw()
+
+    async def follow_progress(self, client: Client) -> None:
+        """Show how far the plan is."""
+        async with aclosing(client.events("progress.*")) as events:
+            async for event in events:
+                self._progress = event.read(PlanProgress)
+                self._draw()
+
+    async def follow_console(self, client: Client) -> None:
+        """Let console output go by."""
+        async with aclosing(client.console(last=20)) as chunks:
+            async for chunk in chunks:
+                self._live.console.print(chunk.text, end="", soft_wrap=True)
+
+    def _draw(self) -> None:
+        if self._status is None:
+            return
+        lines = [f"{name:<12} {text}" for name, text in facts(self._status)]
+        progress = self._progress
+        if progress and progress.item_uid == self._status.running_item_uid:
+            lines.append(f"{'progress':<12} {bar(progress)}")
+        from rich.text import Text
+
+        self._live.update(Text("\n".join(lines)), refresh=True)
+
+
+def bar(progress: PlanProgress) -> str:
+    """Progress in characters: `########----  40%  4 of 10`."""
+    if progress.fraction is None:
+        return f"{progress.done} points of run {short_uid(progress.run_uid)}"
+    full = round(_BAR * min(max(progress.fraction, 0), 1))
+    return f"{'#' * full}{'-' * (_BAR - full)} {progress.fraction:4.0%}  {progress.done} of {progress.planned}"
+
+
+async def _print_lines(client: Client, out: Output) -> None:
+    async with aclosing(client.statuses()) as statuses:
+        async for status in statuses:
+            out.line(status)
