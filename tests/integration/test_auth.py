@@ -18,6 +18,7 @@ from typing import Any
 
 import orjson
 import pytest
+
 from skybus.bus.api.catalog import DEVICES_ALLOWED, DEVICES_EXISTING, PLANS_ALLOWED, PLANS_EXISTING, GroupQuery
 from skybus.bus.api.events import CatalogChanged
 from skybus.bus.api.internal import (
@@ -36,7 +37,6 @@ from skybus.bus.connection import Bus
 from skybus.bus.errors import DeniedError, InvalidError
 from skybus.bus.messages import Empty, decode
 from skybus.bus.service import Handler, Service
-
 from tests.servers import NatsServer, running
 
 FLAGS = {"is_readable": True, "is_movable": False, "is_flyable": False}

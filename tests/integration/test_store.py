@@ -4,12 +4,12 @@ import asyncio
 import signal
 
 import pytest
+
 from skybus.bus.api.queue import ItemAdded
 from skybus.bus.errors import ConflictError, UnavailableError
 from skybus.queue.book import Book
 from skybus.queue.keeper import Keeper
 from skybus.queue.store import FencedError, Store
-
 from tests.servers import Valkey
 
 

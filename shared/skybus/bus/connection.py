@@ -238,6 +238,7 @@ class Bus:
             for subscription in self._subscriptions:
                 await self._restore(connection, subscription)
             await self.while_connected(self._call_hooks(connection))
+            await _settle(connection)
             self._up.set()
             log.info("connected to NATS", url=connection.connected_url.geturl() if connection.connected_url else "")
             await lost
@@ -314,3 +315,13 @@ class Bus:
 def _read_outcome(task: asyncio.Future[Any]) -> None:
     if not task.cancelled():
         task.exception()
+
+
+async def _settle(connection: Connection) -> None:
+    """Wait until the server has taken all subscriptions.
+
+    nats-py writes its PING past the buffer in which subscriptions may still wait; behind the first PONG they are sent,
+    behind the second they are known.
+    """
+    await connection.flush()
+    await connection.flush()

@@ -87,7 +87,6 @@ class Service:
                 subject=handler.endpoint.pattern(self._bus.subjects),
                 handler=self._receiver(handler),
             )
-        await connection.flush()
 
     def _receiver(self, handler: Handler[Any, Any]) -> Callable[[MicroRequest], Awaitable[None]]:
         async def receive(request: MicroRequest) -> None:

@@ -29,7 +29,13 @@ _FUNCTIONS = {
 
 def make_app(wanted: str | None = None) -> typer.Typer:
     """Make the application: with one command, whose modules alone are loaded, or with all of them."""
-    app = typer.Typer(no_args_is_help=True, help=_HELP, pretty_exceptions_enable=False)
+    app = typer.Typer(
+        no_args_is_help=True,
+        help=_HELP,
+        pretty_exceptions_enable=False,
+        add_completion=False,
+        rich_markup_mode=None,
+    )
     app.callback()(_root)
     is_known = wanted in _COMMANDS or wanted in _FUNCTIONS
     for module in dict.fromkeys(_COMMANDS[name] for name in _COMMANDS if not is_known or name == wanted):

@@ -21,8 +21,8 @@ Work = Callable[..., Awaitable[None]]
 
 _COMMON: dict[str, Any] = {
     "as_json": Annotated[bool, typer.Option("--json", help="Print JSON.")],
-    "data_dir": Annotated[Path | None, typer.Option(help="Where the stack lives [env: SKYBUS_DATA_DIR].")],
-    "user": Annotated[str | None, typer.Option(help="Whose credentials to use [env: SKYBUS_USER].")],
+    "data_dir": Annotated[Path | None, typer.Option(help="Where the stack lives; by default SKYBUS_DATA_DIR.")],
+    "user": Annotated[str | None, typer.Option(help="Whose credentials to use; by default the operator's.")],
 }
 _DEFAULTS = {"as_json": False, "data_dir": None, "user": None}
 

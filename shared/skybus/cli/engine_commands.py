@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from skybus.bus.api.engine import RunOption
 from skybus.cli.commands import add_command, group
 from skybus.cli.output import Output, make_table, rows
 from skybus.client.client import Client
+
+
+class RunChoice(StrEnum):
+    """Which runs."""
+
+    ACTIVE = "active"
+    OPEN = "open"
+    CLOSED = "closed"
 
 
 def register(app: typer.Typer) -> None:
@@ -61,12 +69,10 @@ async def halt(client: Client, out: Output) -> None:
 async def runs(
     client: Client,
     out: Output,
-    option: Annotated[str, typer.Argument(help="active, open or closed")] = "active",
+    option: Annotated[RunChoice, typer.Argument(help="Which of them.")] = RunChoice.ACTIVE,
 ) -> None:
     """List the runs of the running plan."""
-    if option not in RunOption.__args__:
-        raise typer.BadParameter(f"{option!r} is none of {', '.join(RunOption.__args__)}")
-    found = await client.runs(option)
+    found = await client.runs(option.value)
     table = make_table("scan", "state", "uid") if not out.as_json else None
     out.show(
         found,

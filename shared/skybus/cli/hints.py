@@ -6,6 +6,7 @@ from skybus.bus.errors import SkybusError
 
 _HINTS = (
     ("environment does not exist", "`skybus env open` opens it"),
+    ("no environment has been opened yet", "`skybus env open` opens one"),
     ("environment already exists", "`skybus env close` closes it"),
     ("not in the list of allowed plans", "`skybus plans` lists those that you may run"),
     ("is not in the queue", "`skybus queue list` shows what is"),
@@ -15,6 +16,7 @@ _HINTS = (
     ("is busy", "`skybus status` shows with what"),
     ("not idle", "`skybus status` shows what it does"),
     ("no service answers", "`skybus status` shows what is missing; `skybus up` starts everything"),
+    ("cannot read the credentials", "`skybus up` makes those of the user 'operator'"),
     ("was lost", "try again"),
 )
 """A part of a message, and the next step."""

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 _OPTIONS = orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS
 _LONGEST = 60
 SHORT_UID = 8
+_FOLDED = ("arguments", "result", "parameters", "what it does")
+"""Columns that share what the others leave of the line."""
+_PIPE_WIDTH = 160
 
 
 class Output:
@@ -46,7 +49,8 @@ def make_console() -> Console:
     """Where people read; without colours when it is no terminal."""
     from rich.console import Console
 
-    return Console(highlight=False, markup=False)
+    console = Console(highlight=False, markup=False)
+    return console if console.is_terminal else Console(highlight=False, markup=False, width=_PIPE_WIDTH)
 
 
 def make_table(*columns: str, title: str | None = None) -> Table:
@@ -56,7 +60,7 @@ def make_table(*columns: str, title: str | None = None) -> Table:
 
     table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column not in _FOLDED)
     return table
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from skybus.bus.messages import Request
 
@@ -15,6 +15,16 @@ Item = dict[str, Any]
 PLAN, INSTRUCTION = "plan", "instruction"
 QUEUE_STOP = "queue_stop"
 """The one instruction: end the execution of the queue here."""
+
+
+def _printable(name: str) -> str:
+    if not name.isprintable():
+        raise ValueError("only printable characters are possible in a name")
+    return name
+
+
+PersonName = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_printable)]
+"""The name of a user or a group."""
 
 
 class ItemSpec(Request):
@@ -47,8 +57,8 @@ class ByClaim(Request):
     connection says who they are.
     """
 
-    user: str | None = Field(default=None, min_length=1, max_length=128)
-    user_group: str | None = Field(default=None, min_length=1, max_length=128)
+    user: PersonName | None = None
+    user_group: PersonName | None = None
 
 
 class QueueChange(Request):

@@ -1,0 +1,98 @@
+"""Plans that behave well and badly."""
+
+import os
+import sys
+
+import bluesky.plan_stubs as bps
+from bluesky import RunEngine
+from bluesky.plans import count  # noqa: F401
+from bluesky.utils import MsgGenerator
+from ophyd.sim import det  # noqa: F401
+
+RE = RunEngine({})
+
+
+def talk() -> MsgGenerator:
+    """Write in four ways, in this order."""
+    print("one")
+    os.write(1, b"two\n")
+    print("three", file=sys.stderr)
+    os.system("echo four")
+    yield from bps.null()
+
+
+def say(text: str, number: int = 1) -> MsgGenerator:
+    """Print lines."""
+    for n in range(number):
+        print(f"{text} {n}")
+    yield from bps.null()
+
+
+def steps(number: int, delay: float = 0.02) -> MsgGenerator:
+    """Print numbers slowly, with checkpoints."""
+    for n in range(number):
+        yield from bps.checkpoint()
+        print(f"step {n}")
+        yield from bps.sleep(delay)
+    return number
+
+
+def past_checkpoint(delay: float = 0.3) -> MsgGenerator:
+    """Have one checkpoint, at the beginning."""
+    yield from bps.checkpoint()
+    yield from bps.null()
+    print("past the checkpoint")
+    yield from bps.sleep(delay)
+
+
+def no_checkpoint() -> MsgGenerator:
+    """Be impossible to pause."""
+    yield from bps.clear_checkpoint()
+    print("no way back")
+    yield from bps.sleep(10)
+
+
+def big_run(megabytes: int) -> MsgGenerator:
+    """Open a run with a start document that is larger than a message may be."""
+    yield from bps.open_run({"text": "sky " * (megabytes << 18)})
+    yield from bps.close_run()
+
+
+def leave(how: str) -> MsgGenerator:
+    """Try to end the process."""
+    yield from bps.null()
+    raise {"exit": SystemExit, "interrupt": KeyboardInterrupt, "base": BaseException}[how]("bye")
+
+
+def surrogate() -> MsgGenerator:
+    """Fail with a text that is no Unicode."""
+    yield from bps.null()
+    raise RuntimeError("half a character: \udcff")
+
+
+class BadDevice:
+    """Ends the thread of the RunEngine."""
+
+    name = "bad"
+    parent = None
+
+    def trigger(self):
+        raise SystemExit("from a device")
+
+
+def leave_by_device() -> MsgGenerator:
+    """Let a device try it."""
+    yield from bps.trigger(BadDevice())
+
+
+def die() -> MsgGenerator:
+    """End the process at once."""
+    print("last words")
+    yield from bps.null()
+    os._exit(3)
+
+
+def returns_numbers() -> MsgGenerator:
+    """Return something that JSON has."""
+    yield from bps.null()
+    return {"a": [1, 2.5]}

@@ -1,0 +1,364 @@
+"""The supervisor opens, watches, adopts and accounts for environments; nothing is lost when one of them dies."""
+
+import asyncio
+import os
+import signal
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import orjson
+import pytest
+
+from skybus.bus.api.internal import (
+    ENVIRONMENT_END,
+    WORKER_DESTROY,
+    WORKER_OPEN,
+    WORKER_STATE,
+    EnvironmentDestroy,
+    EnvironmentOpen,
+    WorkerState,
+)
+from skybus.bus.errors import WrongStateError
+from skybus.bus.messages import Empty
+from tests.integration.worker_fixtures import STARTUP, House, WorkerProcess, house_of, plan, stored, until_answers
+from tests.servers import NatsServer
+
+
+@contextmanager
+def site_with(startup_dir: Path) -> Iterator[tuple[NatsServer, WorkerProcess]]:
+    with tempfile.TemporaryDirectory(prefix="sky") as folder:
+        nats = NatsServer(Path(folder))
+        asyncio.run(nats.start())
+        worker = WorkerProcess(Path(folder), SKYBUS_STARTUP_DIR=str(startup_dir))
+        worker.start()
+        yield nats, worker
+        worker.end()
+        nats.stop()
+
+
+@pytest.fixture(scope="module")
+def site():
+    """One NATS and one worker for most tests; each leaves both running and no environment."""
+    with site_with(STARTUP) as site:
+        yield site
+
+
+@pytest.fixture(scope="module")
+def other_site(tmp_path_factory):
+    """The same with a startup directory that tests write."""
+    folder = tmp_path_factory.mktemp("startup")
+    with site_with(folder) as (nats, _):
+        yield nats, folder / "00.py"
+
+
+@pytest.fixture
+async def house_with_startup(other_site):
+    """A house and the file with its startup code."""
+    nats, startup = other_site
+    async with house_of(nats) as house:
+        await until_answers(house)
+        yield house, startup
+
+
+@pytest.fixture
+async def nats(site):
+    """NATS with empty streams."""
+    async with site[0].bus("queue") as bus:
+        for info in await bus.jetstream.streams_info():
+            await bus.jetstream.purge_stream(info.config.name or "")
+    return site[0]
+
+
+@pytest.fixture
+async def worker(site, nats):
+    yield site[1]
+    if site[1].process is None:
+        site[1].start()
+    async with house_of(nats) as house:
+        await until_answers(house)
+        state = await house.bus.call(WORKER_STATE, Empty())
+        if state.environment_id:
+            await house.bus.call(WORKER_DESTROY, EnvironmentDestroy())
+            await exited(house, state.environment_id)
+
+
+@pytest.fixture
+def data_dir(site):
+    return site[0].data_dir
+
+
+@pytest.fixture
+async def house(nats, worker):
+    async with house_of(nats) as house:
+        await until_answers(house)
+        yield house
+
+
+def restart(worker: WorkerProcess, number: int = signal.SIGKILL) -> None:
+    worker.send(number)
+    worker.start()
+
+
+async def begin_to_open(house: House) -> str:
+    environment_id = str(uuid.uuid4())
+    await until_answers(house)
+    await house.bus.call(WORKER_OPEN, EnvironmentOpen(environment_id=environment_id))
+    return environment_id
+
+
+async def exited(house: House, environment_id: str, seconds: float = 10) -> dict:
+    return await house.life.report("exited", seconds, environment_id=environment_id)
+
+
+# -- opening and closing -----------------------------------------------------------------------------------------------
+
+
+async def test_an_environment_is_opened_once_and_closed(house):
+    environment_id = await house.open()
+    await house.bus.call(WORKER_OPEN, EnvironmentOpen(environment_id=environment_id))  # once more does no harm
+    with pytest.raises(WrongStateError, match="exists already"):
+        await house.bus.call(WORKER_OPEN, EnvironmentOpen(environment_id="other"))
+    state = await house.bus.call(WORKER_STATE, Empty())
+    assert state.environment_id == environment_id
+    assert Path(f"/proc/{state.pid}").exists()
+
+    await house.bus.call(ENVIRONMENT_END, Empty())
+
+    gone = await exited(house, environment_id)
+    assert (gone["exit_code"], gone["requested"], gone["msg"]) == (0, True, "The environment was closed")
+    assert await house.bus.call(WORKER_STATE, Empty()) == WorkerState()
+
+
+async def test_a_busy_environment_refuses_to_close_but_can_be_destroyed(house):
+    environment_id = await house.open()
+    await house.start(plan("steps", 1000))
+    await house.until_text("step 1")
+    with pytest.raises(WrongStateError, match="can not be closed"):
+        await house.bus.call(ENVIRONMENT_END, Empty())
+
+    await house.bus.call(WORKER_DESTROY, EnvironmentDestroy(environment_id=environment_id))
+
+    gone = await exited(house, environment_id)
+    assert (gone["exit_code"], gone["requested"]) == (-9, True)
+    await house.bus.call(WORKER_DESTROY, EnvironmentDestroy(environment_id=environment_id))  # once more does no harm
+    with pytest.raises(WrongStateError, match="does not exist"):
+        await house.bus.call(WORKER_DESTROY, EnvironmentDestroy())
+
+
+async def test_startup_code_that_fails_is_reported_with_its_traceback(house_with_startup):
+    house, startup = house_with_startup
+    startup.write_text("print('before')\nbeam = 1 / 0\n")
+    environment_id = await begin_to_open(house)
+
+    opened = await house.life.report("opened", environment_id=environment_id)
+    gone = await exited(house, environment_id)
+
+    assert opened["success"] is False
+    assert "division by zero" in opened["msg"]
+    assert "beam = 1 / 0" in opened["traceback"]
+    assert (gone["exit_code"], gone["requested"]) == (1, False)
+    assert "before\n" in gone["output_tail"]
+
+
+async def test_an_environment_can_be_destroyed_while_its_startup_code_hangs(house_with_startup):
+    house, startup = house_with_startup
+    startup.write_text("import threading\nprint('hanging', flush=True)\nthreading.Event().wait()\n")
+    environment_id = await begin_to_open(house)
+    await house.until_text("hanging")
+
+    await house.bus.call(WORKER_DESTROY, EnvironmentDestroy())
+
+    assert (await exited(house, environment_id))["requested"] is True
+
+
+async def test_without_a_run_engine_there_is_an_environment_but_no_plan_runs(house_with_startup):
+    house, startup = house_with_startup
+    startup.write_text("from bluesky.plan_stubs import null\n")
+    await house.open()
+
+    assert (await house.state()).has_engine is False
+    with pytest.raises(WrongStateError, match="no RunEngine"):
+        await house.run("1", plan("null"))
+    await house.bus.call(ENVIRONMENT_END, Empty())
+    await house.life.report("exited", requested=True)
+
+
+# -- death of the environment ------------------------------------------------------------------------------------------
+
+
+async def test_a_killed_environment_is_accounted_for_within_a_second(house, worker):
+    environment_id = await house.open()
+    await house.start(plan("steps", 1000))
+    await house.until_text("step 3")
+
+    os.kill(worker.environment_pid, signal.SIGKILL)
+
+    gone = await exited(house, environment_id, 1)
+    assert (gone["exit_code"], gone["requested"]) == (-9, False)
+    assert gone["msg"] == "The environment process was killed by signal 9 (SIGKILL)"
+    assert "step 3\n" in gone["output_tail"]
+
+
+async def test_last_words_of_a_process_that_ends_itself_are_kept(house):
+    environment_id = await house.open()
+    item = plan("die")
+    await house.start(item)
+
+    gone = await exited(house, environment_id)
+
+    assert gone["msg"] == "The environment process ended with exit code 3"
+    assert gone["output_tail"].endswith("last words\n")
+    assert await house.text_of(item, "last words\n") == "last words\n"
+
+
+async def test_sigterm_aborts_the_plan_and_its_report_comes_first(house, worker):
+    environment_id = await house.open()
+    attempt = await house.start(plan("steps", 1000))
+    await house.until_text("step 1")
+
+    os.kill(worker.environment_pid, signal.SIGTERM)
+
+    await exited(house, environment_id)
+    kinds = [(body["kind"], body.get("attempt")) for body in house.life.bodies()]
+    assert kinds == [("opened", None), ("report", attempt), ("exited", None)]
+    assert house.life.bodies()[1]["exit_status"] == "aborted"
+
+
+# -- death of the supervisor -------------------------------------------------------------------------------------------
+
+
+async def test_a_plan_goes_on_without_its_supervisor_and_the_next_one_adopts_it(house, worker):
+    environment_id = await house.open()
+    pid, item = worker.environment_pid, plan("steps", 30)
+    attempt = await house.start(item)
+    await house.until_text("step 3")
+
+    restart(worker)
+    await until_answers(house)
+
+    state = await house.bus.call(WORKER_STATE, Empty())
+    assert (state.environment_id, state.pid) == (environment_id, pid)
+    report = await house.life.report("report", attempt=attempt)
+    assert report["exit_status"] == "completed"
+    assert await house.text_of(item, "step 29\n") == "".join(f"step {n}\n" for n in range(30))
+
+    await house.bus.call(ENVIRONMENT_END, Empty())
+    gone = await exited(house, environment_id)
+    assert (gone["exit_code"], gone["requested"]) == (0, True)
+
+
+async def test_a_second_supervisor_on_the_same_data_directory_is_refused(house, worker):
+    second = WorkerProcess(house_dir := worker.data_dir)
+    second.start()
+    assert second.process
+    assert await asyncio.to_thread(second.process.wait, 10) == 1
+    assert f"another worker runs on {house_dir}" in worker.log()
+
+
+async def test_a_restarted_supervisor_notices_that_the_environment_has_died_meanwhile(house, worker):
+    environment_id = await house.open()
+    await house.start(plan("steps", 1000))
+    await house.until_text("step 3")
+    pid = worker.environment_pid
+    worker.send(signal.SIGTERM)
+    os.kill(pid, signal.SIGKILL)  # raises if the supervisor has taken it along
+
+    worker.start()
+    await until_answers(house)
+
+    gone = await exited(house, environment_id, 1)
+    assert gone["requested"] is False
+    assert "step 3\n" in gone["output_tail"]
+    await house.open()
+
+
+async def test_sigint_takes_the_environment_down(house, worker, data_dir):
+    environment_id = await house.open()
+    attempt = await house.start(plan("steps", 1000))
+    await house.until_text("step 1")
+    begun = time.monotonic()
+
+    assert worker.send(signal.SIGINT) == 0
+
+    assert time.monotonic() - begun < 3
+    await exited(house, environment_id)
+    assert (await house.life.report("report", attempt=attempt))["exit_status"] == "aborted"
+    assert not (data_dir / "worker.json").exists()
+
+
+# -- death of NATS -----------------------------------------------------------------------------------------------------
+
+
+async def test_everything_that_happened_while_nats_was_away_arrives_in_order_and_once(nats, worker, data_dir):
+    steps, counted = plan("steps", 40), plan("count", ["det"], num=5, delay=0.1)
+    async with house_of(nats) as house:
+        await until_answers(house)
+        await house.open()
+        await house.finish(counted)
+        attempt = await house.start(steps)
+        await house.until_text("step 3")
+    nats.stop()
+    pid = worker.environment_pid
+    spool = data_dir / "environments"
+    await _until_spooled(spool, b"step 39", pid)
+
+    await nats.start()
+    async with house_of(nats) as house:
+        await _until_stored(house, "LIFE_sim", 3)
+
+        texts = [
+            (m.data or b"").decode()
+            for m in await stored(house.bus, "CONSOLE_sim")
+            if (m.headers or {}).get("Sky-Item")
+        ]
+        assert "".join(texts) == "".join(f"step {n}\n" for n in range(40))
+        reports = [orjson.loads(message.data or b"") for message in await stored(house.bus, "LIFE_sim")]
+        assert [report["kind"] for report in reports] == ["opened", "report", "report"]
+        assert reports[2]["attempt"] == attempt
+
+
+async def test_an_environment_that_dies_while_nats_is_away_is_accounted_for_later(nats, worker, data_dir):
+    async with house_of(nats) as house:
+        await until_answers(house)
+        environment_id = await house.open()
+        item = plan("steps", 1000)
+        await house.start(item)
+        await house.until_text("step 3")
+    nats.stop()
+    pid = worker.environment_pid
+    await _until_spooled(data_dir / "environments", b"step 20", pid)
+    os.kill(pid, signal.SIGKILL)
+    restart(worker)
+
+    await nats.start()
+    async with house_of(nats) as house:
+        await _until_stored(house, "LIFE_sim", 2)
+
+        gone = orjson.loads((await stored(house.bus, "LIFE_sim"))[-1].data or b"")
+        assert (gone["kind"], gone["environment_id"]) == ("exited", environment_id)
+        texts = [
+            (m.data or b"").decode()
+            for m in await stored(house.bus, "CONSOLE_sim")
+            if (m.headers or {}).get("Sky-Item")
+        ]
+        last = texts[-1].splitlines()[-1]
+        assert int(last.split()[1]) >= 20
+        assert "".join(texts) == "".join(f"step {n}\n" for n in range(int(last.split()[1]) + 1))
+
+
+async def _until_spooled(folder: Path, text: bytes, pid: int) -> None:
+    """Wait until the environment has written something, which nobody can hear now."""
+    async with asyncio.timeout(10):
+        while not any(text in path.read_bytes() for path in folder.glob("*/spool/*.spool")):
+            assert Path(f"/proc/{pid}").exists()
+            await asyncio.sleep(0.02)
+
+
+async def _until_stored(house: House, stream: str, number: int) -> None:
+    async with asyncio.timeout(10):
+        while (await house.bus.jetstream.stream_info(stream)).state.messages < number:
+            await asyncio.sleep(0.02)

@@ -1,0 +1,237 @@
+"""A real `skybus-worker` with its environment, and what it has put into the streams."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+from nats.aio.msg import Msg
+from nats.js.api import RawStreamMsg
+
+from skybus.bus.api.internal import (
+    ENVIRONMENT_STATE,
+    ENVIRONMENT_STATE_TOPIC,
+    PLAN_RUN,
+    WORKER_OPEN,
+    WORKER_STATE,
+    EnvironmentOpen,
+    EnvironmentState,
+    PlanAccepted,
+    PlanRun,
+)
+from skybus.bus.connection import Bus
+from skybus.bus.errors import UnavailableError
+from skybus.bus.messages import Empty, decode
+from skybus.bus.streams import console_stream, docs_stream, ensure_stream, life_stream
+from tests.servers import NatsServer
+
+WORKER = Path(sys.executable).with_name("skybus-worker")
+STARTUP = Path(__file__).parent / "startup_for_worker"
+
+
+def plan(name: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    """A queue item."""
+    return {
+        "item_type": "plan",
+        "name": name,
+        "args": list(args),
+        "kwargs": kwargs,
+        "item_uid": str(uuid.uuid4()),
+        "user": "ada",
+        "user_group": "primary",
+    }
+
+
+@dataclass
+class Seen:
+    """Messages that came, and a way to wait for more."""
+
+    messages: list[Msg] = field(default_factory=list)
+    changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    async def take(self, message: Msg) -> None:
+        async with self.changed:
+            self.messages.append(message)
+            self.changed.notify_all()
+
+    async def until(self, condition: Callable[[list[Msg]], Any], seconds: float = 10) -> Any:
+        """Wait until the condition gives something, and return that."""
+        async with asyncio.timeout(seconds), self.changed:
+            while not (found := condition(self.messages)):
+                await self.changed.wait()
+            return found
+
+    async def report(self, kind: str, seconds: float = 10, **fields: Any) -> dict[str, Any]:
+        """Wait for a life report."""
+        return await self.until(lambda messages: _report(messages, kind, fields), seconds)
+
+    def bodies(self) -> list[dict[str, Any]]:
+        return [orjson.loads(message.data) for message in self.messages]
+
+
+def _report(messages: list[Msg], kind: str, fields: dict[str, Any]) -> dict[str, Any] | None:
+    for message in messages:
+        body = orjson.loads(message.data)
+        if body["kind"] == kind and all(body[name] == value for name, value in fields.items()):
+            return body
+    return None
+
+
+@dataclass
+class House:
+    """A bus as the queue service has it, and everything that comes from the worker."""
+
+    bus: Bus
+    life: Seen = field(default_factory=Seen)
+    console: Seen = field(default_factory=Seen)
+    documents: Seen = field(default_factory=Seen)
+    states: list[EnvironmentState] = field(default_factory=list)
+    state_changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    async def watch(self) -> None:
+        subjects = self.bus.subjects
+        await self.bus.subscribe(subjects.internal(ENVIRONMENT_STATE_TOPIC), self._on_state)
+        await self.bus.subscribe(subjects.life(">"), self.life.take)
+        await self.bus.subscribe(subjects.event("console.>"), self.console.take)
+        await self.bus.subscribe(subjects.event("doc.>"), self.documents.take)
+
+    async def until_state(self, condition: Callable[[EnvironmentState], bool], seconds: float = 10) -> EnvironmentState:
+        async with asyncio.timeout(seconds), self.state_changed:
+            while not (self.states and condition(self.states[-1])):
+                await self.state_changed.wait()
+            return self.states[-1]
+
+    async def open(self) -> str:
+        """Open an environment and wait until it is open."""
+        environment_id = str(uuid.uuid4())
+        await self.bus.call(WORKER_OPEN, EnvironmentOpen(environment_id=environment_id))
+        opened = await self.life.report("opened", 20, environment_id=environment_id)
+        assert opened["success"], opened
+        return environment_id
+
+    async def start(self, item: dict[str, Any]) -> str:
+        """Begin to run an item and return the attempt."""
+        attempt = str(uuid.uuid4())
+        assert await self.run(attempt, item) == PlanAccepted(outcome="started")
+        return attempt
+
+    async def run(self, attempt: str, item: dict[str, Any]) -> PlanAccepted:
+        return await self.bus.call(PLAN_RUN, PlanRun(attempt=attempt, item=item))
+
+    async def finish(self, item: dict[str, Any]) -> dict[str, Any]:
+        """Run an item and return its report."""
+        return await self.life.report("report", attempt=await self.start(item))
+
+    async def state(self) -> EnvironmentState:
+        return await self.bus.call(ENVIRONMENT_STATE, Empty())
+
+    def text(self, item_uid: str | None = None) -> str:
+        """Console output, of an item if one is given."""
+        return "".join(
+            message.data.decode()
+            for message in self.console.messages
+            if item_uid in (None, (message.headers or {}).get("Sky-Item"))
+        )
+
+    async def until_text(self, text: str, seconds: float = 10) -> None:
+        await self.console.until(lambda _: text in self.text(), seconds)
+
+    async def text_of(self, item: dict[str, Any], until: str) -> str:
+        """Console output of an item up to a text that it must contain; streams do not wait for each other."""
+        await self.console.until(lambda _: until in self.text(item["item_uid"]))
+        return self.text(item["item_uid"])
+
+    async def documents_of(self, run_uid: str) -> list[Msg]:
+        """The documents of a run up to its stop document."""
+
+        def found(messages: list[Msg]) -> list[Msg] | None:
+            mine = [message for message in messages if message.subject.endswith(run_uid)]
+            return mine if mine and ".stop." in mine[-1].subject else None
+
+        return await self.documents.until(found)
+
+    async def _on_state(self, message: Msg) -> None:
+        async with self.state_changed:
+            self.states.append(decode(EnvironmentState, message.data))
+            self.state_changed.notify_all()
+
+
+@asynccontextmanager
+async def house_of(nats: NatsServer) -> AsyncIterator[House]:
+    async with nats.bus("queue") as bus:
+        jetstream = bus.jetstream
+        for config in (
+            console_stream(bus.subjects, 3600, 1 << 28),
+            docs_stream(bus.subjects),
+            life_stream(bus.subjects),
+        ):
+            await ensure_stream(jetstream, config)
+        house = House(bus)
+        await house.watch()
+        yield house
+
+
+class WorkerProcess:
+    """A supervisor on a data directory; what it leaves behind is killed at the end."""
+
+    def __init__(self, data_dir: Path, **environ: str) -> None:
+        self.data_dir = data_dir
+        self.environ = {**os.environ, "SKYBUS_DATA_DIR": str(data_dir), "SKYBUS_STARTUP_DIR": str(STARTUP), **environ}
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with (self.data_dir / "worker.log").open("ab") as log:
+            self.process = subprocess.Popen([str(WORKER)], env=self.environ, stdout=log, stderr=log)
+
+    def send(self, number: int) -> int:
+        """Send a signal and return the exit code."""
+        assert self.process
+        self.process.send_signal(number)
+        code = self.process.wait(10)
+        self.process = None
+        return code
+
+    @property
+    def environment_pid(self) -> int:
+        return int(orjson.loads((self.data_dir / "worker.json").read_bytes())["pid"])
+
+    def end(self) -> None:
+        try:
+            pid = self.environment_pid
+        except OSError:
+            pid = None
+        if self.process:
+            self.send(signal.SIGKILL)
+        if pid:
+            os.kill(pid, signal.SIGKILL)
+
+    def log(self) -> str:
+        return (self.data_dir / "worker.log").read_text()
+
+
+async def stored(bus: Bus, stream: str) -> list[RawStreamMsg]:
+    """Everything that a stream has, in order."""
+    state = (await bus.jetstream.stream_info(stream)).state
+    return [await bus.jetstream.get_msg(stream, seq) for seq in range(state.first_seq, state.last_seq + 1)]
+
+
+async def until_answers(house: House) -> None:
+    """Wait until the supervisor serves."""
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                await house.bus.call(WORKER_STATE, Empty())
+            except UnavailableError:
+                await asyncio.sleep(0.01)  # there is no event for it
+            else:
+                return
