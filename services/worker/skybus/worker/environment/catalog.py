@@ -10,10 +10,11 @@ from types import ModuleType
 from typing import Any
 
 from bluesky.utils import is_plan
+
+from skybus.bus.name_patterns import matches, parse_device_pattern, parse_plan_pattern, select_devices
 from skybus.worker.environment.annotation import ParameterNotes, notes_of
 from skybus.worker.environment.device_tree import describe_device, is_device
 from skybus.worker.environment.docstrings import read_docstring
-from skybus.bus.name_patterns import matches, parse_device_pattern, parse_plan_pattern, select_devices
 from skybus.worker.environment.registry import REGISTRY, Registry
 from skybus.worker.environment.type_names import check_type_string, conversions, resolve_hint, type_name
 

@@ -24,6 +24,7 @@ from bluesky.plans import (
 )
 from bluesky.protocols import Movable, Readable
 from bluesky.utils import MsgGenerator
+
 from skybus.worker.environment.annotation import parameter_annotation_decorator
 
 

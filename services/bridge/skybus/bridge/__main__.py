@@ -1,0 +1,45 @@
+"""`skybus-bridge`: the reference's 0MQ API in front of the bus."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+
+import structlog
+import zmq
+
+from skybus.bridge.answers import Answers
+from skybus.bridge.codec import CODECS
+from skybus.bridge.control import ControlSocket
+from skybus.bridge.publisher import InfoSocket, StatusPublisher, publish_console
+from skybus.bridge.settings import BridgeSettings
+from skybus.bus.runtime import Process, run_service, tell_ready
+
+log = structlog.get_logger()
+
+
+async def serve(settings: BridgeSettings, process: Process) -> None:
+    """Serve until told to stop."""
+    codec = CODECS[settings.zmq_encoding]()
+    answers = Answers(process.bus, codec, settings.zmq_request_timeout)
+    async with AsyncExitStack() as stack:
+        context = stack.enter_context(zmq.Context())
+        control = ControlSocket(context, settings.zmq_control_addr, answers.answer, settings.curve_key)
+        stack.push_async_callback(control.close)
+        log.info("0MQ clients are answered", address=control.address)
+        if settings.zmq_publish:
+            info = InfoSocket(context, settings.zmq_info_addr, codec)
+            stack.callback(info.close)
+            process.start(publish_console(process.bus, info), "console")
+            process.start(StatusPublisher(process.bus, info, settings.zmq_status_period).run(), "status")
+        await process.connect(publishes_log=False)
+        tell_ready()
+        await process.stop.wait()
+
+
+def main() -> None:
+    """Run the bridge."""
+    run_service("bridge", BridgeSettings, serve)
+
+
+if __name__ == "__main__":
+    main()

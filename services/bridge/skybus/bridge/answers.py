@@ -1,0 +1,104 @@
+"""From a request of a 0MQ client to its reply: read, check, ask the endpoint, write."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+
+from skybus.bridge.checks import check_unsupported
+from skybus.bridge.codec import Codec, Json
+from skybus.bridge.methods import METHODS, TAKES_ANYTHING, Method
+from skybus.bus.api.queue import QUEUE_GET, QueueGet
+from skybus.bus.connection import Bus
+from skybus.bus.errors import InvalidError, SkybusError
+
+log = structlog.get_logger()
+
+_JSON = Json()
+_KEYS = ("method", "params")
+_SHOWN = 200
+
+
+class Answers:
+    """Answers requests by asking the services."""
+
+    def __init__(self, bus: Bus, codec: Codec, timeout: float) -> None:
+        self._bus = bus
+        self._codec = codec
+        self._timeout = timeout
+
+    async def answer(self, parts: list[bytes]) -> bytes:
+        """Answer a request, given as the parts of its message."""
+        try:
+            return await self._answer(parts)
+        except SkybusError as error:
+            log.debug("request refused", reason=error.message)
+            return self._refuse(error.message)
+        except Exception:
+            log.exception("a request failed inside the bridge")
+            return self._refuse("the request failed inside the bridge; see its log")
+
+    async def _answer(self, parts: list[bytes]) -> bytes:
+        if len(parts) != 1:
+            raise InvalidError(f"Failed to decode the request: one message part is expected, not {len(parts)}")
+        request, is_odd = self._read(parts[0])
+        method, params = _split(request)
+        try:
+            reply, is_odd = await self._ask(method, params, is_odd=is_odd)
+        except SkybusError as error:
+            log.debug("request refused", method=method.name, code=error.code, reason=error.message)
+            reply = method.refusal(error, params)
+            if method.needs_queue_size:
+                reply["qsize"] = await self._queue_size()
+        return self._codec.dumps(reply, is_odd=is_odd)
+
+    def _read(self, data: bytes) -> tuple[Any, bool]:
+        try:
+            return self._codec.loads(data)
+        except InvalidError as error:
+            raise InvalidError(f"Failed to decode the request: {error.message}") from None
+
+    async def _ask(self, method: Method, params: Mapping[str, Any], *, is_odd: bool) -> tuple[dict[str, Any], bool]:
+        body = b""
+        if method.name not in TAKES_ANYTHING:
+            check_unsupported(params, method.params)
+            for check in method.checks:
+                check(params)
+            body = _JSON.dumps(method.to_request(params), is_odd=is_odd)
+        answer = _JSON.loads(await self._bus.call_bytes(method.endpoint, body, timeout=self._timeout))
+        return method.reply(answer.value), answer.is_odd
+
+    async def _queue_size(self) -> int | None:
+        try:
+            page = await self._bus.call(QUEUE_GET, QueueGet(limit=0))
+        except SkybusError:
+            return None
+        return page.qsize
+
+    def _refuse(self, message: str) -> bytes:
+        return self._codec.dumps({"success": False, "msg": message})
+
+
+def _split(request: Any) -> tuple[Method, Mapping[str, Any]]:
+    """Find the method that is asked for, and its parameters."""
+    if not isinstance(request, dict):
+        raise InvalidError(f"Incorrect request type: {type(request)}, a dictionary is expected")
+    if "method" not in request:
+        raise InvalidError(f"Invalid request format: method is not specified: {_short(request)}")
+    if extra := [key for key in request if key not in _KEYS]:
+        raise InvalidError(f"Request contains unexpected keys {_short(extra)}; allowed are {_KEYS}")
+    name = request["method"]
+    method = METHODS.get(name) if isinstance(name, str) else None
+    if method is None:
+        raise InvalidError(f"Unknown method {_short(name)}")
+    params = request.get("params") or {}
+    if not isinstance(params, dict):
+        raise InvalidError(f"{name}: 'params' must be a dictionary, not {_short(params)}")
+    return method, params
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."

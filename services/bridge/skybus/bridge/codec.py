@@ -1,0 +1,79 @@
+"""How 0MQ messages become values and back: JSON or msgpack.
+
+JSON as the reference's clients write it may have NaN and integers beyond 64 bits; orjson reads neither, and would
+write NaN as null. So a value that orjson could not read is odd, and what has anything odd in it is written by the json
+module.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple, Protocol
+
+import msgpack
+import orjson
+
+from skybus.bus.errors import InvalidError
+
+
+class Decoded(NamedTuple):
+    """A value, and whether only the json module could read it."""
+
+    value: Any
+    is_odd: bool = False
+
+
+class Codec(Protocol):
+    """An encoding of 0MQ messages."""
+
+    def loads(self, data: bytes) -> Decoded:
+        """Read a message; raises InvalidError."""
+        ...
+
+    def dumps(self, value: Any, *, is_odd: bool = False) -> bytes:
+        """Write a message."""
+        ...
+
+
+class Json:
+    """The default encoding."""
+
+    def loads(self, data: bytes) -> Decoded:
+        """Read JSON, also what only Python's own module takes for it."""
+        try:
+            return Decoded(orjson.loads(data))
+        except orjson.JSONDecodeError:
+            return self._loads_odd(data)
+
+    def dumps(self, value: Any, *, is_odd: bool = False) -> bytes:
+        """Write JSON."""
+        if not is_odd:
+            try:
+                return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
+            except TypeError:
+                pass
+        return json.dumps(value).encode()
+
+    def _loads_odd(self, data: bytes) -> Decoded:
+        try:
+            return Decoded(json.loads(data), is_odd=True)
+        except (ValueError, RecursionError) as error:
+            raise InvalidError(f"JSON decode error: {error}") from None
+
+
+class Msgpack:
+    """The other encoding of the reference."""
+
+    def loads(self, data: bytes) -> Decoded:
+        """Read msgpack."""
+        try:
+            return Decoded(msgpack.unpackb(data), is_odd=True)
+        except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
+            raise InvalidError(f"MSGPACK decode error: {error}") from None
+
+    def dumps(self, value: Any, *, is_odd: bool = False) -> bytes:
+        """Write msgpack."""
+        return msgpack.packb(value) or b""
+
+
+CODECS: dict[str, type[Codec]] = {"json": Json, "msgpack": Msgpack}

@@ -1,0 +1,97 @@
+"""The control socket: requests of 0MQ clients, several at once, each answered where it came from.
+
+The socket is read by the event loop itself, through the file descriptor that 0MQ signals on: that saves the futures and
+the task that `zmq.asyncio` needs for a message. The descriptor tells of changes only, so the socket is looked at again
+after each use.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+import zmq
+
+from skybus.bus.errors import UnavailableError
+
+log = structlog.get_logger()
+
+AT_ONCE = 256
+"""Requests worked on at the same time; more wait in the socket."""
+LARGEST = 64 << 20
+"""Bytes of one message; 0MQ ends the connection of who sends more."""
+
+Answer = Callable[[list[bytes]], Awaitable[bytes]]
+
+
+class ControlSocket:
+    """A ROUTER that hands the parts of each request to a coroutine function and sends back what that returns."""
+
+    def __init__(self, context: zmq.Context, address: str, answer: Answer, private_key: str | None = None) -> None:
+        self._answer = answer
+        self._loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._socket = context.socket(zmq.ROUTER)
+        self._socket.setsockopt(zmq.LINGER, 200)
+        self._socket.setsockopt(zmq.MAXMSGSIZE, LARGEST)
+        if private_key:
+            self._socket.curve_server = True
+            self._socket.curve_secretkey = private_key.encode()
+        bind(self._socket, address, "control")
+        self._loop.add_reader(self._socket.FD, self._receive)
+
+    @property
+    def address(self) -> str:
+        """Where it listens, with the port that it was given."""
+        return self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+
+    async def close(self) -> None:
+        """Finish what has been begun, and close."""
+        self._loop.remove_reader(self._socket.FD)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=2)
+        for task in self._tasks:
+            task.cancel()
+        self._socket.close()
+
+    def _receive(self) -> None:
+        while len(self._tasks) < AT_ONCE and not self._socket.closed and self._socket.EVENTS & zmq.POLLIN:
+            frames = self._socket.recv_multipart(zmq.NOBLOCK)
+            task = self._loop.create_task(self._reply(frames))
+            self._tasks.add(task)
+            task.add_done_callback(self._done)
+
+    async def _reply(self, frames: list[bytes]) -> None:
+        envelope, parts = split_envelope(frames)
+        reply = await self._answer(parts)
+        self._socket.send_multipart([*envelope, reply], zmq.NOBLOCK, copy=len(reply) < 65536)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("a request was not answered", error=repr(error))
+        self._receive()
+
+
+def split_envelope(frames: list[bytes]) -> tuple[list[bytes], list[bytes]]:
+    """Part the client's address from its request; a REQ socket puts an empty frame between them, a DEALER may not."""
+    if len(frames) > 1 and frames[1] == b"":
+        return frames[:2], frames[2:]
+    return frames[:1], frames[1:]
+
+
+def bind(socket: zmq.Socket, address: str, what: str) -> None:
+    """Bind a socket.
+
+    Raises:
+        UnavailableError: the address is taken or is none.
+    """
+    try:
+        socket.bind(address)
+    except zmq.ZMQError as error:
+        socket.close()
+        raise UnavailableError(
+            f"the 0MQ {what} socket cannot listen on {address}: {error.strerror or error}; "
+            f"stop what listens there, or set SKYBUS_ZMQ_{what.upper()}_ADDR"
+        ) from None

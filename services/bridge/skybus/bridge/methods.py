@@ -1,0 +1,288 @@
+"""The table: which method of the 0MQ API is which endpoint, and what its reply looks like."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from skybus.bridge.checks import (
+    ENABLE,
+    HISTORY_SIZE,
+    UIDS,
+    USER,
+    USER_GROUP,
+    Check,
+    check_item,
+    check_mode,
+    item_problem,
+    one_of,
+    required,
+)
+from skybus.bus.api.catalog import DEVICES_ALLOWED, DEVICES_EXISTING, PLANS_ALLOWED, PLANS_EXISTING
+from skybus.bus.api.engine import RE_ABORT, RE_HALT, RE_PAUSE, RE_RESUME, RE_RUNS, RE_STOP
+from skybus.bus.api.environment import ENVIRONMENT_CLOSE, ENVIRONMENT_DESTROY, ENVIRONMENT_OPEN
+from skybus.bus.api.history import HISTORY_CLEAR, HISTORY_GET
+from skybus.bus.api.manager import MANAGER_STOP
+from skybus.bus.api.queue import (
+    ITEM_ADD,
+    ITEM_ADD_BATCH,
+    ITEM_EXECUTE,
+    ITEM_GET,
+    ITEM_MOVE,
+    ITEM_MOVE_BATCH,
+    ITEM_REMOVE,
+    ITEM_REMOVE_BATCH,
+    ITEM_UPDATE,
+    QUEUE_AUTOSTART,
+    QUEUE_CLEAR,
+    QUEUE_GET,
+    QUEUE_MODE_SET,
+    QUEUE_START,
+    QUEUE_STOP,
+    QUEUE_STOP_CANCEL,
+)
+from skybus.bus.api.status import PING, STATUS_GET
+from skybus.bus.endpoints import Endpoint
+from skybus.bus.errors import InvalidError, LockedError, SkybusError
+
+Values = dict[str, Any]
+
+ECHO_ITEM = object()
+"""On failure: the item as it was sent, or None."""
+QUEUE_SIZE = object()
+"""On failure: how long the queue is."""
+
+
+def _same(params: Mapping[str, Any]) -> Values:
+    return dict(params)
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method of the 0MQ API."""
+
+    name: str
+    endpoint: Endpoint[Any, Any]
+    params: tuple[str, ...] = ()
+    """The parameters that it takes, named as the endpoint's."""
+    fields: Mapping[str, str] = field(default_factory=dict)
+    """The reply's own fields: its name here, its name in the endpoint's reply."""
+    failed: Mapping[str, Any] = field(default_factory=dict)
+    """What these fields are when the request is refused."""
+    prefix: str = ""
+    """Stands before the reason of a refusal."""
+    has_bare_refusals: bool = False
+    """Only bad parameters and locks get the prefix, what the state forbids does not."""
+    checks: tuple[Check, ...] = ()
+    to_request: Callable[[Mapping[str, Any]], Values] = _same
+    to_reply: Callable[[Values], Values] | None = None
+    """Instead of `fields`."""
+
+    def reply(self, answer: Values) -> Values:
+        """The reply to a request that was carried out."""
+        if self.to_reply:
+            return self.to_reply(answer)
+        return {"success": True, "msg": "", **{name: answer[source] for name, source in self.fields.items()}}
+
+    def refusal(self, error: SkybusError, params: Mapping[str, Any]) -> Values:
+        """The reply to a request that was refused."""
+        if "results" in error.details:
+            return {"success": False, "msg": error.message, **self.failed, **_verdicts(error, params)}
+        is_bare = self.has_bare_refusals and not isinstance(error, (InvalidError, LockedError))
+        fields = {name: params.get("item") if value is ECHO_ITEM else value for name, value in self.failed.items()}
+        return {"success": False, "msg": error.message if is_bare else self.prefix + error.message, **fields}
+
+    @property
+    def needs_queue_size(self) -> bool:
+        """Whether a refusal says how long the queue is."""
+        return self.failed.get("qsize") is QUEUE_SIZE
+
+
+def _status(answer: Values) -> Values:
+    for name in ("revision", "unreachable"):  # not in the reference
+        answer.pop(name, None)
+    return answer
+
+
+def _verdicts(error: SkybusError, params: Mapping[str, Any]) -> Values:
+    """The items of a batch that was refused, and what was said of each."""
+    items, results = params["items"], error.details["results"]
+    return {"items": items, "results": [_verdict(*pair) for pair in zip(items, results, strict=True)]}
+
+
+def _verdict(item: Any, result: Values) -> Values:
+    if result["success"]:
+        return result
+    return {"success": False, "msg": f"Failed to add a plan: {item_problem(item) or result['msg']}"}
+
+
+def _keep_none(params: Mapping[str, Any]) -> Values:
+    """A negative size keeps as little as 0."""
+    size = params.get("size")
+    return {**params, "size": max(size, 0)} if isinstance(size, int) else dict(params)
+
+
+def _control(name: str, endpoint: Endpoint[Any, Any], *params: str, checks: tuple[Check, ...] = ()) -> Method:
+    """A method that only does something."""
+    return Method(name, endpoint, (*params, "lock_key"), prefix="Error: ", has_bare_refusals=True, checks=checks)
+
+
+def _catalog(name: str, endpoint: Endpoint[Any, Any], *params: str, checks: tuple[Check, ...] = ()) -> Method:
+    """A method that lists plans or devices."""
+    return Method(
+        name,
+        endpoint,
+        params,
+        fields={name: name.partition("_")[0], f"{name}_uid": "uid"},
+        failed={name: {}, f"{name}_uid": None},
+        checks=checks,
+    )
+
+
+_PLACE = ("pos", "before_uid", "after_uid")
+_CLAIM = ("user", "user_group")
+_ONE_ITEM: dict[str, Any] = {
+    "fields": {"qsize": "qsize", "item": "item"},
+    "failed": {"qsize": None, "item": ECHO_ITEM},
+    "checks": (check_item, USER_GROUP, USER),
+}
+_TAKEN: dict[str, Any] = {"fields": {"item": "item", "qsize": "qsize"}, "failed": {"item": {}, "qsize": None}}
+_SEVERAL: dict[str, Any] = {
+    "fields": {"items": "items", "qsize": "qsize"},
+    "failed": {"items": [], "qsize": None},
+    "checks": (UIDS,),
+}
+
+_ROWS = (
+    Method("ping", PING, to_reply=_status),
+    Method("status", STATUS_GET, to_reply=_status),
+    _catalog("plans_allowed", PLANS_ALLOWED, "user_group", checks=(USER_GROUP,)),
+    _catalog("devices_allowed", DEVICES_ALLOWED, "user_group", checks=(USER_GROUP,)),
+    _catalog("plans_existing", PLANS_EXISTING),
+    _catalog("devices_existing", DEVICES_EXISTING),
+    Method(
+        "queue_get",
+        QUEUE_GET,
+        fields={"items": "items", "running_item": "running_item", "plan_queue_uid": "plan_queue_uid"},
+        failed={"items": [], "running_item": {}, "plan_queue_uid": ""},
+        prefix="Error: ",
+    ),
+    Method(
+        "history_get",
+        HISTORY_GET,
+        fields={"items": "items", "plan_history_uid": "plan_history_uid"},
+        failed={"items": [], "plan_history_uid": ""},
+        prefix="Error: ",
+    ),
+    Method(
+        "history_clear",
+        HISTORY_CLEAR,
+        ("size", "item_uid", "lock_key"),
+        prefix="Error: ",
+        checks=HISTORY_SIZE,
+        to_request=_keep_none,
+    ),
+    Method(
+        "queue_item_add",
+        ITEM_ADD,
+        ("item", *_CLAIM, *_PLACE, "lock_key"),
+        prefix="Failed to add an item: ",
+        **_ONE_ITEM,
+    ),
+    Method(
+        "queue_item_add_batch",
+        ITEM_ADD_BATCH,
+        ("items", *_CLAIM, *_PLACE, "lock_key"),
+        fields={"qsize": "qsize", "items": "items", "results": "results"},
+        failed={"qsize": QUEUE_SIZE, "items": [], "results": []},
+        prefix="Failed to add an item: ",
+        checks=(required("items", "Invalid request format: the list of items is not found"), USER_GROUP, USER),
+    ),
+    Method(
+        "queue_item_update",
+        ITEM_UPDATE,
+        ("item", *_CLAIM, "replace", "lock_key"),
+        prefix="Failed to add an item: ",
+        **{**_ONE_ITEM, "failed": {"qsize": 0, "item": ECHO_ITEM}},
+    ),
+    Method(
+        "queue_item_execute",
+        ITEM_EXECUTE,
+        ("item", *_CLAIM, "lock_key"),
+        prefix="Failed to start execution of the item: ",
+        **_ONE_ITEM,
+    ),
+    Method(
+        "queue_item_get",
+        ITEM_GET,
+        ("pos", "uid"),
+        fields={"item": "item"},
+        failed={"item": {}},
+        prefix="Failed to get an item: ",
+    ),
+    Method("queue_item_remove", ITEM_REMOVE, ("pos", "uid", "lock_key"), prefix="Failed to remove an item: ", **_TAKEN),
+    Method(
+        "queue_item_move",
+        ITEM_MOVE,
+        ("pos", "uid", "pos_dest", "before_uid", "after_uid", "lock_key"),
+        prefix="Failed to move the item: ",
+        **_TAKEN,
+    ),
+    Method(
+        "queue_item_remove_batch",
+        ITEM_REMOVE_BATCH,
+        ("uids", "ignore_missing", "lock_key"),
+        prefix="Failed to remove a batch of items: ",
+        **_SEVERAL,
+    ),
+    Method(
+        "queue_item_move_batch",
+        ITEM_MOVE_BATCH,
+        ("uids", "pos_dest", "before_uid", "after_uid", "reorder", "lock_key"),
+        prefix="Failed to move the batch of items: ",
+        **_SEVERAL,
+    ),
+    Method("queue_clear", QUEUE_CLEAR, ("lock_key",), prefix="Error: "),
+    Method(
+        "queue_mode_set",
+        QUEUE_MODE_SET,
+        ("mode", "lock_key"),
+        prefix="Failed to set queue mode: ",
+        checks=(check_mode,),
+    ),
+    _control("queue_start", QUEUE_START),
+    _control("queue_stop", QUEUE_STOP),
+    _control("queue_stop_cancel", QUEUE_STOP_CANCEL),
+    _control("queue_autostart", QUEUE_AUTOSTART, "enable", checks=ENABLE),
+    _control("environment_open", ENVIRONMENT_OPEN),
+    _control("environment_close", ENVIRONMENT_CLOSE),
+    _control("environment_destroy", ENVIRONMENT_DESTROY),
+    _control("re_pause", RE_PAUSE, "option", checks=(one_of("option", ("deferred", "immediate")),)),
+    _control("re_resume", RE_RESUME),
+    _control("re_stop", RE_STOP),
+    _control("re_abort", RE_ABORT),
+    _control("re_halt", RE_HALT),
+    Method(
+        "re_runs",
+        RE_RUNS,
+        ("option",),
+        fields={"run_list": "run_list", "run_list_uid": "run_list_uid"},
+        failed={"run_list": [], "run_list_uid": ""},
+        prefix="Error: ",
+        checks=(one_of("option", ("active", "open", "closed")),),
+    ),
+    Method(
+        "manager_stop",
+        MANAGER_STOP,
+        ("option",),
+        prefix="Error: ",
+        checks=(one_of("option", ("safe_on", "safe_off")),),
+    ),
+)
+
+METHODS = {method.name: method for method in _ROWS}
+"""By name."""
+
+TAKES_ANYTHING = frozenset({"ping", "status"})
+"""The methods that do not look at their parameters."""

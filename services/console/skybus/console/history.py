@@ -1,0 +1,98 @@
+"""Answering what was printed: pages of the console stream, and its last lines."""
+
+from __future__ import annotations
+
+import re
+
+from skybus.bus.api.console import CONSOLE_GET, ConsoleChunk, ConsoleGet, ConsolePage
+from skybus.bus.errors import InvalidError
+from skybus.bus.service import Handler
+from skybus.bus.subjects import Subjects
+from skybus.console.chunks import chunk_of, count_breaks, last_lines
+from skybus.console.stored import StoredStream
+
+_PAGE_BYTES = 2 << 20
+_MOST_BYTES = 32 << 20
+"""Beyond so much text the last lines are fewer than were asked for."""
+_FIRST_WINDOW, _GROWTH = 128, 4
+_TOKEN = re.compile(r"[^\s.*>]+")
+
+
+class ConsoleHistory:
+    """What the console stream still has."""
+
+    def __init__(self, stream: StoredStream, subjects: Subjects) -> None:
+        self._stream = stream
+        self._subjects = subjects
+
+    def table(self) -> list[Handler[ConsoleGet, ConsolePage]]:
+        """Who answers what."""
+        return [Handler(CONSOLE_GET, self.get)]
+
+    async def get(self, request: ConsoleGet) -> ConsolePage:
+        """Read console output."""
+        subject = self._filter(request.item_uid)
+        if request.last_lines is None:
+            return await self._page(subject, request)
+        if request.since is not None or request.seq is not None:
+            raise InvalidError("'last_lines' goes with neither 'since' nor 'seq'")
+        return await self._last(subject, request.last_lines)
+
+    def _filter(self, item_uid: str | None) -> str:
+        if item_uid is None:
+            return self._subjects.console(">")
+        if not _TOKEN.fullmatch(item_uid):
+            raise InvalidError(f"item_uid {item_uid!r} cannot be that of an item")
+        return self._subjects.console(f"worker.{item_uid}")
+
+    async def _page(self, subject: str, request: ConsoleGet) -> ConsolePage:
+        found = await self._read(subject, request)
+        return found if found.next_seq else await self._page_at_end(subject, request)
+
+    async def _page_at_end(self, subject: str, request: ConsoleGet) -> ConsolePage:
+        """Look again, now knowing where the end was; a number beyond the end means that the stream was made anew."""
+        end = await self._stream.last_seq()
+        is_beyond = request.seq is not None and request.seq > end + 1
+        found = await self._read(subject, request.model_copy(update={"seq": 1}) if is_beyond else request)
+        return found if found.next_seq else ConsolePage(chunks=[], next_seq=end + 1, complete=True)
+
+    async def _read(self, subject: str, request: ConsoleGet) -> ConsolePage:
+        """Read a page; `next_seq` is 0 if nothing is there."""
+        batch = await self._stream.read(
+            subject, seq=request.seq, since=request.since, batch=request.limit, max_bytes=_PAGE_BYTES
+        )
+        chunks = [chunk_of(message) for message in batch.messages]
+        next_seq = chunks[-1].seq + 1 if chunks else 0
+        wanted = [chunk for chunk in chunks if request.since is None or chunk.time >= request.since]
+        return ConsolePage(chunks=wanted, next_seq=next_seq, complete=batch.pending == 0)
+
+    async def _last(self, subject: str, number: int) -> ConsolePage:
+        newest = await self._stream.last(subject)
+        if newest is None:
+            return ConsolePage(chunks=[], next_seq=await self._stream.last_seq() + 1, complete=True)
+        end = chunk_of(newest).seq
+        chunks = await self._backwards(subject, end, number)
+        return ConsolePage(chunks=last_lines(chunks, number), next_seq=end + 1, complete=True)
+
+    async def _backwards(self, subject: str, end: int, number: int) -> list[ConsoleChunk]:
+        """Read windows from the end on, each larger than the one before, until there are enough lines."""
+        chunks: list[ConsoleChunk] = []
+        size, window = 0, _FIRST_WINDOW
+        while end > 0 and count_breaks(chunks) <= number and size < _MOST_BYTES:
+            start = max(1, end - window + 1)
+            part = await self._window(subject, start, end)
+            size += sum(len(chunk.text) for chunk in part)
+            chunks = part + chunks
+            end, window = start - 1, window * _GROWTH
+        return chunks
+
+    async def _window(self, subject: str, start: int, end: int) -> list[ConsoleChunk]:
+        chunks: list[ConsoleChunk] = []
+        while start <= end:
+            batch = await self._stream.read(subject, seq=start, batch=min(end - start + 1, 1000), max_bytes=_PAGE_BYTES)
+            part = [chunk_of(message) for message in batch.messages]
+            chunks += [chunk for chunk in part if chunk.seq <= end]
+            if not part or batch.pending == 0:
+                break
+            start = part[-1].seq + 1
+        return chunks

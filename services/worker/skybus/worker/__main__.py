@@ -1,0 +1,55 @@
+"""`skybus-worker`: the supervisor of the environment process."""
+
+from __future__ import annotations
+
+import signal
+
+from nats.aio.client import Client as Connection
+from nats.js.errors import NotFoundError as NoSuchStreamError
+
+from skybus.bus.connection import Bus
+from skybus.bus.runtime import Process, run_service, tell_ready
+from skybus.bus.service import Service
+from skybus.bus.streams import DAY, console_stream, docs_stream, ensure_stream, life_stream
+from skybus.worker.record import lock_data_dir
+from skybus.worker.settings import WorkerSettings
+from skybus.worker.supervisor import Supervisor
+
+
+def main() -> None:
+    """Run the service."""
+    run_service("worker", WorkerSettings, serve)
+
+
+async def serve(settings: WorkerSettings, process: Process) -> None:
+    """Supervise until told to stop."""
+    lock = lock_data_dir(settings.data_dir)
+    process.bus.on_connect.append(lambda connection: _ensure_streams(process.bus, connection))
+    supervisor = Supervisor(settings, process.bus, process.start)
+    service = Service(process.bus, "worker", supervisor.table())
+    supervisor.take_over()
+    await process.connect()
+    if process.bus.is_connected:
+        tell_ready()
+        supervisor.keep_spare()
+    await process.stop.wait()
+    await service.drain()
+    if process.signal == signal.SIGINT:
+        await supervisor.take_down()
+    supervisor.end()
+    lock.close()
+
+
+async def _ensure_streams(bus: Bus, connection: Connection) -> None:
+    """Make the streams that the environment writes to."""
+    jetstream = connection.jetstream()
+    await ensure_stream(jetstream, life_stream(bus.subjects))
+    await ensure_stream(jetstream, docs_stream(bus.subjects))
+    try:
+        await jetstream.stream_info(bus.subjects.console_stream)
+    except NoSuchStreamError:  # the console service, whose it is, has not run yet
+        await ensure_stream(jetstream, console_stream(bus.subjects, max_age=7 * DAY, max_bytes=1 << 30))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""What is left to do when an environment process is gone: its last output, the account of its exit, its spool."""
+
+from __future__ import annotations
+
+import os
+from itertools import count
+
+from skybus.bus import headers
+from skybus.bus.api.internal import EnvironmentExited
+from skybus.bus.messages import encode
+from skybus.bus.subjects import Subjects
+from skybus.worker.console_message import console_message
+from skybus.worker.folder import EnvironmentFolder
+from skybus.worker.processes import say_exit
+from skybus.worker.spool import Record, Spool
+
+TAIL_LINES = 40
+TAIL_CHARS = 16_000
+CHUNK_BYTES = 1 << 16
+REST_BYTES = 2 << 20
+"""More than a FIFO holds: a child of the environment may go on writing."""
+
+
+def open_fifo(folder: EnvironmentFolder) -> int | None:
+    """Hold the FIFO of a living environment, so that what it wrote last outlives it."""
+    try:
+        return os.open(folder.fifo, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+
+
+def write_aftermath(
+    folder: EnvironmentFolder, subjects: Subjects, fifo: int | None, exit_code: int | None, *, destroyed: bool
+) -> EnvironmentExited:
+    """Put the last output and the account of the exit into the spool, behind everything the environment has said."""
+    spool = Spool(folder.spool)
+    try:
+        item_uid = _read(folder.item) or None
+        for number, text in zip(count(), _rest(fifo), strict=False):
+            subject, body, head = console_message(subjects, text, item_uid)
+            _append(spool, subject, body, f"{folder.environment_id}:rest:{number}", head)
+        exited = _account(folder, subjects, spool, exit_code, destroyed=destroyed)
+        _append(spool, subjects.life("exited"), encode(exited), f"exited:{folder.environment_id}", {})
+    finally:
+        spool.close()
+    folder.exit_report.write_text(exited.model_dump_json())
+    return exited
+
+
+def _append(spool: Spool, subject: str, body: bytes, message_id: str, head: dict[str, str]) -> None:
+    spool.append(Record(subject, {headers.MESSAGE_ID: message_id, **head}, body))
+
+
+def _account(
+    folder: EnvironmentFolder, subjects: Subjects, spool: Spool, exit_code: int | None, *, destroyed: bool
+) -> EnvironmentExited:
+    if exit_code is None and (left := _read(folder.exit_code)):
+        exit_code = int(left)
+    requested = destroyed or folder.closing.exists()
+    words = "The environment was destroyed" if destroyed else "The environment was closed"
+    return EnvironmentExited(
+        environment_id=folder.environment_id,
+        exit_code=exit_code,
+        requested=requested,
+        msg=words if destroyed or (requested and not exit_code) else say_exit(exit_code),
+        output_tail=_tail(spool, subjects),
+    )
+
+
+def _tail(spool: Spool, subjects: Subjects) -> str:
+    """The last lines of output that the spool still has, delivered or not."""
+    console = subjects.console("worker.")
+    pieces: list[bytes] = []
+    at = spool.recent()
+    while batch := spool.read(at, 1000):
+        at = batch[-1][1]
+        pieces += [record.body for record, _ in batch if record.subject.startswith(console)]
+    text = b"".join(pieces)[-4 * TAIL_CHARS :].decode("utf-8", "replace")
+    return "".join(text.splitlines(keepends=True)[-TAIL_LINES:])[-TAIL_CHARS:]
+
+
+def _rest(fifo: int | None) -> list[str]:
+    """What nobody has read from the FIFO."""
+    if fifo is None:
+        return []
+    data = b""
+    try:
+        while len(data) < REST_BYTES and (piece := os.read(fifo, CHUNK_BYTES)):
+            data += piece
+    except BlockingIOError:
+        pass
+    text = data.decode("utf-8", "replace")
+    size = CHUNK_BYTES // 4
+    return [text[start : start + size] for start in range(0, len(text), size)]
+
+
+def _read(path: os.PathLike[str]) -> str:
+    try:
+        with open(path, encoding="utf-8") as file:  # noqa: PTH123
+            return file.read()
+    except OSError:
+        return ""

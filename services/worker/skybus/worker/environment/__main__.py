@@ -1,0 +1,58 @@
+"""`skybus-environment`: waits as a spare until the supervisor's order comes, then becomes an environment."""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import os
+import signal
+import sys
+
+import structlog
+
+from skybus.bus.logs import start_logging
+from skybus.bus.tracing import start_tracing
+from skybus.worker.environment.output import unbuffer_python
+from skybus.worker.folder import EnvironmentFolder
+from skybus.worker.order import Order
+
+
+def main() -> int:
+    """Get ready, read the order and carry it out."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    unbuffer_python()
+    _warm_up()
+    line = sys.stdin.buffer.readline()
+    if not line.endswith(b"\n"):  # the supervisor has no use for us
+        return 0
+    order = Order.model_validate_json(line)
+    _read_nothing()
+    _log_into(EnvironmentFolder(order.folder), order.log_level)
+    logging.basicConfig(level=logging.WARNING)
+    faulthandler.enable()
+    from skybus.worker.environment.host import Host
+
+    return Host(order).run()
+
+
+def _warm_up() -> None:
+    """Import what takes long and what nearly every startup code uses."""
+    import skybus.worker.environment.host  # noqa: F401
+
+
+def _read_nothing() -> None:
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+
+
+def _log_into(folder: EnvironmentFolder, level: str) -> None:
+    """Keep our own log away from user output, and from a terminal that may go away."""
+    lines = folder.log.open("a", buffering=1)  # open as long as the process lives
+    start_logging("environment", level)
+    structlog.configure(logger_factory=structlog.WriteLoggerFactory(file=lines))
+    start_tracing("skybus-environment")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

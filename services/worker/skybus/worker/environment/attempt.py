@@ -1,0 +1,99 @@
+"""One attempt to run an item: what it has to know while it runs, and the report of how it ended."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import orjson
+from bluesky.utils import RunEngineInterrupted
+
+from skybus.bus.api.internal import PlanReport
+from skybus.bus.api.items import Item
+from skybus.worker.environment.runs import RunList
+
+ExitStatus = Literal["completed", "failed", "stopped", "aborted", "halted", "unknown"]
+
+EXIT_STATUS: dict[str, ExitStatus] = {
+    "run": "completed",
+    "resume": "completed",
+    "stop": "stopped",
+    "abort": "aborted",
+    "halt": "halted",
+}
+"""How a plan has ended that was last told to do this, and has not failed."""
+
+TRACEBACK_CHARS = 100_000
+RETURN_BYTES = 100_000
+
+
+@dataclass
+class Attempt:
+    """An item that runs or is paused."""
+
+    environment_id: str
+    uid: str
+    item: Item
+    time_start: float = field(default_factory=time.time)
+    runs: RunList = field(default_factory=RunList)
+
+    @property
+    def item_uid(self) -> str:
+        """Of the item."""
+        return str(self.item.get("item_uid", ""))
+
+    def metadata(self, meta: dict[str, Any]) -> dict[str, Any]:
+        """Metadata for each run; arguments of the RunEngine's call win over what a plan says."""
+        facts = {"item_uid": self.item_uid, "attempt": self.uid}
+        facts |= {name: self.item[name] for name in ("user", "user_group") if name in self.item}
+        return {**meta, "skybus": facts}
+
+    def ended(self, action: str, return_value: Any, *, pause_pending: bool) -> PlanReport:
+        """The report of a plan that has not failed."""
+        return self._report(
+            exit_status=EXIT_STATUS[action], return_value=_portable(return_value), pause_pending=pause_pending
+        )
+
+    def failed(self, error: BaseException, *, pause_pending: bool = False) -> PlanReport:
+        """The report of a plan that has raised an error."""
+        text = _clean("".join(traceback.format_exception(error)))
+        return self._report(
+            exit_status="failed",
+            msg=f"Plan failed: {_reason(error)}",
+            traceback=text if len(text) <= TRACEBACK_CHARS else "...\n" + text[-TRACEBACK_CHARS:],
+            pause_pending=pause_pending,
+        )
+
+    def _report(self, **fields: Any) -> PlanReport:
+        return PlanReport(
+            environment_id=self.environment_id,
+            attempt=self.uid,
+            item_uid=self.item_uid,
+            run_uids=self.runs.run_uids,
+            scan_ids=self.runs.scan_ids,
+            time_start=self.time_start,
+            time_stop=time.time(),
+            **fields,
+        )
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, RunEngineInterrupted):
+        return "the Run Engine has aborted it, since it cannot be paused here: there is no checkpoint to go back to"
+    return _clean(str(error)[:TRACEBACK_CHARS]) or type(error).__name__
+
+
+def _clean(text: str) -> str:
+    """Replace lone surrogates, which JSON cannot carry."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _portable(value: Any) -> Any:
+    """The value as JSON has it, or nothing if JSON has not or it is large."""
+    try:
+        text = orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
+    except TypeError:
+        return None
+    return orjson.loads(text) if len(text) <= RETURN_BYTES else None

@@ -1,0 +1,100 @@
+"""Bluesky documents on their way to the stream: as JSON, below the run that they belong to.
+
+JSON has no NaN and no infinity: such numbers become null.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import orjson
+import structlog
+
+from skybus.bus.errors import InvalidError
+from skybus.bus.identity import user_token
+from skybus.bus.subjects import Subjects
+from skybus.worker.outbox import Outbox
+
+log = structlog.get_logger()
+
+UNKNOWN_RUN = "unknown"
+
+
+class DocumentSender:
+    """Puts the documents of an attempt into the outbox; called by the RunEngine in its own thread."""
+
+    def __init__(self, outbox: Outbox, subjects: Subjects) -> None:
+        self._outbox = outbox
+        self._subjects = subjects
+        self._runs: dict[str, str] = {}
+        """Uid of a descriptor or resource → uid of its run."""
+
+    def send(self, name: str, document: Mapping[str, Any]) -> None:
+        """Send one document."""
+        run_uid = self._run_of(name, document)
+        self._outbox.put(
+            self._subjects.document(name, _token(run_uid)), to_json(document), _message_id(name, document), {}
+        )
+
+    def _run_of(self, name: str, document: Mapping[str, Any]) -> str:
+        if name == "start":
+            return str(document["uid"])
+        if run_uid := document.get("run_start"):
+            if uid := document.get("uid"):
+                self._runs[uid] = run_uid
+            return str(run_uid)
+        parent = document.get("descriptor") or document.get("resource") or document.get("stream_resource")
+        return self._runs.get(str(parent), UNKNOWN_RUN)
+
+
+def to_json(document: Mapping[str, Any]) -> bytes:
+    """Write a document as JSON, whatever its author has put into it."""
+    try:
+        return orjson.dumps(document, default=_plain, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)
+    except TypeError as error:  # such as an integer of more than 64 bits
+        log.debug("a document is written the slow way", error=str(error))
+    return json.dumps(_simple(document), default=str).encode()
+
+
+def _message_id(name: str, document: Mapping[str, Any]) -> str:
+    if name == "start":
+        return f"{document['uid']}:start"
+    uid = document.get("uid") or document.get("datum_id")
+    return f"{name}:{uid}" if isinstance(uid, str) else f"{name}:{uuid.uuid4()}"
+
+
+def _token(run_uid: str) -> str:
+    try:
+        return user_token(run_uid)
+    except InvalidError:
+        return UNKNOWN_RUN
+
+
+def _plain(value: Any) -> Any:
+    """Say what orjson shall write in place of a value that it does not know."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, set | frozenset | tuple):
+        return list(value)
+    if isinstance(value, complex):
+        return [value.real, value.imag]
+    return str(value)
+
+
+def _simple(value: Any) -> Any:
+    """Reduce a value to what the standard library's JSON writes."""
+    if isinstance(value, Mapping):
+        return {str(key): _simple(inner) for key, inner in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return _simple(value.tolist())
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_simple(inner) for inner in value]
+    if isinstance(value, float) and value - value != 0:
+        return None
+    return value if isinstance(value, int | float | str | bool | None) else str(value)

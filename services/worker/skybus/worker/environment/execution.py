@@ -1,0 +1,117 @@
+"""The main thread of the environment: it does what the asyncio thread orders, one thing after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Any, Protocol
+
+import structlog
+
+from skybus.bus.api.internal import PlanReport
+from skybus.bus.errors import SkybusError
+from skybus.worker.environment.attempt import Attempt
+from skybus.worker.environment.engine import Engine, OnDocument, Plan
+from skybus.worker.environment.output import Output
+from skybus.worker.environment.plan_call import plan_metadata
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """Run an item; `on_document` is called in the thread of the RunEngine."""
+
+    attempt: Attempt
+    engine: Engine
+    build: Callable[[], Callable[[], Plan]]
+    """Finds the plan and its arguments in the namespace."""
+    on_document: OnDocument
+
+
+@dataclass(frozen=True)
+class GoOn:
+    """Go on with the paused plan, or end it."""
+
+    action: str
+
+
+@dataclass(frozen=True)
+class Leave:
+    """End the process."""
+
+    exit_code: int
+
+
+Command = RunPlan | GoOn | Leave
+
+
+class Listener(Protocol):
+    """Who is told what comes of a plan; called in the main thread."""
+
+    def plan_paused(self) -> None:
+        """The plan waits for somebody to say how to go on."""
+
+    def plan_ended(self, report: PlanReport) -> None:
+        """The plan has ended in one way or another."""
+
+
+class Executor:
+    """Runs plans."""
+
+    def __init__(self, output: Output, listener: Listener) -> None:
+        self._output = output
+        self._listener = listener
+        self._commands: SimpleQueue[Command] = SimpleQueue()
+        self._present: RunPlan | None = None
+
+    def order(self, command: Command) -> None:
+        """Have something done; may be called from any thread."""
+        self._commands.put(command)
+
+    def work(self) -> int:
+        """Work until told to leave, and return the exit code; this is the main thread's loop."""
+        while True:
+            command = self._commands.get()
+            match command:
+                case Leave():
+                    return command.exit_code
+                case RunPlan():
+                    self._present = command
+                    self._output.set_item(command.attempt.item_uid)
+                    self._do("run", lambda command=command: _run(command))
+                case GoOn() if self._present:
+                    engine = self._present.engine
+                    self._do(command.action, lambda action=command.action, engine=engine: engine.go_on(action))
+
+    def _do(self, action: str, work: Callable[[], Any]) -> None:
+        """Run or continue the plan until it pauses or ends."""
+        assert self._present
+        attempt, engine = self._present.attempt, self._present.engine
+        try:
+            result = work()
+        except BaseException as error:  # whatever the plan has done, the environment lives on
+            if engine.state == "paused":
+                self._output.read_rest()
+                self._listener.plan_paused()
+                return
+            report = attempt.failed(error, pause_pending=engine.is_pause_pending)
+            log.info("plan failed", item_uid=attempt.item_uid, error=report.msg)
+        else:
+            report = attempt.ended(action, result, pause_pending=engine.is_pause_pending)
+        self._present = None
+        self._output.set_item(None)
+        self._listener.plan_ended(report)
+
+
+def _run(command: RunPlan) -> Any:
+    attempt, engine = command.attempt, command.engine
+    if engine.state != "idle":
+        raise RuntimeError(f"Run Engine is in {engine.state!r} state. Stop or finish any running plan.")
+    try:
+        plan = command.build()
+        metadata = attempt.metadata(plan_metadata(attempt.item))
+    except SkybusError as error:
+        raise RuntimeError(f"Error occurred while processing plan parameters or starting the plan: {error}") from error
+    return engine.run(plan(), metadata, command.on_document)

@@ -1,0 +1,228 @@
+"""What the environment answers on the bus; all of it runs in the asyncio thread."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import structlog
+
+from skybus.bus.api.internal import (
+    ENVIRONMENT_CATALOG,
+    ENVIRONMENT_END,
+    ENVIRONMENT_STATE,
+    PLAN_CONTINUE,
+    PLAN_PAUSE,
+    PLAN_RUN,
+    CatalogBytes,
+    CatalogPart,
+    EnvironmentPhase,
+    EnvironmentState,
+    PlanAccepted,
+    PlanContinue,
+    PlanPause,
+    PlanReport,
+    PlanRun,
+)
+from skybus.bus.errors import WrongStateError
+from skybus.bus.messages import Empty, Nothing
+from skybus.bus.service import Handler
+from skybus.worker.environment.attempt import Attempt
+from skybus.worker.environment.engine import Engine
+from skybus.worker.environment.execution import Executor, GoOn, RunPlan
+from skybus.worker.environment.packed_catalog import PackedCatalog
+from skybus.worker.environment.plan_call import build_plan
+from skybus.worker.environment.progress import ProgressMeter
+from skybus.worker.environment.space import Space
+from skybus.worker.environment.state import StateKeeper
+from skybus.worker.environment.telling import Telling
+
+log = structlog.get_logger()
+
+REMEMBERED = 200
+"""Reports that are kept, to be sent again if somebody asks for the attempt once more."""
+PAUSE_PATIENCE = 1.0
+"""Seconds that the RunEngine's loop has to take note of a pause; one that is stuck takes note later."""
+
+
+class Life(Protocol):
+    """Ends the process."""
+
+    def close(self) -> None:
+        """End it when the replies are sent."""
+
+
+class EnvironmentHandlers:
+    """Answers for one environment."""
+
+    def __init__(self, state: StateKeeper, executor: Executor, telling: Telling, life: Life) -> None:
+        self._state = state
+        self._executor = executor
+        self._telling = telling
+        self._life = life
+        self._space: Space | None = None
+        self._catalog: PackedCatalog | None = None
+        self._attempt: Attempt | None = None
+        self._progress: ProgressMeter | None = None
+        self._reports: OrderedDict[str, PlanReport] = OrderedDict()
+
+    def table(self) -> list[Handler[Any, Any]]:
+        """Who answers what."""
+        return [
+            Handler(PLAN_RUN, self.run_plan),
+            Handler(PLAN_PAUSE, self.pause_plan),
+            Handler(PLAN_CONTINUE, self.continue_plan),
+            Handler(ENVIRONMENT_STATE, self.get_state),
+            Handler(ENVIRONMENT_END, self.end),
+            Handler(ENVIRONMENT_CATALOG, self.get_catalog),
+        ]
+
+    # -- what the main thread tells --------------------------------------------------------------------------------
+
+    def opened(self, space: Space, catalog: PackedCatalog) -> None:
+        """The startup code has run."""
+        self._space, self._catalog = space, catalog
+        engine = space.engine()
+        self._state.change(
+            phase=EnvironmentPhase.IDLE,
+            catalog_uid=catalog.uid,
+            has_engine=engine is not None,
+            re_state=engine.state if engine else None,
+        )
+
+    def plan_paused(self) -> None:
+        """The plan waits for somebody to say how to go on."""
+        self._state.change(phase=EnvironmentPhase.IDLE, re_state="paused", pause_pending=False)
+
+    def plan_ended(self, report: PlanReport) -> None:
+        """The plan has ended in one way or another."""
+        self._telling.report(report)
+        self._remember(report)
+        if self._progress:
+            self._progress.finish()
+        self._attempt = self._progress = None
+        engine = self._space.engine() if self._space else None
+        self._state.change(
+            phase=EnvironmentPhase.IDLE,
+            re_state=engine.state if engine else None,
+            attempt=None,
+            pause_pending=False,
+            runs=[],
+            run_list_uid=str(uuid.uuid4()),
+        )
+
+    def engine_moved(self, re_state: str) -> None:
+        """The RunEngine has a new state; `idle` and `paused` are told when the main thread is free again."""
+        if self._state.state.attempt and re_state not in ("idle", "paused"):
+            self._state.change(re_state=re_state)
+
+    # -- what others ask -------------------------------------------------------------------------------------------
+
+    async def run_plan(self, request: PlanRun) -> PlanAccepted:
+        """Run an item, unless this attempt was seen before."""
+        if self._attempt and self._attempt.uid == request.attempt:
+            return PlanAccepted(outcome="running")
+        if report := self._reports.get(request.attempt):
+            self._telling.report(report)
+            return PlanAccepted(outcome="finished")
+        self._require_idle("A plan can not be started")
+        self._start(request)
+        return PlanAccepted(outcome="started")
+
+    async def pause_plan(self, request: PlanPause) -> Nothing:
+        """Ask the RunEngine to pause."""
+        engine = self._space.engine() if self._space else None
+        if engine is None or self._attempt is None or engine.state != "running":
+            state = engine.state if engine else None
+            raise WrongStateError(f"Run engine can be paused only in 'running' state. Current state: '{state}'")
+        await self._pause(engine, defer=request.option == "deferred")
+        return Nothing()
+
+    async def pause_now(self) -> None:
+        """Pause the running plan, if it can be paused."""
+        engine = self._space.engine() if self._space else None
+        if engine is not None:
+            await self._pause(engine, defer=False)
+
+    async def continue_plan(self, request: PlanContinue) -> Nothing:
+        """Go on with the paused plan, or end it."""
+        self.go_on(request.action)
+        return Nothing()
+
+    def go_on(self, action: str) -> None:
+        """Go on with the paused plan, or end it.
+
+        Raises:
+            WrongStateError: no plan is paused.
+        """
+        if not self._state.is_paused:
+            state = self._state.state.re_state
+            raise WrongStateError(f"Run Engine must be in 'paused' state to continue. The state is '{state}'")
+        self._state.change(phase=EnvironmentPhase.EXECUTING_PLAN)
+        self._executor.order(GoOn(action))
+
+    async def get_state(self, _request: Empty) -> EnvironmentState:
+        """Say what the environment is doing."""
+        return self._state.state
+
+    async def end(self, _request: Empty) -> Nothing:
+        """Close the environment."""
+        if self._state.state.phase != EnvironmentPhase.CLOSING:
+            self._require_idle("The environment can not be closed")
+            self._state.change(phase=EnvironmentPhase.CLOSING)
+            self._life.close()
+        return Nothing()
+
+    async def get_catalog(self, request: CatalogPart) -> CatalogBytes:
+        """Give a part of the catalogue."""
+        if self._catalog is None:
+            raise WrongStateError(f"There is no catalogue: the environment is '{self._state.state.phase}'")
+        return self._catalog.part(request.part)
+
+    # --------------------------------------------------------------------------------------------------------------
+
+    def _require_idle(self, what: str) -> None:
+        state = self._state.state
+        if not self._state.is_idle:
+            attempt = f", attempt {state.attempt} is {state.re_state}" if state.attempt else ""
+            raise WrongStateError(f"{what}: the environment is '{state.phase}'{attempt}")
+
+    def _start(self, request: PlanRun) -> None:
+        assert self._space
+        space, engine = self._space, self._space.engine()
+        if engine is None:
+            raise WrongStateError("A plan can not be started: the startup code has made no RunEngine ('RE')")
+        if engine.state != "idle":
+            raise WrongStateError(f"A plan can not be started: Run Engine is in '{engine.state}' state")
+        attempt = Attempt(self._state.state.environment_id, request.attempt, request.item)
+        self._attempt = attempt
+        self._progress = self._telling.progress_meter(attempt.item_uid)
+        on_document = self._telling.document_sender(attempt, self._progress, self._runs_changed)
+        self._executor.order(
+            RunPlan(attempt, engine, lambda: build_plan(attempt.item, space.namespace, space.catalog), on_document)
+        )
+        self._state.change(phase=EnvironmentPhase.EXECUTING_PLAN, attempt=attempt.uid, pause_pending=False)
+
+    async def _pause(self, engine: Engine, *, defer: bool) -> None:
+        asking = asyncio.ensure_future(engine.request_pause(defer=defer))
+        self._state.change(pause_pending=True)
+        asking.add_done_callback(self._pause_taken)
+        await asyncio.wait({asking}, timeout=PAUSE_PATIENCE)
+
+    def _runs_changed(self, changes: Mapping[str, Any]) -> None:
+        if self._attempt:
+            self._state.change(**changes)
+
+    def _pause_taken(self, asking: asyncio.Future[None]) -> None:
+        """A pause that the RunEngine refuses is no longer pending."""
+        if not asking.cancelled() and (error := asking.exception()):
+            log.info("the RunEngine refuses to pause", error=str(error))
+            self._state.change(pause_pending=False)
+
+    def _remember(self, report: PlanReport) -> None:
+        self._reports[report.attempt] = report
+        if len(self._reports) > REMEMBERED:
+            self._reports.popitem(last=False)

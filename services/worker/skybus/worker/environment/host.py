@@ -1,0 +1,220 @@
+"""The environment process from its order to its end.
+
+The main thread runs startup code and plans. A second thread holds the bus, the outbox and the state; it never waits for
+the first. Each tells the other what to do through a queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import signal
+import socket
+import threading
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from contextlib import suppress
+
+import structlog
+
+from skybus.bus.api.internal import EnvironmentOpened, EnvironmentPhase, PlanReport
+from skybus.bus.connection import Bus
+from skybus.bus.runtime import run_loop
+from skybus.bus.service import Service
+from skybus.worker.environment.execution import Executor, Leave
+from skybus.worker.environment.handlers import EnvironmentHandlers
+from skybus.worker.environment.output import Output
+from skybus.worker.environment.packed_catalog import PackedCatalog
+from skybus.worker.environment.space import load_space
+from skybus.worker.environment.startup import StartupError
+from skybus.worker.environment.state import StateKeeper
+from skybus.worker.environment.telling import Telling
+from skybus.worker.folder import EnvironmentFolder
+from skybus.worker.order import Order
+from skybus.worker.outbox import Outbox
+from skybus.worker.spool import Spool
+
+log = structlog.get_logger()
+
+FLUSH = 1.5
+"""Seconds that JetStream has to take the rest at the end; the supervisor sends what is left."""
+FLUSH_ALONE = 0.1
+"""The same while there is no connection."""
+ABORT = 1.2
+"""Seconds that a plan has to end on SIGTERM."""
+EXIT_HANDLERS = 1.0
+"""Seconds that the exit handlers of user code have."""
+STARTUP_FAILED = 1
+
+
+class Host:
+    """One environment."""
+
+    def __init__(self, order: Order) -> None:
+        self._order = order
+        self._folder = EnvironmentFolder(order.folder)
+        self._is_leaving = False
+
+    def run(self) -> int:
+        """Run the environment and return the exit code; called in the main thread."""
+        ready: Future[None] = Future()
+        threading.Thread(target=self._run_loop, args=(ready,), name="skybus", daemon=True).start()
+        ready.result()
+        self._listen_to_signals()
+        self._output.capture()
+        self._open()
+        code = self._executor.work()
+        self._end(code)
+        return code
+
+    # -- the main thread -------------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        try:
+            space = load_space(self._order, lambda state: self._tell(self._handlers.engine_moved, state))
+        except StartupError as error:
+            log.error("startup code has failed", error=error.message)
+            print(error.traceback, flush=True)
+            self._tell(self._failed, error)
+            return
+        packed = PackedCatalog(space.catalog)
+        self._tell(lambda: (self._handlers.opened(space, packed), self._say_opened()))
+
+    def plan_paused(self) -> None:
+        """Called in the main thread; see `Listener`."""
+        self._tell(self._handlers.plan_paused)
+
+    def plan_ended(self, report: PlanReport) -> None:
+        """Called in the main thread; see `Listener`."""
+        self._tell(self._handlers.plan_ended, report)
+
+    def _tell(self, call: Callable[..., object], *args: object) -> None:
+        self._loop.call_soon_threadsafe(call, *args)
+
+    def _listen_to_signals(self) -> None:
+        """Let SIGTERM reach the asyncio thread at once, whatever the main thread is doing."""
+        ours, theirs = socket.socketpair()
+        for end in (ours, theirs):
+            end.setblocking(False)
+        self._signals = (ours, theirs)
+        self._tell(self._loop.add_reader, ours.fileno(), self._on_signal)
+        signal.signal(signal.SIGTERM, lambda *_: self._tell(self._terminate))
+        signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
+
+    def _end(self, code: int) -> None:
+        """Run the exit handlers of user code and end the process, whatever its threads are doing."""
+        threading.Thread(target=_exit_later, args=(code,), daemon=True).start()
+        with suppress(BaseException):
+            atexit._run_exitfuncs()
+        self._folder.exit_code.write_text(str(code))
+        if code < 0:
+            signal.signal(-code, signal.SIG_DFL)
+            os.kill(os.getpid(), -code)
+        os._exit(code)
+
+    # -- the asyncio thread ----------------------------------------------------------------------------------------
+
+    def _run_loop(self, ready: Future[None]) -> None:
+        try:
+            run_loop(self._serve(ready))
+        except BaseException as error:
+            log.exception("the environment cannot go on")
+            if not ready.done():
+                ready.set_exception(error)
+
+    async def _serve(self, ready: Future[None]) -> None:
+        order, settings = self._order, self._order.bus_settings()
+        self._loop = asyncio.get_running_loop()
+        self._bus = Bus("skybus-environment", settings.subjects(), lambda: settings.access("environment"))
+        self._outbox = Outbox(Spool(self._folder.spool), self._bus, self._folder.undelivered)
+        self._telling = Telling(order.environment_id, self._outbox, self._bus, self._loop)
+        self._output = Output(self._folder.fifo, self._folder.item, self._telling.console)
+        self._state = StateKeeper(order.environment_id, self._bus)
+        self._executor = Executor(self._output, self)
+        self._handlers = EnvironmentHandlers(self._state, self._executor, self._telling, self)
+        self._service = Service(self._bus, "environment", self._handlers.table())
+        self._bus.on_connect.append(self._state.publish_again)  # when questions about it can be answered
+        self._output.read_on(self._loop)
+        ready.set_result(None)
+        await asyncio.gather(_keep_up(self._bus.run), _keep_up(self._outbox.run))
+
+    def close(self) -> None:
+        """End the process when the replies are sent; see `Life`."""
+        self._folder.closing.touch()
+        self._leave(0)
+
+    def _say_opened(self) -> None:
+        self._telling.opened(EnvironmentOpened(environment_id=self._order.environment_id, success=True))
+
+    def _failed(self, error: StartupError) -> None:
+        self._telling.opened(
+            EnvironmentOpened(
+                environment_id=self._order.environment_id,
+                success=False,
+                msg=error.message,
+                traceback=error.traceback,
+            )
+        )
+        self._state.change(phase=EnvironmentPhase.FAILED)
+        self._leave(STARTUP_FAILED)
+
+    def _on_signal(self) -> None:
+        with suppress(BlockingIOError):
+            if signal.SIGTERM in self._signals[0].recv(4096):
+                self._terminate()
+
+    def _terminate(self) -> None:
+        if not self._is_leaving:
+            log.info("told to end", re_state=self._state.state.re_state)
+            self._leave(-signal.SIGTERM, self._abort_plan())
+
+    def _leave(self, code: int, first: Awaitable[None] | None = None) -> None:
+        self._is_leaving = True
+        self._leaving = asyncio.ensure_future(self._finish(code, first))
+
+    async def _finish(self, code: int, first: Awaitable[None] | None) -> None:
+        if first is not None:
+            await first
+        await self._service.drain()
+        self._output.read_rest()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FLUSH if self._bus.is_connected else FLUSH_ALONE):
+                await self._outbox.delivered()
+        self._executor.order(Leave(code))
+        if code < 0:  # the main thread may be busy for long
+            self._loop.call_later(EXIT_HANDLERS, os._exit, 128 - code)
+
+    async def _abort_plan(self) -> None:
+        """Pause and abort the plan that is running."""
+        try:
+            async with asyncio.timeout(ABORT):
+                await self._try_abort()
+        except TimeoutError:
+            log.warning("the plan could not be aborted in time", item=self._state.state.attempt)
+        self._state.change(phase=EnvironmentPhase.CLOSING)
+
+    async def _try_abort(self) -> None:
+        if self._state.state.attempt is None:
+            return
+        if not self._state.is_paused:
+            await self._handlers.pause_now()
+            await self._state.wait_for(lambda state: self._state.is_paused or state.attempt is None)
+        if self._state.is_paused:
+            self._handlers.go_on("abort")
+            await self._state.wait_for(lambda state: state.attempt is None)
+
+
+async def _keep_up(work: Callable[[], Awaitable[None]]) -> None:
+    """Run something for ever, even if it has a fault: a plan must not end because of it."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            log.exception("a part of the environment has failed; it is started again")
+            await asyncio.sleep(1)
+
+
+def _exit_later(code: int) -> None:
+    threading.Event().wait(EXIT_HANDLERS)
+    os._exit(code if code >= 0 else 128 - code)

@@ -1,0 +1,88 @@
+"""How far the running plan is: events counted against what the start document promises, told a few times a second."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from skybus.bus.api.progress import PlanProgress
+
+PAUSE = 0.1
+"""Seconds between two messages at the least."""
+STREAM = "primary"
+
+Publish = Callable[[PlanProgress], None]
+
+
+class ProgressMeter:
+    """Counts the events of an attempt; `take` is called by the RunEngine in its own thread."""
+
+    def __init__(self, item_uid: str, loop: asyncio.AbstractEventLoop, publish: Publish) -> None:
+        self._item_uid = item_uid
+        self._loop = loop
+        self._publish = publish
+        self._run_uid = ""
+        self._planned: int | None = None
+        self._done = 0
+        self._descriptors: set[str] = set()
+        self._last: PlanProgress | None = None
+        self._is_told = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    def take(self, name: str, document: Mapping[str, Any]) -> None:
+        """Learn from a document."""
+        if name == "start":
+            self._run_uid, self._planned, self._done = document["uid"], planned_points(document), 0
+        elif name == "descriptor" and document.get("name") == STREAM:
+            self._descriptors.add(document["uid"])
+        elif name == "event" and document["descriptor"] in self._descriptors:
+            self._done = document["seq_num"]  # after a pause it goes back to the last checkpoint
+        elif name == "event_page" and document["descriptor"] in self._descriptors:
+            self._done = max(document["seq_num"])
+        else:
+            return
+        self._tell()
+
+    def finish(self) -> None:
+        """Tell the last count; called in the asyncio thread."""
+        if self._timer:
+            self._timer.cancel()
+        self._send()
+
+    def _tell(self) -> None:
+        if not self._is_told:
+            self._is_told = True
+            self._loop.call_soon_threadsafe(self._tell_and_pause)
+
+    def _tell_and_pause(self) -> None:
+        self._is_told = False  # before the count is read: an event that comes meanwhile tells again
+        if self._send():
+            self._is_told = True
+            self._timer = self._loop.call_later(PAUSE, self._tell_and_pause)
+
+    def _send(self) -> bool:
+        progress = PlanProgress(
+            item_uid=self._item_uid,
+            run_uid=self._run_uid,
+            done=self._done,
+            planned=self._planned,
+            fraction=min(self._done / self._planned, 1.0) if self._planned else None,
+        )
+        if progress == self._last or not self._run_uid:
+            return False
+        self._last = progress
+        self._publish(progress)
+        return True
+
+
+def planned_points(start: Mapping[str, Any]) -> int | None:
+    """The number of points that a run will have, if its start document says so."""
+    points = start.get("num_points")
+    if isinstance(points, int) and points > 0:
+        return points
+    shape = start.get("shape")
+    if isinstance(shape, list | tuple) and shape and all(isinstance(n, int) and n > 0 for n in shape):
+        return math.prod(shape)
+    return None

@@ -1,0 +1,84 @@
+"""How the environment tells others: console, documents and reports through the outbox, progress as events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from itertools import count
+from typing import Any
+
+import nats.errors
+import structlog
+
+from skybus.bus.api.internal import EnvironmentOpened, PlanReport
+from skybus.bus.api.progress import PlanProgress, progress_topic
+from skybus.bus.connection import Bus
+from skybus.bus.errors import SkybusError
+from skybus.bus.messages import encode
+from skybus.worker.console_message import console_message
+from skybus.worker.environment.attempt import Attempt
+from skybus.worker.environment.documents import DocumentSender
+from skybus.worker.environment.engine import OnDocument
+from skybus.worker.environment.progress import ProgressMeter
+from skybus.worker.outbox import Outbox
+
+log = structlog.get_logger()
+
+
+class Telling:
+    """The voice of an environment."""
+
+    def __init__(self, environment_id: str, outbox: Outbox, bus: Bus, loop: asyncio.AbstractEventLoop) -> None:
+        self._environment_id = environment_id
+        self._outbox = outbox
+        self._bus = bus
+        self._loop = loop
+        self._chunks = count()
+        self._publishing: set[asyncio.Task[None]] = set()
+
+    def console(self, text: str, item_uid: str | None) -> None:
+        """Send a piece of output; called in any thread."""
+        subject, body, head = console_message(self._bus.subjects, text, item_uid)
+        self._outbox.put(subject, body, f"{self._environment_id}:{next(self._chunks)}", head)
+
+    def report(self, report: PlanReport) -> None:
+        """Send how a plan has ended."""
+        self._outbox.put(self._bus.subjects.life("report"), encode(report), report.attempt, {}, durable=True)
+
+    def opened(self, opened: EnvironmentOpened) -> None:
+        """Send that the startup code has run, or has failed."""
+        subject, message_id = self._bus.subjects.life("opened"), f"opened:{self._environment_id}"
+        self._outbox.put(subject, encode(opened), message_id, {}, durable=True)
+
+    def progress_meter(self, item_uid: str) -> ProgressMeter:
+        """A meter that publishes."""
+        return ProgressMeter(item_uid, self._loop, self._progress)
+
+    def document_sender(
+        self, attempt: Attempt, progress: ProgressMeter, runs_changed: Callable[[Mapping[str, Any]], None]
+    ) -> OnDocument:
+        """What is to be done with each document of an attempt, in the thread of the RunEngine."""
+        sender = DocumentSender(self._outbox, self._bus.subjects)
+
+        def on_document(name: str, document: Mapping[str, Any]) -> None:
+            try:
+                sender.send(name, document)
+            except Exception:  # what authors put into documents must not end their plans
+                log.exception("a document could not be sent", name=name)
+            progress.take(name, document)
+            if attempt.runs.take(name, document):
+                changes = {"runs": attempt.runs.runs, "run_list_uid": attempt.runs.uid}
+                self._loop.call_soon_threadsafe(runs_changed, changes)
+
+        return on_document
+
+    def _progress(self, progress: PlanProgress) -> None:
+        if self._bus.is_connected:
+            task = asyncio.ensure_future(self._publish(progress))
+            self._publishing.add(task)
+            task.add_done_callback(self._publishing.discard)
+
+    async def _publish(self, progress: PlanProgress) -> None:
+        with suppress(nats.errors.Error, OSError, SkybusError):  # a hint; the next one follows
+            await self._bus.publish(self._bus.subjects.event(progress_topic(progress.item_uid)), progress)

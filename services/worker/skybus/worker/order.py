@@ -1,0 +1,38 @@
+"""What the supervisor tells a spare process: which environment it becomes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from skybus.bus.messages import Message
+from skybus.bus.settings import BusSettings
+
+
+class Order(Message):
+    """One JSON line on the standard input of `skybus-environment`."""
+
+    environment_id: str
+    instrument: str
+    data_dir: Path
+    folder: Path
+    """Of this environment, below the data directory."""
+    nats_url: str | None = None
+    credentials_file: Path | None = None
+    """By default `credentials/environment.json` in the data directory."""
+    log_level: str = "info"
+    startup_dir: Path | None = None
+    startup_script: Path | None = None
+    startup_module: str | None = None
+    keep_re: bool = True
+    device_max_depth: int = 0
+    """Levels of the device tree in the catalogue; 0 is all."""
+    ignore_invalid_plans: bool = False
+
+    def bus_settings(self) -> BusSettings:
+        """Where the environment finds the bus."""
+        return BusSettings(
+            data_dir=self.data_dir,
+            instrument=self.instrument,
+            nats_url=self.nats_url,
+            credentials_file=self.credentials_file,
+        )

@@ -1,0 +1,286 @@
+"""Delivers messages to JetStream: each at least once, in order, under one message id, however long NATS is away.
+
+A message is in the spool on disk before it is sent, and what is sent is read from there, so nothing waits in memory.
+Up to a window of messages are under way. When the connection is lost or an answer does not come, sending starts again
+behind the last acknowledged one, and JetStream drops by message id what it has already.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+
+import nats.errors
+import orjson
+import structlog
+from nats.aio.client import Client as Connection
+from nats.aio.msg import Msg
+
+from skybus.bus import headers
+from skybus.bus.connection import HEADER_ROOM, Bus
+from skybus.bus.errors import UnavailableError
+from skybus.worker.spool import Position, Record, Spool
+
+log = structlog.get_logger()
+
+WINDOW = 256
+"""Messages under way."""
+WINDOW_BYTES = 8 << 20
+"""With so many bytes under way, no further message is sent."""
+ANSWER_WAIT = 5.0
+"""Seconds after which a message that nobody has acknowledged is sent again."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
+"""Seconds before sending again what JetStream could not take."""
+GATHER = 0.02
+"""Seconds that messages are left to gather: sending one by one takes time from the plan (one interpreter, one lock)."""
+SYNC_AFTER = 0.05
+"""Seconds that JetStream has to acknowledge a report before it is forced to the disk here."""
+_START = Position(0, 0)
+
+
+@dataclass
+class _Sent:
+    """A message under way."""
+
+    subject: str
+    after: Position
+    """The place in the spool behind it."""
+    size: int
+    is_stored: bool = False
+
+
+@dataclass
+class Outbox:
+    """Delivers what is in a spool.
+
+    Args:
+        undelivered: the folder for bodies that no stream takes.
+    """
+
+    spool: Spool
+    bus: Bus
+    undelivered: Path
+    _loop: asyncio.AbstractEventLoop | None = None
+    _is_woken: bool = False
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _all_delivered: asyncio.Event = field(default_factory=asyncio.Event)
+    _numbers: count[int] = field(default_factory=count)
+    _under_way: dict[int, _Sent] = field(default_factory=dict)
+    _next: Position = _START
+    _pause: float = FIRST_PAUSE
+    _paused: asyncio.TimerHandle | None = None
+    _watch: asyncio.TimerHandle | None = None
+
+    def put(self, subject: str, body: bytes, message_id: str, head: dict[str, str], *, durable: bool = False) -> None:
+        """Take a message; may be called from any thread.
+
+        A durable one is sent at once with all before it, and forced to the disk if JetStream does not have it soon.
+        """
+        record = Record(subject, {headers.MESSAGE_ID: message_id, **head}, body)
+        try:
+            after = self.spool.append(record)
+        except OSError as error:
+            log.error("a message is lost: it cannot be written to the spool", subject=subject, error=str(error))
+            return
+        loop = self._loop
+        if loop is None:
+            return
+        if durable:
+            loop.call_soon_threadsafe(self._wake)
+            loop.call_soon_threadsafe(loop.call_later, SYNC_AFTER, self._sync, after)
+        elif not self._is_woken:
+            self._is_woken = True
+            loop.call_soon_threadsafe(loop.call_later, GATHER, self._wake)
+
+    async def run(self) -> None:
+        """Deliver until cancelled."""
+        self._loop = asyncio.get_running_loop()
+        self.bus.on_disconnect.append(self._changed.set)
+        try:
+            while True:
+                await self.bus.wait_connected()
+                await self._deliver()
+        finally:
+            self._loop = None
+            self.bus.on_disconnect.remove(self._changed.set)
+            self._start_over()
+
+    async def run_until_delivered(self) -> None:
+        """Deliver what there is."""
+        running = asyncio.ensure_future(self.run())
+        delivered = asyncio.ensure_future(self.delivered())
+        try:
+            await asyncio.wait({running, delivered}, return_when=asyncio.FIRST_COMPLETED)
+            if running.done():
+                running.result()
+        finally:
+            running.cancel()
+            delivered.cancel()
+            await asyncio.wait({running, delivered})
+
+    async def delivered(self) -> None:
+        """Wait until JetStream has everything."""
+        while not self.spool.is_delivered:
+            self._wake()
+            self._all_delivered.clear()
+            await self._all_delivered.wait()
+
+    async def _deliver(self) -> None:
+        """Send on the present connection until it is lost."""
+        try:
+            connection = self.bus.connection
+            inbox = connection.new_inbox()
+            subscription = await connection.subscribe(f"{inbox}.*", cb=self._on_answer)
+            try:
+                await self._send_on(connection, inbox)
+            finally:
+                if not connection.is_closed:
+                    await subscription.unsubscribe()
+        except (nats.errors.Error, OSError, UnavailableError) as error:
+            log.debug("sending interrupted", error=str(error))
+            await asyncio.sleep(FIRST_PAUSE)
+
+    async def _send_on(self, connection: Connection, inbox: str) -> None:
+        self._start_over()
+        while self.bus.is_connected and self.bus.connection is connection:
+            self._changed.clear()
+            if self._paused is None:
+                await self._send(connection, inbox)
+            await self._changed.wait()
+
+    async def _send(self, connection: Connection, inbox: str) -> None:
+        limit = connection.max_payload - HEADER_ROOM
+        while room := self._room():
+            batch = self.spool.read(self._next, room)
+            if not batch:
+                return
+            for record, after in batch:
+                fitting = await self._fit(record, limit)
+                number = next(self._numbers)
+                self._under_way[number] = _Sent(record.subject, after, len(fitting.body))
+                self._next = after
+                self._start_watch()
+                await connection.publish(
+                    fitting.subject, fitting.body, reply=f"{inbox}.{number}", headers=dict(fitting.headers)
+                )
+
+    def _room(self) -> int:
+        if sum(sent.size for sent in self._under_way.values()) > WINDOW_BYTES:
+            return 0
+        return WINDOW - len(self._under_way)
+
+    async def _on_answer(self, message: Msg) -> None:
+        number = int(message.subject.rpartition(".")[2])
+        sent = self._under_way.get(number)
+        if sent is None:
+            return
+        problem = _problem(message)
+        if problem is None:
+            self._pause = FIRST_PAUSE
+        elif problem.is_lasting:
+            log.error("a stream refuses a message", subject=sent.subject, reason=problem.text)
+            self._keep(sent)
+        else:
+            self._send_later(problem.text)
+            return
+        sent.is_stored = True
+        self._advance()
+
+    def _advance(self) -> None:
+        """Go on behind the messages that are stored without a gap."""
+        position = None
+        for number, sent in list(self._under_way.items()):
+            if not sent.is_stored:
+                break
+            position = sent.after
+            del self._under_way[number]
+        if position is None:
+            return
+        self.spool.set_delivered(position)
+        self._changed.set()
+        if self.spool.is_delivered:
+            self._all_delivered.set()
+
+    def _start_over(self) -> None:
+        self._under_way.clear()
+        self._next = self.spool.delivered
+        for timer in (self._paused, self._watch):
+            if timer:
+                timer.cancel()
+        self._paused = self._watch = None
+
+    def _send_later(self, reason: str) -> None:
+        """Pause, then send again from the first message that is not stored."""
+        assert self._loop
+        log.warning("JetStream does not take messages; they wait on disk", reason=reason)
+        self._start_over()
+        self._paused = self._loop.call_later(self._pause, self._end_pause)
+        self._pause = min(self._pause * 2, LONGEST_PAUSE)
+
+    def _end_pause(self) -> None:
+        self._paused = None
+        self._changed.set()
+
+    def _start_watch(self) -> None:
+        if self._watch is None and self._loop:
+            self._watch = self._loop.call_later(ANSWER_WAIT, self._check_answers, next(iter(self._under_way)))
+
+    def _check_answers(self, oldest: int) -> None:
+        self._watch = None
+        if oldest in self._under_way:
+            self._send_later(f"no answer within {ANSWER_WAIT:g} s")
+        elif self._under_way:
+            self._start_watch()
+
+    def _wake(self) -> None:
+        self._is_woken = False
+        self._changed.set()
+
+    def _sync(self, after: Position) -> None:
+        if self._loop and self.spool.delivered < after:
+            self._loop.run_in_executor(None, self.spool.sync, after.segment)
+
+    async def _fit(self, record: Record, limit: int) -> Record:
+        """Make a body as small as the bus demands: compressed, or in a file that the message names."""
+        if len(record.body) <= limit:
+            return record
+        packed = await asyncio.to_thread(zlib.compress, record.body, 1)
+        if len(packed) <= limit:
+            return Record(record.subject, {**record.headers, headers.ENCODING: "zlib"}, packed)
+        path = self._write_undelivered(record)
+        log.error("a message is too large for the bus", subject=record.subject, file=str(path), bytes=len(record.body))
+        stub = orjson.dumps({"file": str(path), "bytes": len(record.body)})
+        return Record(record.subject, {**record.headers, headers.ENCODING: "stub"}, stub)
+
+    def _keep(self, sent: _Sent) -> None:
+        """Save a message that its stream will never take."""
+        for record, after in self.spool.read(self.spool.delivered, WINDOW):
+            if after == sent.after:
+                self._write_undelivered(record)
+
+    def _write_undelivered(self, record: Record) -> Path:
+        self.undelivered.mkdir(parents=True, exist_ok=True)
+        name = "".join(char if char.isalnum() or char in "-_" else "_" for char in record.headers[headers.MESSAGE_ID])
+        path = self.undelivered / name[:200]
+        path.write_bytes(record.body)
+        return path
+
+
+@dataclass(frozen=True)
+class _Problem:
+    text: str
+    is_lasting: bool
+
+
+def _problem(message: Msg) -> _Problem | None:
+    """Tell why JetStream has not stored a message; nothing if it has."""
+    head = message.headers or {}
+    if "Status" in head:
+        return _Problem("there is no such stream yet", is_lasting=False)
+    if b'"error"' not in message.data:
+        return None
+    error = orjson.loads(message.data).get("error", {})
+    return _Problem(str(error.get("description")), is_lasting=400 <= int(error.get("code", 503)) < 500)

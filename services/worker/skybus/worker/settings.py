@@ -1,0 +1,68 @@
+"""Settings of the worker."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import model_validator
+
+from skybus.bus.settings import BusSettings
+from skybus.worker.folder import EnvironmentFolder
+from skybus.worker.order import Order
+
+BUILT_IN_PROFILE = Path(__file__).parent / "profile_sim"
+
+
+class WorkerSettings(BusSettings):
+    """Settings, each from the environment variable `SKYBUS_...`.
+
+    At most one of `startup_dir`, `startup_script` and `startup_module` says where startup code comes from; by default
+    it is a simulated beamline.
+    """
+
+    startup_dir: Path | None = None
+    startup_script: Path | None = None
+    startup_module: str | None = None
+    sim_profile: Path | None = None
+    """Another directory than the built-in simulated one."""
+    keep_re: bool = True
+    device_max_depth: int = 0
+    """Levels of the device tree in the catalogue; 0 is all."""
+    ignore_invalid_plans: bool = False
+    """Leave plans that cannot be described out of the catalogue, instead of failing to open."""
+    environment_credentials_file: Path | None = None
+    """By default `credentials/environment.json` in the data directory."""
+    spare: bool = True
+    """Whether to keep a process ready with Bluesky imported, so that environments open fast."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> WorkerSettings:
+        given = [name for name in ("startup_dir", "startup_script", "startup_module") if getattr(self, name)]
+        if len(given) > 1:
+            raise ValueError(f"{', '.join(given)} exclude each other")
+        return self
+
+    def order(self, folder: EnvironmentFolder) -> Order:
+        """What a process must know to become the environment of a folder."""
+        return Order(
+            environment_id=folder.environment_id,
+            instrument=self.subjects().inst,
+            data_dir=self.data_dir.absolute(),
+            folder=folder.path.absolute(),
+            nats_url=self.nats_url,
+            credentials_file=self.environment_credentials_file,
+            log_level=self.log_level,
+            keep_re=self.keep_re,
+            device_max_depth=self.device_max_depth,
+            ignore_invalid_plans=self.ignore_invalid_plans,
+            **self._startup(),
+        )
+
+    def _startup(self) -> dict[str, Any]:
+        if self.startup_module:
+            return {"startup_module": self.startup_module}
+        if self.startup_script:
+            return {"startup_script": self.startup_script.expanduser().absolute()}
+        directory = self.startup_dir or self.sim_profile or BUILT_IN_PROFILE
+        return {"startup_dir": directory.expanduser().absolute()}

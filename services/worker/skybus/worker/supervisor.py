@@ -1,0 +1,248 @@
+"""The life of one environment process: opened, adopted, destroyed, and accounted for when it is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from skybus.bus.api.internal import (
+    WORKER_DESTROY,
+    WORKER_OPEN,
+    WORKER_STATE,
+    EnvironmentDestroy,
+    EnvironmentOpen,
+    WorkerState,
+)
+from skybus.bus.connection import Bus
+from skybus.bus.errors import InvalidError, SkybusError, WrongStateError
+from skybus.bus.messages import Empty, Nothing
+from skybus.bus.service import Handler
+from skybus.worker.aftermath import open_fifo, write_aftermath
+from skybus.worker.folder import ENVIRONMENTS, EnvironmentFolder
+from skybus.worker.outbox import Outbox
+from skybus.worker.processes import Watched, start_mark
+from skybus.worker.record import EnvironmentRecord, RecordFile
+from skybus.worker.settings import WorkerSettings
+from skybus.worker.spare import Spares, give_order
+from skybus.worker.spool import Spool
+
+log = structlog.get_logger()
+
+NEXT_SPARE = 3.0
+"""Seconds after an opening until the next spare is made: the startup code has the machine for itself."""
+KILL_AFTER = 2.0
+"""Seconds that an environment has to end on SIGTERM."""
+KILL_WAIT = 4.0
+"""Seconds that the kernel has to end a process that was killed."""
+LAST_WORDS = 0.7
+"""Seconds that JetStream has to take an environment's rest when we end ourselves."""
+
+
+Work = Coroutine[None, None, None]
+
+
+class Supervisor:
+    """Starts, watches and kills.
+
+    Args:
+        start: starts a side task of the service.
+    """
+
+    def __init__(self, settings: WorkerSettings, bus: Bus, start: Callable[[Work, str], None]) -> None:
+        self._settings = settings
+        self._bus = bus
+        self._start_task = start
+        self._file = RecordFile(settings.data_dir)
+        self._spares = Spares()
+        self._record: EnvironmentRecord | None = None
+        self._process: Watched | None = None
+        self._fifo: int | None = None
+        self._last: str | None = None
+        self._publishing: set[str] = set()
+        self._published = asyncio.Event()
+        self._is_ending = False
+        self._next_spare: asyncio.TimerHandle | None = None
+
+    def table(self) -> list[Handler[Any, Any]]:
+        """Who answers what."""
+        return [
+            Handler(WORKER_OPEN, self.open),
+            Handler(WORKER_DESTROY, self.destroy),
+            Handler(WORKER_STATE, self.get_state),
+        ]
+
+    # -- requests --------------------------------------------------------------------------------------------------
+
+    async def open(self, request: EnvironmentOpen) -> Nothing:
+        """Start an environment; whether its startup code succeeds, it says itself."""
+        if self._record is not None:
+            if self._record.environment_id == request.environment_id:
+                return Nothing()
+            raise WrongStateError(f"RE Worker environment exists already: {self._record.environment_id}")
+        _check_id(request.environment_id)
+        folder = EnvironmentFolder.of(self._settings.data_dir, request.environment_id)
+        if folder.path.exists():
+            raise WrongStateError(f"The environment {request.environment_id} has existed before")
+        folder.make()
+        self._start(folder)
+        self._keep_spare_later(NEXT_SPARE)
+        return Nothing()
+
+    async def destroy(self, request: EnvironmentDestroy) -> Nothing:
+        """Kill the environment, whatever it does; answered when it is gone."""
+        record, process = self._record, self._process
+        if request.environment_id and request.environment_id == self._last:
+            return Nothing()
+        if record is None or process is None:
+            raise WrongStateError("RE Worker environment does not exist")
+        if request.environment_id not in (None, record.environment_id):
+            raise WrongStateError(f"The environment is {record.environment_id}, not {request.environment_id}")
+        self._remember(record.model_copy(update={"destroy_requested": True}))
+        process.send_signal(signal.SIGKILL)
+        await _until_gone(process)
+        return Nothing()
+
+    async def get_state(self, _request: Empty) -> WorkerState:
+        """Say which environment there is."""
+        if self._record is None:
+            return WorkerState()
+        return WorkerState(environment_id=self._record.environment_id, pid=self._record.pid, since=self._record.since)
+
+    # -- the beginning and the end of the supervisor ---------------------------------------------------------------
+
+    def take_over(self) -> None:
+        """Take the environment of a former supervisor back, and finish what that one has left undone."""
+        record = self._record = self._file.read()
+        if record and start_mark(record.pid) == record.start_mark:
+            log.info("environment taken back", environment_id=record.environment_id, pid=record.pid)
+            self._watch(Watched(record.pid, None, self._exited))
+        elif record:
+            self._exited(None)
+        for folder in self._folders():
+            if self._record is None or folder.environment_id != self._record.environment_id:
+                self._publish_rest(folder)
+
+    def keep_spare(self) -> None:
+        """Have a spare process."""
+        if self._settings.spare and not self._is_ending:
+            self._spares.keep_one()
+
+    def end(self) -> None:
+        """Leave the environment alone."""
+        self._is_ending = True
+        if self._next_spare:
+            self._next_spare.cancel()
+        self._spares.end()
+        if self._process:
+            self._process.forget()
+
+    async def take_down(self) -> None:
+        """End the environment, and publish what it leaves behind."""
+        self._is_ending = True
+        if self._process is None:
+            return
+        process = self._process
+        process.send_signal(signal.SIGTERM)
+        try:
+            await asyncio.wait_for(process.gone.wait(), KILL_AFTER)
+        except TimeoutError:
+            process.send_signal(signal.SIGKILL)
+            await process.gone.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORDS):
+                while self._publishing:
+                    self._published.clear()
+                    await self._published.wait()
+
+    # --------------------------------------------------------------------------------------------------------------
+
+    def _start(self, folder: EnvironmentFolder) -> None:
+        """Make the spare an environment; should it have died, take a new process."""
+        order = self._settings.order(folder)
+        for _ in range(2):
+            child = self._spares.take()
+            self._remember(
+                EnvironmentRecord(
+                    environment_id=folder.environment_id,
+                    pid=child.pid,
+                    start_mark=start_mark(child.pid) or "",
+                    since=time.time(),
+                )
+            )
+            if give_order(child, order):
+                self._watch(Watched(child.pid, child, self._exited))
+                log.info("environment started", environment_id=folder.environment_id, pid=child.pid)
+                return
+            log.warning("a spare process had ended", exit_code=child.wait())
+        self._remember(None)
+        folder.remove()
+        raise SkybusError("The environment process ends at once; see the log of the worker")
+
+    def _watch(self, process: Watched) -> None:
+        assert self._record
+        self._process = process
+        self._fifo = open_fifo(EnvironmentFolder.of(self._settings.data_dir, self._record.environment_id))
+
+    def _exited(self, exit_code: int | None) -> None:
+        """The process is gone: account for it, then forget it."""
+        record = self._record
+        assert record
+        folder = EnvironmentFolder.of(self._settings.data_dir, record.environment_id)
+        exited = write_aftermath(folder, self._bus.subjects, self._fifo, exit_code, destroyed=record.destroy_requested)
+        log.info("environment gone", environment_id=record.environment_id, reason=exited.msg)
+        if self._fifo is not None:
+            os.close(self._fifo)
+        self._process = self._fifo = None
+        self._last = record.environment_id
+        self._remember(None)
+        self._publish_rest(folder)
+        self._keep_spare_later(0)
+
+    def _publish_rest(self, folder: EnvironmentFolder) -> None:
+        self._publishing.add(folder.environment_id)
+        self._start_task(self._publish(folder), f"rest of {folder.environment_id}")
+
+    async def _publish(self, folder: EnvironmentFolder) -> None:
+        """Deliver what is in the spool of a dead environment, then drop its folder."""
+        spool = Spool(folder.spool)
+        try:
+            await Outbox(spool, self._bus, folder.undelivered).run_until_delivered()
+        finally:
+            spool.close()
+        folder.remove()
+        self._publishing.discard(folder.environment_id)
+        self._published.set()
+
+    def _keep_spare_later(self, seconds: float) -> None:
+        if self._next_spare:
+            self._next_spare.cancel()
+        self._next_spare = asyncio.get_running_loop().call_later(seconds, self.keep_spare)
+
+    def _remember(self, record: EnvironmentRecord | None) -> None:
+        self._record = record
+        self._file.write(record)
+
+    def _folders(self) -> Iterator[EnvironmentFolder]:
+        root: Path = self._settings.data_dir / ENVIRONMENTS
+        return (EnvironmentFolder(path) for path in sorted(root.glob("*")) if (path / "spool").is_dir())
+
+
+async def _until_gone(process: Watched) -> None:
+    try:
+        async with asyncio.timeout(KILL_WAIT):
+            await process.gone.wait()
+    except TimeoutError:
+        raise SkybusError(f"The environment process {process.pid} was killed but does not end") from None
+
+
+def _check_id(environment_id: str) -> None:
+    if not environment_id or not all(char.isalnum() or char in "-_" for char in environment_id):
+        raise InvalidError(f"environment_id {environment_id!r}: letters, digits, '-' and '_' only")
