@@ -23,7 +23,7 @@ def value_of(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError:
-        if text[:1] in "[{":
+        if text.startswith(("[", "{")):
             raise typer.BadParameter(f"{text!r} begins like JSON and is none; quote it for the shell") from None
         return text
 
