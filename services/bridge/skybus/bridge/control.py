@@ -21,6 +21,8 @@ AT_ONCE = 256
 """Requests worked on at the same time; more wait in the socket."""
 LARGEST = 64 << 20
 """Bytes of one message; 0MQ ends the connection of who sends more."""
+_COPIED = 65536
+_READABLE, _MORE = int(zmq.POLLIN), int(zmq.SNDMORE | zmq.NOBLOCK)  # the enums take longer than the calls
 
 Answer = Callable[[list[bytes]], Awaitable[bytes]]
 
@@ -56,16 +58,21 @@ class ControlSocket:
         self._socket.close()
 
     def _receive(self) -> None:
-        while len(self._tasks) < AT_ONCE and not self._socket.closed and self._socket.EVENTS & zmq.POLLIN:
+        while len(self._tasks) < AT_ONCE and self._has_request():
             frames = self._socket.recv_multipart(zmq.NOBLOCK)
             task = self._loop.create_task(self._reply(frames))
             self._tasks.add(task)
             task.add_done_callback(self._done)
 
+    def _has_request(self) -> bool:
+        return not self._socket.closed and bool(self._socket.getsockopt(zmq.EVENTS) & _READABLE)
+
     async def _reply(self, frames: list[bytes]) -> None:
         envelope, parts = split_envelope(frames)
         reply = await self._answer(parts)
-        self._socket.send_multipart([*envelope, reply], zmq.NOBLOCK, copy=len(reply) < 65536)
+        for frame in envelope:  # not send_multipart: it takes 10 µs more
+            self._socket.send(frame, _MORE)
+        self._socket.send(reply, zmq.NOBLOCK, copy=len(reply) < _COPIED)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -54,6 +54,10 @@ QUEUE_SIZE = object()
 """On failure: how long the queue is."""
 
 
+SPOKEN = "RE Manager v0.0.25"
+"""Whose 0MQ API this is; clients of the reference read it as the server's version."""
+
+
 def _same(params: Mapping[str, Any]) -> Values:
     return dict(params)
 
@@ -102,7 +106,7 @@ class Method:
 def _status(answer: Values) -> Values:
     for name in ("revision", "unreachable"):  # not in the reference
         answer.pop(name, None)
-    return answer
+    return {**answer, "msg": SPOKEN}
 
 
 def _verdicts(error: SkybusError, params: Mapping[str, Any]) -> Values:
