@@ -193,6 +193,23 @@ async def canned_queue(nats: NatsServer) -> AsyncIterator[CannedQueue]:
         yield queue
 
 
+@asynccontextmanager
+async def reconnected(*buses: Bus) -> AsyncIterator[None]:
+    """Wait at the end of the block until each bus has a new connection."""
+    waits = []
+    for bus in buses:
+        new = asyncio.Event()
+
+        async def notice(_connection: Any, new: asyncio.Event = new) -> None:
+            new.set()
+
+        bus.on_connect.append(notice)
+        waits.append(new.wait())
+    yield
+    await asyncio.gather(*waits)
+    await asyncio.gather(*(bus.wait_connected() for bus in buses))
+
+
 class _Inside(Process):
     """A service inside this process, whose log stays here."""
 

@@ -17,7 +17,7 @@ from skybus.client.streams import console
 from skybus.console.__main__ import serve
 from skybus.console.chunks import last_lines
 from skybus.console.settings import ConsoleSettings
-from tests.integration.bus_fixtures import service
+from tests.integration.bus_fixtures import reconnected, service
 from tests.servers import NatsServer, running
 
 
@@ -187,27 +187,13 @@ async def test_following_goes_on_after_the_server_was_gone(nats: NatsServer):
         await prints.put("before\n")
         async with asyncio.timeout(20), aclosing(console(people, ConsoleGet(seq=1), follow=True)) as chunks:
             texts = [(await anext(chunks)).text]
-            nats.stop()
-            await nats.start()
-            await plans.wait_connected()
-            await process.bus.wait_connected()
-            await _until_again_connected(plans)
+            async with reconnected(plans, process.bus):
+                nats.stop()
+                await nats.start()
             await prints.put("while you were away\n")
             await prints.put("after\n")
             texts += [(await anext(chunks)).text for _ in range(2)]
         assert texts == ["before\n", "while you were away\n", "after\n"]
-
-
-async def _until_again_connected(bus: Bus) -> None:
-    """The old connection may not have noticed its end yet."""
-    while True:
-        try:
-            await bus.wait_connected()
-            await bus.connection.flush(1)
-        except Exception:
-            await asyncio.sleep(0)
-        else:
-            return
 
 
 @pytest.mark.parametrize(

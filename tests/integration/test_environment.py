@@ -87,11 +87,11 @@ async def test_its_documents_are_in_the_stream_below_their_run(house):
     run = report["run_uids"][0]
 
     await house.documents_of(run)
-    documents = [message for message in await stored(house.bus, "DOCS_sim") if message.subject.endswith(run)]
+    documents = [message for message in await stored(house.bus, "DOCS_sim") if str(message.subject).endswith(run)]
 
-    names = [message.subject.split(".")[3] for message in documents]
+    names = [str(message.subject).split(".")[3] for message in documents]
     assert names == ["start", "descriptor", "event", "event", "stop"]
-    assert orjson.loads(documents[-1].data)["num_events"] == {"primary": 2}
+    assert orjson.loads(documents[-1].data or b"")["num_events"] == {"primary": 2}
 
 
 async def test_the_start_document_has_the_items_metadata_and_who_ran_it(house):

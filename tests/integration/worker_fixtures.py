@@ -230,7 +230,7 @@ async def until_answers(house: House) -> None:
     async with asyncio.timeout(10):
         while True:
             try:
-                await house.bus.call(WORKER_STATE, Empty())
+                await house.bus.call(WORKER_STATE, Empty(), timeout=0.5)
             except UnavailableError:
                 await asyncio.sleep(0.01)  # there is no event for it
             else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import sys
 import time
@@ -30,8 +31,9 @@ class _Lines:
         self.loop: asyncio.AbstractEventLoop | None = None
 
     def msg(self, line: str) -> None:
-        sys.stderr.write(line + "\n")
-        sys.stderr.flush()
+        with contextlib.suppress(OSError, ValueError):  # who read it may be gone
+            sys.stderr.write(line + "\n")
+            sys.stderr.flush()
         if self.loop and not self.loop.is_closed():
             self.loop.call_soon_threadsafe(self._add, line)
 

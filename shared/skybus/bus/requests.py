@@ -50,7 +50,7 @@ class Requests:
             await self._connection.publish(subject, data, reply=f"{self._inbox}.{token}", headers=head or None)
             return await future
         except (nats.errors.Error, OSError) as error:  # the end of the connection is known to nats-py first
-            raise UnavailableError(f"the request could not be sent: {error}") from None
+            raise UnavailableError(f"not connected to NATS, the request was not sent: {error}") from None
         finally:
             timer.cancel()
             self._pending.pop(token, None)

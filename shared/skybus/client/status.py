@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 
@@ -15,6 +14,8 @@ from skybus.bus.errors import InvalidError, UnavailableError
 from skybus.bus.messages import Empty, decode
 from skybus.bus.tasks import end_tasks
 from skybus.client.events import is_event
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 1.0
 
 Condition = Callable[[Status], bool]
 
@@ -83,10 +84,15 @@ class StatusWatch:
         raise AssertionError("the status never ends")
 
     async def _ask(self, pushed: asyncio.Queue[Status | None]) -> None:
-        """Ask for the status; a queue service that does not answer now will push its status when it is back."""
-        await self._bus.wait_connected()
-        with contextlib.suppress(UnavailableError):
-            pushed.put_nowait(await self.now())
+        """Ask for the status until the queue service, which may be starting or connecting again, answers."""
+        pause = _FIRST_PAUSE
+        while True:
+            await self._bus.wait_connected()
+            try:
+                return pushed.put_nowait(await self.now())
+            except UnavailableError:
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE)
 
     @asynccontextmanager
     async def _reader(self) -> AsyncIterator[asyncio.Queue[Status | None]]:

@@ -215,6 +215,8 @@ class Manager:
     async def _begin_closing(self) -> None:
         if not self.is_open:
             raise WrongStateError("RE Worker environment does not exist.")
+        if self.state == State.CLOSING_ENVIRONMENT:
+            raise WrongStateError("Manager is already in the process of closing the RE Worker environment.")
         if self.state in (State.EXECUTING_QUEUE, State.STARTING_QUEUE, State.PAUSED):
             raise WrongStateError("Queue execution is in progress.")
         if self.state != State.IDLE:
@@ -404,7 +406,8 @@ class Manager:
         if stops or environment_id is None:
             book.set_flags(stop_pending=False)
             return Step(filed=filed)
-        return Step(filed=filed, next=_begin_next(book, environment_id, pause_pending=self.pause_pending))
+        pause_pending = self.pause_pending or (report is not None and report.pause_pending)
+        return Step(filed=filed, next=_begin_next(book, environment_id, pause_pending=pause_pending))
 
     def _has_begun(self, running: Running) -> None:
         self._go(Event.RUN)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import os
 import signal
 import time
@@ -69,6 +70,7 @@ class Supervisor:
         self._publishing: set[str] = set()
         self._published = asyncio.Event()
         self._is_ending = False
+        self._context = contextvars.copy_context()
         self._next_spare: asyncio.TimerHandle | None = None
 
     def table(self) -> list[Handler[Any, Any]]:
@@ -123,7 +125,7 @@ class Supervisor:
         record = self._record = self._file.read()
         if record and start_mark(record.pid) == record.start_mark:
             log.info("environment taken back", environment_id=record.environment_id, pid=record.pid)
-            self._watch(Watched(record.pid, None, self._exited))
+            self._watch(Watched(record.pid, None, self._on_exit))
         elif record:
             self._exited(None)
         for folder in self._folders():
@@ -178,7 +180,7 @@ class Supervisor:
                 )
             )
             if give_order(child, order):
-                self._watch(Watched(child.pid, child, self._exited))
+                self._watch(Watched(child.pid, child, self._on_exit))
                 log.info("environment started", environment_id=folder.environment_id, pid=child.pid)
                 return
             log.warning("a spare process had ended", exit_code=child.wait())
@@ -190,6 +192,10 @@ class Supervisor:
         assert self._record
         self._process = process
         self._fifo = open_fifo(EnvironmentFolder.of(self._settings.data_dir, self._record.environment_id))
+
+    def _on_exit(self, exit_code: int | None) -> None:
+        """Deal with an exit apart from the request that once opened the environment: the log would name that."""
+        self._context.copy().run(self._exited, exit_code)
 
     def _exited(self, exit_code: int | None) -> None:
         """The process is gone: account for it, then forget it."""
@@ -224,7 +230,7 @@ class Supervisor:
     def _keep_spare_later(self, seconds: float) -> None:
         if self._next_spare:
             self._next_spare.cancel()
-        self._next_spare = asyncio.get_running_loop().call_later(seconds, self.keep_spare)
+        self._next_spare = asyncio.get_running_loop().call_later(seconds, self.keep_spare, context=self._context)
 
     def _remember(self, record: EnvironmentRecord | None) -> None:
         self._record = record
