@@ -87,7 +87,7 @@ class Side:
         """Return the last lines that the processes of this side wrote."""
         if self._folder is None:
             return ""
-        logs = sorted(self._folder.glob("*.log"))
+        logs = sorted(self._folder.rglob("*.log"))
         return "\n".join(f"--- {path.name}\n{path.read_text(errors='replace')[-3000:]}" for path in logs)
 
     def _stop(self) -> None:

@@ -17,6 +17,7 @@ from skybus.bus.api.events import CatalogChanged, EnvironmentChanged, HistoryCha
 from skybus.bus.api.internal import (
     CATALOG_REFRESH,
     ENVIRONMENT_END,
+    ENVIRONMENT_STATE,
     PLAN_CONTINUE,
     PLAN_PAUSE,
     PLAN_RUN,
@@ -168,7 +169,7 @@ class Manager:
     async def handle_report(self, report: LifeReport) -> None:
         """Deal with a report; when this returns, it is stored what came of it."""
         if isinstance(report, EnvironmentOpened) and report.success:
-            await self._have_catalogue_read()
+            await asyncio.gather(self._have_catalogue_read(), self._ask_environment())
         await self._keeper.do(lambda: self._handle_report(report))
 
     async def handle_state(self, environment: EnvironmentState) -> None:
@@ -190,6 +191,13 @@ class Manager:
             self._catalogue_read(await self._bus.call(CATALOG_REFRESH, Empty(), timeout=15))
         except SkybusError as error:
             log.warning("auth could not read the catalogue of the new environment", reason=error.message)
+
+    async def _ask_environment(self) -> None:
+        """What it has pushed may not have reached us."""
+        try:
+            await self.handle_state(await self._bus.call(ENVIRONMENT_STATE, Empty()))
+        except SkybusError as error:
+            log.warning("the new environment does not say how it is", reason=error.message)
 
     # -- pieces of work ------------------------------------------------------------------------------------------
 

@@ -68,10 +68,10 @@ class StateKeeper:
             self._waiters.remove(waiter)
 
     def _publish(self) -> None:
-        if self._bus.is_connected:
-            task = asyncio.ensure_future(self._send(self._state))
-            self._publishing.add(task)
-            task.add_done_callback(self._publishing.discard)
+        """Send the state, also on a connection that is still being set up: its hook may have told an older one."""
+        task = asyncio.ensure_future(self._send(self._state))
+        self._publishing.add(task)
+        task.add_done_callback(self._publishing.discard)
 
     async def publish_again(self, _connection: Connection) -> None:
         """Tell a bus that was away; a hook of the connection."""
