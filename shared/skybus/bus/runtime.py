@@ -22,7 +22,6 @@ from skybus.bus.logs import publish_lines, start_logging
 from skybus.bus.messages import explain
 from skybus.bus.settings import BusSettings
 from skybus.bus.tasks import end_tasks
-from skybus.bus.tracing import start_tracing
 
 log = structlog.get_logger()
 
@@ -86,7 +85,6 @@ def run_service(name: str, settings_class: type[S], serve: Main[S]) -> None:
     except SettingsError as error:
         sys.exit(f"skybus-{name}: {error}: its value must be JSON")
     start_logging(name, settings.log_level)
-    start_tracing(f"skybus-{name}")
     try:
         run_loop(_run(name, settings, serve))
     except* SkybusError as group:

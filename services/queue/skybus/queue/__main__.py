@@ -105,7 +105,7 @@ class QueueService:
                 environment = None
                 if worker.environment_id:
                     environment = await self._bus.call(ENVIRONMENT_STATE, Empty(), timeout=2)
-                is_drained = await self._reports.is_drained()
+                is_drained = worker.is_settled and await self._reports.is_drained()
                 await self._manager.resume_life(environment, is_drained=is_drained)
             except (SkybusError, nats.errors.Error) as error:
                 self._unreachable("worker", str(error))

@@ -31,7 +31,7 @@ async def serve(settings: WorkerSettings, process: Process) -> None:
     await process.connect()
     if process.bus.is_connected:
         tell_ready()
-        supervisor.keep_spare()
+        supervisor.keep_spare_soon()
     await process.stop.wait()
     await service.drain()
     if process.signal == signal.SIGINT:

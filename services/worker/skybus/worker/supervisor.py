@@ -113,10 +113,13 @@ class Supervisor:
         return Nothing()
 
     async def get_state(self, _request: Empty) -> WorkerState:
-        """Say which environment there is."""
-        if self._record is None:
-            return WorkerState()
-        return WorkerState(environment_id=self._record.environment_id, pid=self._record.pid, since=self._record.since)
+        """Say which environment there is; who asks is up, so the spare no longer takes time from its start."""
+        self._keep_spare_later(0)
+        settled = not self._publishing
+        record = self._record
+        if record is None:
+            return WorkerState(is_settled=settled)
+        return WorkerState(environment_id=record.environment_id, pid=record.pid, since=record.since, is_settled=settled)
 
     # -- the beginning and the end of the supervisor ---------------------------------------------------------------
 
@@ -132,8 +135,11 @@ class Supervisor:
             if self._record is None or folder.environment_id != self._record.environment_id:
                 self._publish_rest(folder)
 
-    def keep_spare(self) -> None:
-        """Have a spare process."""
+    def keep_spare_soon(self) -> None:
+        """Have a spare process when the other services had time to start."""
+        self._keep_spare_later(NEXT_SPARE)
+
+    def _keep_spare(self) -> None:
         if self._settings.spare and not self._is_ending:
             self._spares.keep_one()
 
@@ -230,7 +236,7 @@ class Supervisor:
     def _keep_spare_later(self, seconds: float) -> None:
         if self._next_spare:
             self._next_spare.cancel()
-        self._next_spare = asyncio.get_running_loop().call_later(seconds, self.keep_spare, context=self._context)
+        self._next_spare = asyncio.get_running_loop().call_later(seconds, self._keep_spare, context=self._context)
 
     def _remember(self, record: EnvironmentRecord | None) -> None:
         self._record = record

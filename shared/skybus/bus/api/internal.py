@@ -53,6 +53,8 @@ class WorkerState(Message):
     pid: int | None = None
     since: float | None = None
     """Unix seconds of the opening."""
+    is_settled: bool = True
+    """Whether everything that former environments have left is in the streams."""
 
 
 class EnvironmentOpen(Message):

@@ -11,7 +11,6 @@ import sys
 import structlog
 
 from skybus.bus.logs import start_logging
-from skybus.bus.tracing import start_tracing
 from skybus.worker.environment.output import unbuffer_python
 from skybus.worker.folder import EnvironmentFolder
 from skybus.worker.order import Order
@@ -51,7 +50,6 @@ def _log_into(folder: EnvironmentFolder, level: str) -> None:
     lines = folder.log.open("a", buffering=1)  # open as long as the process lives
     start_logging("environment", level)
     structlog.configure(logger_factory=structlog.WriteLoggerFactory(file=lines))
-    start_tracing("skybus-environment")
 
 
 if __name__ == "__main__":
