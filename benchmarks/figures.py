@@ -104,6 +104,7 @@ FIGURES = [
     Figure("start_quiet", "start to ready (ref.: no info socket)", measures.start_to_ready_quiet),
     Figure("start", "start to ready", measures.start_to_ready, at_most(1.5, "start")),
     Figure("open", "environment open", measures.open_environment, at_most(0.5, "open")),
+    Figure("reopen", "environment open, right after a close", measures.reopen_environment),
     Figure("status", "status, round trip", measures.status, at_most(1, "status"), rounds=10),
     Figure("add", "queue_item_add, round trip", measures.add_item, at_most(1, "add"), rounds=10),
     Figure(

@@ -32,11 +32,21 @@ def start_to_ready_quiet(side: Side) -> list[float]:
 
 
 def open_environment(side: Side) -> list[float]:
-    """From `environment_open` to the published state of an idle, existing environment."""
+    """From `environment_open` to the published state of an idle, existing environment; on a server at rest."""
+    return _open_again_and_again(side, side.settle)
+
+
+def reopen_environment(side: Side) -> list[float]:
+    """Open the environment at the moment when the one before is closed."""
+    return _open_again_and_again(side, lambda: None)
+
+
+def _open_again_and_again(side: Side, before: Callable[[], None]) -> list[float]:
     client = side.client
     _close_environment(client)
     samples = []
     for _ in range(5):
+        before()
         samples.append(client.time_until(_is_open, "environment_open"))
         client.time_until(_is_closed, "environment_close")
     return samples

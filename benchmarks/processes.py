@@ -44,6 +44,18 @@ def stop(process: subprocess.Popen[bytes], grace: float) -> None:
     process.wait()
 
 
+def busy_share(mark: str, over: float) -> float:
+    """Return how much of one core the descendants with a mark have used during some seconds."""
+
+    def used() -> float:
+        pids = [pid for pid in _descendants() if mark.encode() in _environment(pid)]
+        return sum(_cpu_seconds(pid) for pid in pids)
+
+    before = used()
+    time.sleep(over)
+    return (used() - before) / over
+
+
 def kill_descendants(mark: bytes = b"") -> list[int]:
     """Kill whatever descends from this process, or only what carries a mark in its environment; return the pids."""
     killed = []
@@ -111,3 +123,12 @@ def _reap(pids: list[int]) -> None:
     for pid in pids:
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, os.WNOHANG)
+
+
+def _cpu_seconds(pid: int) -> float:
+    """User and system time of a process, see proc_pid_stat(5)."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

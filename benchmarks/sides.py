@@ -83,6 +83,12 @@ class Side:
         """The samples of the bare loop, in milliseconds."""
         return self.run_bare(plans=50, pauses=5)
 
+    def settle(self) -> None:
+        """Wait until the server has come to rest: its processes use next to no time."""
+        deadline = time.perf_counter() + 10
+        while processes.busy_share(self._mark, over=0.3) > 0.1 and time.perf_counter() < deadline:
+            pass
+
     def log_tail(self) -> str:
         """Return the last lines that the processes of this side wrote."""
         if self._folder is None:
