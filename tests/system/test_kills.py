@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from contextlib import aclosing
 from pathlib import Path
 
@@ -55,6 +56,23 @@ async def test_a_plan_survives_the_death_of_a_service(stack: RunningStack, part:
         assert stack.pid_of("environment") == environment
         assert await console_lines(client, first["item_uid"]) == [f"line {n} of 30" for n in range(1, 31)]
         assert stack.pid_of(part) != victim.pid
+
+
+async def test_the_queue_goes_on_with_a_plan_that_ended_while_its_service_was_away(stack: RunningStack) -> None:
+    async with stack.client() as client, asyncio.timeout(PATIENCE):
+        first = await client.add("count", ["det"], num=5, delay=0.1)
+        await client.add("print_lines", n=2)
+        async with aclosing(client.events("doc.stop.*")) as ends:
+            ended = asyncio.create_task(anext(ends))
+            await until_running(client, first["item_uid"])
+            stack.process.send_signal(signal.SIGSTOP)  # nobody starts the queue service again
+            stack.kill("queue")
+            await ended
+        stack.process.send_signal(signal.SIGCONT)
+        await client.wait(lambda status: status.items_in_history == 2)
+        done = (await client.history()).items
+        assert [item["result"]["exit_status"] for item in done] == ["completed", "completed"]
+        assert done[0]["item_uid"] == first["item_uid"]
 
 
 async def test_the_death_of_the_environment_is_told_at_once(stack: RunningStack) -> None:

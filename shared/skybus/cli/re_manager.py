@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +12,7 @@ import typer
 from skybus.bus.errors import InvalidError, SkybusError
 from skybus.bus.logs import start_logging
 from skybus.bus.settings import default_data_dir
+from skybus.stack.startup import permissions_beside
 from skybus.stack.up import UpOptions, run_stack
 
 
@@ -50,7 +50,7 @@ def re_manager(
             "SKYBUS_STARTUP_DIR": startup_dir,
             "SKYBUS_STARTUP_SCRIPT": startup_script,
             "SKYBUS_STARTUP_MODULE": startup_module,
-            "SKYBUS_USER_GROUP_PERMISSIONS": user_group_permissions or _simulated_permissions(startup_dir),
+            "SKYBUS_USER_GROUP_PERMISSIONS": user_group_permissions or permissions_beside(startup_dir),
             "SKYBUS_REDIS_PREFIX": redis_name_prefix,
             "SKYBUS_LOG_LEVEL": level,
         }
@@ -72,10 +72,3 @@ def _refuse_what_is_missing(zmq_encoding: str, use_ipython_kernel: OnOff) -> Non
         raise InvalidError(f"--zmq-encoding={zmq_encoding} is not there yet: only json")
     if use_ipython_kernel == OnOff.ON:
         raise InvalidError("--use-ipython-kernel=ON is not there yet")
-
-
-def _simulated_permissions(startup_dir: Path | None) -> Path | None:
-    """The permissions that lie beside the startup code."""
-    folder = startup_dir or os.environ.get("SKYBUS_SIM_PROFILE")
-    file = Path(folder) / "user_group_permissions.yaml" if folder else None
-    return file if file and file.exists() else None

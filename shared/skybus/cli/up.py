@@ -11,6 +11,7 @@ import typer
 from skybus.bus.errors import SkybusError
 from skybus.bus.logs import start_logging
 from skybus.bus.settings import default_data_dir
+from skybus.stack.startup import permissions_beside
 from skybus.stack.up import UpOptions, run_stack
 
 
@@ -20,7 +21,9 @@ def up(
     startup_dir: Annotated[Path | None, typer.Option(help="Startup code: a directory of *.py files.")] = None,
     startup_script: Annotated[Path | None, typer.Option(help="Startup code: one file.")] = None,
     startup_module: Annotated[str | None, typer.Option(help="Startup code: a module.")] = None,
-    user_group_permissions: Annotated[Path | None, typer.Option(help="user_group_permissions.yaml.")] = None,
+    user_group_permissions: Annotated[
+        Path | None, typer.Option(help="By default user_group_permissions.yaml beside the startup code.")
+    ] = None,
     nats_port: Annotated[int | None, typer.Option(help="Port of NATS; by default 4222 or the next free one.")] = None,
     redis_url: Annotated[str | None, typer.Option(help="Use this Redis or Valkey instead of starting one.")] = None,
     zmq_control_addr: Annotated[
@@ -37,7 +40,9 @@ def up(
         "SKYBUS_STARTUP_DIR": startup_dir and startup_dir.resolve(),
         "SKYBUS_STARTUP_SCRIPT": startup_script and startup_script.resolve(),
         "SKYBUS_STARTUP_MODULE": startup_module,
-        "SKYBUS_USER_GROUP_PERMISSIONS": user_group_permissions and user_group_permissions.resolve(),
+        "SKYBUS_USER_GROUP_PERMISSIONS": (
+            user_group_permissions.resolve() if user_group_permissions else permissions_beside(startup_dir)
+        ),
         "SKYBUS_LOG_LEVEL": log_level,
     }
     options = UpOptions(

@@ -74,6 +74,7 @@ class Manager:
         self._catalogue_read = catalogue_read
         self._orders: set[asyncio.Task[None]] = set()
         self._opening_failed: EnvironmentOpened | None = None
+        self._is_acquainted = asyncio.Event()
         self.state = State.INITIALIZING
         self.environment_id: str | None = None
         """Of the environment that opens or is open."""
@@ -167,7 +168,11 @@ class Manager:
     # -- what comes from the worker ------------------------------------------------------------------------------
 
     async def handle_report(self, report: LifeReport) -> None:
-        """Deal with a report; when this returns, it is stored what came of it."""
+        """Deal with a report; when this returns, it is stored what came of it.
+
+        After a start it is first asked whether the environment lives: only then it is known what follows.
+        """
+        await self._is_acquainted.wait()
         if isinstance(report, EnvironmentOpened) and report.success:
             await asyncio.gather(self._have_catalogue_read(), self._ask_environment())
         await self._keeper.do(lambda: self._handle_report(report))
@@ -184,6 +189,7 @@ class Manager:
             is_drained: whether every report of the worker has been dealt with.
         """
         await self._keeper.do(lambda: self._resume_life(environment, is_drained=is_drained))
+        self._is_acquainted.set()
 
     async def _have_catalogue_read(self) -> None:
         """An environment is open when its plans can be submitted: auth must know them."""
