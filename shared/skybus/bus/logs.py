@@ -7,22 +7,15 @@ import contextlib
 import logging
 import sys
 import time
-import uuid
 from collections import deque
-from typing import Any
 
-import nats.errors
 import structlog
-
-from skybus.bus import headers
-from skybus.bus.connection import Bus
-from skybus.bus.errors import SkybusError
 
 KEPT_LINES = 10_000
 """Lines kept for the console stream while the bus is away; the file has them all."""
 
 
-class _Lines:
+class Lines:
     """Where the lines of this process go."""
 
     def __init__(self) -> None:
@@ -31,6 +24,7 @@ class _Lines:
         self.loop: asyncio.AbstractEventLoop | None = None
 
     def msg(self, line: str) -> None:
+        """Write a line; may be called from any thread."""
         with contextlib.suppress(OSError, ValueError):  # who read it may be gone
             sys.stderr.write(line + "\n")
             sys.stderr.flush()
@@ -44,7 +38,8 @@ class _Lines:
         self.added.set()
 
 
-_lines = _Lines()
+lines = Lines()
+"""Those of this process."""
 
 
 def start_logging(service: str, level: str = "info") -> None:
@@ -58,30 +53,8 @@ def start_logging(service: str, level: str = "info") -> None:
             structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=lambda *_: _lines,
+        logger_factory=lambda *_: lines,
         cache_logger_on_first_use=False,
     )
     structlog.contextvars.bind_contextvars(service=service)
     logging.getLogger("nats").setLevel(logging.CRITICAL)  # what it reports reaches us by callback and by exception
-
-
-async def publish_lines(bus: Bus, service: str) -> None:
-    """Put the log lines of this process into the console stream, until cancelled."""
-    _lines.loop = asyncio.get_running_loop()
-    while True:
-        await _lines.added.wait()
-        _lines.added.clear()
-        await bus.wait_connected()
-        while _lines.waiting:
-            if not await _publish(bus, service, *_lines.waiting[0]):
-                break
-            _lines.waiting.popleft()
-
-
-async def _publish(bus: Bus, service: str, written: float, line: str) -> bool:
-    head: dict[str, Any] = {headers.TIME: f"{written:.6f}", headers.MESSAGE_ID: uuid.uuid4().hex}
-    try:
-        await bus.jetstream.publish(bus.subjects.console(service), line.encode(), headers=head)
-    except (SkybusError, nats.errors.Error, OSError, TimeoutError):
-        return False  # the next line tries again
-    return True

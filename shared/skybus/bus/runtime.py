@@ -18,7 +18,8 @@ from pydantic_settings import SettingsError
 
 from skybus.bus.connection import Bus
 from skybus.bus.errors import SkybusError
-from skybus.bus.logs import publish_lines, start_logging
+from skybus.bus.log_stream import publish_lines
+from skybus.bus.logs import start_logging
 from skybus.bus.messages import explain
 from skybus.bus.settings import BusSettings
 from skybus.bus.tasks import end_tasks

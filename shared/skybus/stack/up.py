@@ -65,8 +65,7 @@ class Stack:
         self._servers = [self._nats(), *([] if self._options.redis_url else [self._valkey()])]
         self._services = {name: self._service(name) for name in SERVICES}
         self._write_listen()
-        await self._start(self._servers)
-        await self._start(list(self._services.values()))
+        await self._start([*self._servers, *self._services.values()])  # a service waits for what it needs
 
     async def run(self) -> None:
         """Keep everything alive; ends only by being cancelled."""

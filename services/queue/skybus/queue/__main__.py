@@ -21,7 +21,7 @@ from skybus.bus.api.internal import (
     EnvironmentState,
 )
 from skybus.bus.connection import Bus
-from skybus.bus.errors import SkybusError
+from skybus.bus.errors import SkybusError, UnavailableError
 from skybus.bus.messages import Empty, Message, decode
 from skybus.bus.runtime import Process, run_service, tell_ready
 from skybus.bus.service import Service
@@ -64,12 +64,13 @@ class QueueService:
 
     async def serve(self, process: Process) -> None:
         """Serve until told to stop."""
-        await self._store.take_over()
+        await process.unless_stopped(self._take_over())
+        if process.stop.is_set():
+            return
         subjects = self._bus.subjects
         await self._bus.subscribe(subjects.internal(ENVIRONMENT_STATE_TOPIC), self._on_state)
         await self._bus.subscribe(subjects.event("catalog"), self._on_catalog)
         process.start(self._keeper.run(), "keeper")
-        await self._keeper.do(self._keeper.fresh)
         await process.connect()
         process.start(self._publisher.run(), "publisher")
         process.start(self._reports.run(), "reports")
@@ -78,6 +79,19 @@ class QueueService:
         tell_ready()
         await process.stop.wait()
         await self._service.drain()
+
+    async def _take_over(self) -> None:
+        """Become the one who writes, as soon as Redis answers."""
+        for pause in _pauses():
+            try:
+                await self._store.take_over()
+                await self._keeper.fresh()
+            except UnavailableError as error:
+                self._unreachable("redis", error.message)
+                await asyncio.sleep(pause)
+            else:
+                self._reachable("redis")
+                return
 
     async def _prepare(self, connection: Connection) -> None:
         jetstream = connection.jetstream()
