@@ -7,6 +7,8 @@ from importlib import import_module
 
 import typer
 
+from skybus.bus.quick_imports import quick_imports
+
 _COMMANDS = {
     "status": "skybus.cli.status_command",
     "watch": "skybus.cli.watch_command",
@@ -25,6 +27,8 @@ _FUNCTIONS = {
     "re-manager": "skybus.cli.re_manager",
 }
 """Modules with one function, named as the command; they need what only `skybus[stack]` installs."""
+_PLAIN = ("up", "re-manager")
+"""Commands that print no tables."""
 
 
 def make_app(wanted: str | None = None) -> typer.Typer:
@@ -49,7 +53,10 @@ def make_app(wanted: str | None = None) -> typer.Typer:
 def main() -> None:
     """Run the command line; the console script."""
     words = [word for word in sys.argv[1:] if not word.startswith("-")]
-    make_app(words[0] if words else None)()
+    wanted = words[0] if words else None
+    with quick_imports(*(("rich",) if wanted in _PLAIN else ())):
+        app = make_app(wanted)
+    app()
 
 
 _HELP = "skybus runs Bluesky plans for a beamline. `skybus up` starts it, `skybus status` shows what it does."
