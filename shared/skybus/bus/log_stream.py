@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 
 import nats.errors
@@ -15,15 +14,15 @@ from skybus.bus.logs import lines
 
 async def publish_lines(bus: Bus, service: str) -> None:
     """Put the log lines of this process into the console stream, until cancelled."""
-    lines.loop = asyncio.get_running_loop()
-    while True:
-        await lines.added.wait()
-        lines.added.clear()
-        await bus.wait_connected()
-        while lines.waiting:
-            if not await _publish(bus, service, *lines.waiting[0]):
-                break
-            lines.waiting.popleft()
+    with lines.listening() as added:
+        while True:
+            await added.wait()
+            added.clear()
+            await bus.wait_connected()
+            while lines.waiting:
+                if not await _publish(bus, service, *lines.waiting[0]):
+                    break
+                lines.waiting.popleft()
 
 
 async def _publish(bus: Bus, service: str, written: float, line: str) -> bool:

@@ -8,6 +8,7 @@ import logging
 import sys
 import time
 from collections import deque
+from collections.abc import Iterator
 
 import structlog
 
@@ -20,22 +21,32 @@ class Lines:
 
     def __init__(self) -> None:
         self.waiting: deque[tuple[float, str]] = deque(maxlen=KEPT_LINES)
-        self.added = asyncio.Event()
-        self.loop: asyncio.AbstractEventLoop | None = None
+        self._listener: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
 
     def msg(self, line: str) -> None:
         """Write a line; may be called from any thread."""
         with contextlib.suppress(OSError, ValueError):  # who read it may be gone
             sys.stderr.write(line + "\n")
             sys.stderr.flush()
-        if self.loop and not self.loop.is_closed():
-            self.loop.call_soon_threadsafe(self._add, line)
+        listener = self._listener
+        if listener and not listener[0].is_closed():
+            listener[0].call_soon_threadsafe(self._add, line, listener[1])
 
     debug = info = warning = error = critical = exception = msg
 
-    def _add(self, line: str) -> None:
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[asyncio.Event]:
+        """Keep lines for the running loop; the event tells of new ones."""
+        added = asyncio.Event()
+        self._listener = (asyncio.get_running_loop(), added)
+        try:
+            yield added
+        finally:
+            self._listener = None
+
+    def _add(self, line: str, added: asyncio.Event) -> None:
         self.waiting.append((time.time(), line + "\n"))
-        self.added.set()
+        added.set()
 
 
 lines = Lines()

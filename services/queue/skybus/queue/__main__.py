@@ -50,13 +50,18 @@ class QueueService:
         self._bus = bus
         self._store = store
         self._keeper = Keeper(store, lambda: self._publisher.status_changed())
+        self._must_ask = asyncio.Event()
         self._manager = Manager(
-            self._keeper, bus, self._event, lambda: self._publisher.status_changed(), self._catalogue_read
+            self._keeper,
+            bus,
+            self._event,
+            lambda: self._publisher.status_changed(),
+            self._catalogue_read,
+            self._must_ask.set,
         )
         self._status = StatusMaker(self._keeper, self._manager)
         self._publisher = Publisher(bus, self._status.make)
         self._reports = Reports(bus, self._manager.handle_report)
-        self._connected_anew = asyncio.Event()
         self._life_is_known = asyncio.Event()
         handlers = QueueHandlers(self._keeper, self._manager, self._status, store, bus, stack_pid)
         self._service = Service(bus, "queue", handlers.table())
@@ -97,13 +102,13 @@ class QueueService:
         jetstream = connection.jetstream()
         await ensure_bucket(jetstream, self._bus.subjects.state_bucket)
         await blob.ensure(jetstream, self._bus.subjects.blob_bucket)
-        self._connected_anew.set()
+        self._must_ask.set()
 
     async def _resume(self) -> None:
-        """After each connection, find out what has happened meanwhile."""
+        """After each connection, and when there is a doubt, find out what has happened meanwhile."""
         while True:
-            await self._connected_anew.wait()
-            self._connected_anew.clear()
+            await self._must_ask.wait()
+            self._must_ask.clear()
             await self._bus.wait_connected()
             await asyncio.gather(self._ask_for_environment(), self._ask_for_catalog())
             self._publisher.status_changed()

@@ -57,6 +57,7 @@ class Manager:
         publish: sends an event by topic.
         changed: something that the status shows is different now.
         catalogue_read: auth knows the plans and devices with these uids.
+        in_doubt: the worker must be asked what there is; `resume_life` is told the answer.
     """
 
     def __init__(
@@ -66,12 +67,14 @@ class Manager:
         publish: Callable[[str, Message], None],
         changed: Callable[[], None],
         catalogue_read: Callable[[CatalogChanged], None],
+        in_doubt: Callable[[], None],
     ) -> None:
         self._keeper = keeper
         self._bus = bus
         self._publish = publish
         self._changed = changed
         self._catalogue_read = catalogue_read
+        self._in_doubt = in_doubt
         self._orders: set[asyncio.Task[None]] = set()
         self._opening_failed: EnvironmentOpened | None = None
         self._is_acquainted = asyncio.Event()
@@ -90,8 +93,10 @@ class Manager:
         environment_id = await self._keeper.do(self._begin_opening)
         try:
             await self._bus.call(WORKER_OPEN, EnvironmentOpen(environment_id=environment_id))
-        except SkybusError:
+        except SkybusError as error:
             await self._keeper.do(lambda: self._give_up(environment_id))
+            if isinstance(error, UnavailableError):
+                self._in_doubt()  # the worker may have begun all the same
             raise
 
     async def close_environment(self) -> None:
@@ -121,7 +126,7 @@ class Manager:
         """Stop the queue when the running plan is done, or take that back."""
 
         async def work() -> None:
-            if not cancel and self.state not in (State.EXECUTING_QUEUE, State.STARTING_QUEUE, State.PAUSED):
+            if not cancel and self.state not in (State.EXECUTING_QUEUE, State.STARTING_QUEUE):
                 raise WrongStateError(f"Failed to stop the queue. Queue is not running. Manager state: '{self.state}'")
             await self._keeper.alter(lambda book: book.set_flags(stop_pending=not cancel))
 
@@ -366,7 +371,7 @@ class Manager:
         if environment is None:
             await self._resume_without(book, is_drained=is_drained)
             return
-        if self.state == State.INITIALIZING:
+        if self.environment_id is None:
             self._adopt(environment, book)
         await self._take_note(environment)
         if book.running and book.running.environment_id == environment.environment_id:

@@ -53,6 +53,7 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
         E.CLOSE: S.CLOSING_ENVIRONMENT,
         E.DESTROY: S.DESTROYING_ENVIRONMENT,
         E.START: S.STARTING_QUEUE,
+        E.READY: S.IDLE,
         E.GONE: S.IDLE,
     },
     S.CREATING_ENVIRONMENT: {
