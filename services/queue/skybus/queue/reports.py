@@ -24,6 +24,11 @@ log = structlog.get_logger()
 DURABLE = "queue"
 PATIENCE = 30.0
 """Seconds that one request for the next report stays open."""
+ACK_WAIT = 1.0
+"""Seconds until a report comes again that a queue service has taken with it when it died.
+
+One that is only slow gets the report twice, which does no harm: an attempt is filed once.
+"""
 _REPORT: TypeAdapter[LifeReport] = TypeAdapter(Annotated[LifeReport, Field(discriminator="kind")])
 
 
@@ -56,7 +61,9 @@ class Reports:
     async def _read(self, jetstream: JetStreamContext) -> None:
         stream = self._bus.subjects.life_stream
         await ensure_stream(jetstream, life_stream(self._bus.subjects))
-        config = ConsumerConfig(durable_name=DURABLE, ack_policy=AckPolicy.EXPLICIT, max_ack_pending=1, ack_wait=30)
+        config = ConsumerConfig(
+            durable_name=DURABLE, ack_policy=AckPolicy.EXPLICIT, max_ack_pending=1, ack_wait=ACK_WAIT
+        )
         await jetstream.add_consumer(stream, config)
         consumer = await jetstream.pull_subscribe_bind(DURABLE, stream)
         while self._bus.is_connected:
