@@ -7,7 +7,7 @@ import pytest
 from skybus.auth.permissions import allowed_items, is_function_allowed, load_permissions, parse_permissions
 from skybus.bus.errors import InvalidError, NotFoundError
 
-PROFILE_SIM = Path(__file__).parents[2] / "services/worker/skybus/worker/profile_sim"
+BUILT_IN = Path(__file__).parents[2] / "services/auth/skybus/auth"
 
 
 def _device(*, readable=True, movable=False, **components):
@@ -91,8 +91,8 @@ def test_functions_follow_their_own_lists():
         is_function_allowed(permissions, "nobody", "func_1")
 
 
-def test_simulated_profile_has_groups_that_may_all_and_nothing():
-    permissions = load_permissions(PROFILE_SIM)
+def test_built_in_permissions_have_groups_that_may_all_and_nothing():
+    permissions = load_permissions(BUILT_IN)
 
     assert list(allowed_items(permissions, "primary", PLANS, DEVICES).plans) == ["count", "scan"]
     observer = allowed_items(permissions, "observer", PLANS, DEVICES)
