@@ -8,12 +8,16 @@ module.
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, NamedTuple, Protocol
 
 import msgpack
 import orjson
 
 from skybus.bus.errors import InvalidError
+
+_LONG_NUMBER = re.compile(rb"\d{19}")
+"""May be beyond 64 bits: orjson refuses such an integer, or makes a float of it."""
 
 
 class Decoded(NamedTuple):
@@ -40,6 +44,8 @@ class Json:
 
     def loads(self, data: bytes) -> Decoded:
         """Read JSON, also what only Python's own module takes for it."""
+        if _LONG_NUMBER.search(data):
+            return self._loads_odd(data)
         try:
             return Decoded(orjson.loads(data))
         except orjson.JSONDecodeError:

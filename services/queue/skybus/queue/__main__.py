@@ -78,6 +78,7 @@ class QueueService:
         process.start(self._keeper.run(), "keeper")
         await process.connect()
         process.start(self._publisher.run(), "publisher")
+        process.start(self._publisher.keep(), "status keeper")
         process.start(self._reports.run(), "reports")
         process.start(self._resume(), "resume")
         await process.unless_stopped(self._until_life_is_known())

@@ -17,6 +17,8 @@ from skybus.bus.messages import Message, encode
 log = structlog.get_logger()
 
 KEPT_EVENTS = 10_000
+KEEP_AFTER = 0.1
+"""Seconds until a status is left for late joiners: a change seldom comes alone."""
 
 
 class Publisher:
@@ -31,6 +33,8 @@ class Publisher:
         self._make_status = make_status
         self._wake = asyncio.Event()
         self._events: deque[tuple[str, Message]] = deque(maxlen=KEPT_EVENTS)
+        self._newest: Status | None = None
+        self._must_keep = asyncio.Event()
 
     def status_changed(self) -> None:
         """The status is not what it was."""
@@ -52,15 +56,24 @@ class Publisher:
             except (SkybusError, nats.errors.Error, OSError) as error:
                 log.warning("an event could not be published", error=str(error))
 
+    async def keep(self) -> None:
+        """Leave the newest status in the bucket where a late joiner reads it, until cancelled."""
+        subject = f"$KV.{self._bus.subjects.state_bucket}.status"
+        while True:
+            await self._must_keep.wait()
+            await asyncio.sleep(KEEP_AFTER)
+            self._must_keep.clear()
+            await self._bus.wait_connected()
+            try:
+                if self._newest:
+                    await self._bus.connection.publish(subject, encode(self._newest))
+            except (SkybusError, nats.errors.Error, OSError) as error:
+                log.warning("the status could not be kept", error=str(error))
+
     async def _publish(self) -> None:
         while self._events:
             topic, message = self._events.popleft()
             await self._bus.publish(self._bus.subjects.event(topic), message)
-        status = self._make_status()
-        await self._bus.publish(self._bus.subjects.event("status"), status)
-        await self._keep(status)
-
-    async def _keep(self, status: Status) -> None:
-        """Leave the status in the bucket where a late joiner reads it."""
-        subject = f"$KV.{self._bus.subjects.state_bucket}.status"
-        await self._bus.connection.publish(subject, encode(status))
+        self._newest = self._make_status()
+        self._must_keep.set()
+        await self._bus.publish(self._bus.subjects.event("status"), self._newest)
