@@ -7,7 +7,6 @@ for is asked outside of that: its answer, like its reports, is a new piece of wo
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 
 import structlog
@@ -20,7 +19,6 @@ from skybus.bus.api.internal import (
     ENVIRONMENT_STATE,
     PLAN_CONTINUE,
     PLAN_PAUSE,
-    PLAN_RUN,
     WORKER_DESTROY,
     WORKER_OPEN,
     EnvironmentDestroy,
@@ -33,21 +31,18 @@ from skybus.bus.api.internal import (
     PlanContinue,
     PlanPause,
     PlanReport,
-    PlanRun,
 )
 from skybus.bus.api.items import PLAN, Item
 from skybus.bus.connection import Bus
 from skybus.bus.errors import SkybusError, UnavailableError, WrongStateError
 from skybus.bus.messages import Empty, Message
-from skybus.queue import states
+from skybus.queue import deciding, states
 from skybus.queue.book import Book, Running, new_uid
 from skybus.queue.keeper import Keeper
+from skybus.queue.orders import Orders
 from skybus.queue.states import Event, State
 
 log = structlog.get_logger()
-
-AGAIN = 0.5
-"""Seconds after which an order that may not have arrived is sent again; the environment does an attempt once."""
 
 
 class Manager:
@@ -75,7 +70,7 @@ class Manager:
         self._changed = changed
         self._catalogue_read = catalogue_read
         self._in_doubt = in_doubt
-        self._orders: set[asyncio.Task[None]] = set()
+        self._orders = Orders(bus, self._is_awaited, self._order_refused)
         self._opening_failed: EnvironmentOpened | None = None
         self._is_acquainted = asyncio.Event()
         self.state = State.INITIALIZING
@@ -143,7 +138,7 @@ class Manager:
 
     async def items_added(self) -> None:
         """Start the queue if that is wanted."""
-        if self._keeper.book.flags.autostart:
+        if self._keeper.last.flags.autostart:
             await self._keeper.do(self._autostart)
 
     async def execute(self, item: Item) -> None:
@@ -328,18 +323,8 @@ class Manager:
         running = book.running
         if running is None or running.environment_id != environment_id:
             return
-        report = PlanReport(
-            environment_id=environment_id,
-            attempt=running.attempt,
-            item_uid=running.item["item_uid"],
-            exit_status="failed",
-            run_uids=[run.uid for run in self.runs("active")],
-            scan_ids=[run.scan_id for run in self.runs("active")],
-            time_start=running.time_start,
-            time_stop=time.time(),
-            msg=why,
-        )
-        filed = await self._keeper.alter(lambda book: _file_and_stop(book, report))
+        report = deciding.failed(running, why, self.runs("active"))
+        filed = await self._keeper.alter(lambda book: deciding.file_and_stop(book, report))
         if filed:
             self._tell_filed(filed, report)
             log.error("the running plan was lost", item_uid=report.item_uid, reason=why)
@@ -356,7 +341,7 @@ class Manager:
 
     def _follow_engine(self, environment: EnvironmentState) -> None:
         """Follow the Run Engine into and out of the pause of the running plan."""
-        running = self._keeper.book.running
+        running = self._keeper.last.running
         if running is None or environment.attempt != running.attempt:
             return
         is_paused = environment.re_state == "paused" and environment.phase == EnvironmentPhase.IDLE
@@ -375,7 +360,7 @@ class Manager:
             self._adopt(environment, book)
         await self._take_note(environment)
         if book.running and book.running.environment_id == environment.environment_id:
-            self._order(book.running)
+            self._orders.send(book.running)
         await self._autostart()
 
     async def _resume_without(self, book: Book, *, is_drained: bool) -> None:
@@ -394,7 +379,12 @@ class Manager:
     async def _advance(self, report: PlanReport | None) -> None:
         """File what has ended, and begin the next item, in one change."""
         environment_id = self.environment_id
-        step = await self._keeper.alter(lambda book: self._decide(book, report, environment_id))
+        may_go_on = self.state in (State.STARTING_QUEUE, State.EXECUTING_QUEUE, State.PAUSED)
+        step = await self._keeper.alter(
+            lambda book: deciding.advance(
+                book, report, environment_id, may_go_on=may_go_on, pause_pending=self.pause_pending
+            )
+        )
         if report is not None:
             if step.filed is None:
                 log.info("a report that is filed already", attempt=report.attempt)
@@ -408,26 +398,6 @@ class Manager:
             self._go(Event.FINISH)
         await self._autostart()
 
-    def _decide(self, book: Book, report: PlanReport | None, environment_id: str | None) -> Step:
-        running, filed = book.running, None
-        if report is not None:
-            filed = book.file(report)
-            if filed is None:
-                return Step()
-        stops = (
-            (running is not None and running.immediate)
-            or environment_id is None
-            or self.state not in (State.STARTING_QUEUE, State.EXECUTING_QUEUE, State.PAUSED)
-        )
-        if report is not None and (not book.is_done(report) or report.exit_status == "stopped"):
-            book.set_flags(autostart=False)
-            stops = True
-        if stops or environment_id is None:
-            book.set_flags(stop_pending=False)
-            return Step(filed=filed)
-        pause_pending = self.pause_pending or (report is not None and report.pause_pending)
-        return Step(filed=filed, next=_begin_next(book, environment_id, pause_pending=pause_pending))
-
     def _has_begun(self, running: Running) -> None:
         self._go(Event.RUN)
         self._publish(
@@ -435,7 +405,7 @@ class Manager:
             ItemChanged(item_uid=running.item["item_uid"], state="running", name=running.item["name"]),
         )
         self._tell_queue()
-        self._order(running)
+        self._orders.send(running)
 
     def _tell_filed(self, item: Item, report: PlanReport) -> None:
         book = self._keeper.book
@@ -458,30 +428,12 @@ class Manager:
             QueueChanged(plan_queue_uid=book.flags.queue_uid, qsize=len(book.line), running_item_uid=running),
         )
 
-    # -- orders to the environment -------------------------------------------------------------------------------
-
-    def _order(self, running: Running) -> None:
-        task = asyncio.create_task(self._send_order(running), name=f"run {running.attempt}")
-        self._orders.add(task)
-        task.add_done_callback(self._orders.discard)
-
-    async def _send_order(self, running: Running) -> None:
-        order = PlanRun(attempt=running.attempt, item=running.item)
-        while self._is_awaited(running):
-            try:
-                await self._bus.call(PLAN_RUN, order)
-            except UnavailableError as error:
-                log.warning("the environment has not confirmed an order", reason=error.message)
-                await asyncio.sleep(AGAIN)
-            except SkybusError as error:
-                await self.handle_report(_refused(running, error))
-                return
-            else:
-                return
-
     def _is_awaited(self, running: Running) -> bool:
-        current = self._keeper.book.running
+        current = self._keeper.last.running
         return current is not None and current.attempt == running.attempt and self.environment_id is not None
+
+    async def _order_refused(self, running: Running, error: SkybusError) -> None:
+        await self.handle_report(deciding.failed(running, f"Failed to start the plan: {error.message}"))
 
     # -- below ---------------------------------------------------------------------------------------------------
 
@@ -496,43 +448,3 @@ class Manager:
         before, self.state = self.state, states.after(self.state, event)
         log.debug("state", was=before, on=event, now=self.state)
         self._changed()
-
-
-class Step(Message):
-    """What a change of the book has brought: what was filed, what begins."""
-
-    filed: Item | None = None
-    next: Running | None = None
-
-
-def _begin_next(book: Book, environment_id: str, *, pause_pending: bool) -> Running | None:
-    """Start the front item, or find that there is nothing to start."""
-    if book.flags.stop_pending:
-        book.set_flags(stop_pending=False, autostart=False)
-        return None
-    if not len(book.line) or pause_pending:
-        return None
-    front = book.line.item(book.line.uid_at("front"))
-    if front["item_type"] != PLAN:
-        book.drop_front()
-        book.set_flags(autostart=False)
-        return None
-    return book.start_front(environment_id)
-
-
-def _file_and_stop(book: Book, report: PlanReport) -> Item | None:
-    filed = book.file(report)
-    book.set_flags(autostart=False, stop_pending=False)
-    return filed
-
-
-def _refused(running: Running, error: SkybusError) -> PlanReport:
-    return PlanReport(
-        environment_id=running.environment_id,
-        attempt=running.attempt,
-        item_uid=running.item["item_uid"],
-        exit_status="failed",
-        time_start=running.time_start,
-        time_stop=time.time(),
-        msg=f"Failed to start the plan: {error.message}",
-    )

@@ -1,0 +1,83 @@
+"""What follows when a plan has ended or the queue is started: decided on the book, without doing anything else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from skybus.bus.api.engine import Run
+from skybus.bus.api.internal import PlanReport
+from skybus.bus.api.items import PLAN, Item
+from skybus.bus.messages import Message
+from skybus.queue.book import Book, Running
+
+
+class Step(Message):
+    """What a change of the book has brought: what was filed, what begins."""
+
+    filed: Item | None = None
+    next: Running | None = None
+
+
+def advance(
+    book: Book, report: PlanReport | None, environment_id: str | None, *, may_go_on: bool, pause_pending: bool
+) -> Step:
+    """File what has ended, and begin the next item if there is one to begin.
+
+    Args:
+        book: is changed.
+        report: of the attempt that has ended, or nothing when the queue is started.
+        environment_id: of the open environment, if there is one.
+        may_go_on: whether the manager is running the queue.
+        pause_pending: whether a pause was asked for and has not come.
+    """
+    running, filed = book.running, None
+    if report is not None:
+        filed = book.file(report)
+        if filed is None:
+            return Step()
+    stops = not may_go_on or (running is not None and running.immediate)
+    if report is not None and (not book.is_done(report) or report.exit_status == "stopped"):
+        book.set_flags(autostart=False)
+        stops = True
+    if stops or environment_id is None:
+        book.set_flags(stop_pending=False)
+        return Step(filed=filed)
+    pause_pending = pause_pending or (report is not None and report.pause_pending)
+    return Step(filed=filed, next=_begin_next(book, environment_id, pause_pending=pause_pending))
+
+
+def file_and_stop(book: Book, report: PlanReport) -> Item | None:
+    """File an attempt after which nothing can follow."""
+    filed = book.file(report)
+    book.set_flags(autostart=False, stop_pending=False)
+    return filed
+
+
+def failed(running: Running, why: str, runs: Sequence[Run] = ()) -> PlanReport:
+    """The report of an attempt that can no longer report itself."""
+    return PlanReport(
+        environment_id=running.environment_id,
+        attempt=running.attempt,
+        item_uid=running.item["item_uid"],
+        exit_status="failed",
+        run_uids=[run.uid for run in runs],
+        scan_ids=[run.scan_id for run in runs],
+        time_start=running.time_start,
+        time_stop=time.time(),
+        msg=why,
+    )
+
+
+def _begin_next(book: Book, environment_id: str, *, pause_pending: bool) -> Running | None:
+    if book.flags.stop_pending:
+        book.set_flags(stop_pending=False, autostart=False)
+        return None
+    if not len(book.line) or pause_pending:
+        return None
+    front = book.line.item(book.line.uid_at("front"))
+    if front["item_type"] != PLAN:
+        book.drop_front()
+        book.set_flags(autostart=False)
+        return None
+    return book.start_front(environment_id)
