@@ -20,7 +20,6 @@ from skybus.bus.api.internal import (
     WORKER_STATE,
     EnvironmentDestroy,
     EnvironmentOpen,
-    WorkerState,
 )
 from skybus.bus.errors import WrongStateError
 from skybus.bus.messages import Empty
@@ -130,7 +129,7 @@ async def test_an_environment_is_opened_once_and_closed(house):
 
     gone = await exited(house, environment_id)
     assert (gone["exit_code"], gone["requested"], gone["msg"]) == (0, True, "The environment was closed")
-    assert await house.bus.call(WORKER_STATE, Empty()) == WorkerState()
+    assert (await house.bus.call(WORKER_STATE, Empty())).environment_id is None
 
 
 async def test_a_busy_environment_refuses_to_close_but_can_be_destroyed(house):
