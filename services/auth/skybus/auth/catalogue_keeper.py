@@ -84,6 +84,8 @@ class CatalogueKeeper:
         self._may_be_new.set()
 
     async def _on_state(self, message: Msg) -> None:
+        if self._saved_uid and self._saved_uid.encode() in message.data:
+            return  # nothing new, as nearly always: not worth reading
         state = decode(EnvironmentState, message.data)
         if state.catalog_uid not in ("", self._saved_uid):
             self._may_be_new.set()
