@@ -68,7 +68,7 @@ class Answers:
                 check(params)
             body = _JSON.dumps(method.to_request(params), is_odd=is_odd)
         answer = _JSON.loads(await self._bus.call_bytes(method.endpoint, body, timeout=self._timeout))
-        return method.reply(answer.value), answer.is_odd
+        return method.reply(answer.value, params), answer.is_odd
 
     async def _queue_size(self) -> int | None:
         try:

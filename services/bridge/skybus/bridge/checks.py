@@ -59,23 +59,47 @@ def exclusive(first: str, second: str) -> Check:
     return check
 
 
+def filled(name: str, message: str, wrong: str) -> tuple[Check, Check]:
+    """A parameter must be there and be a text with something in it; `{value!r}` may stand in `wrong`."""
+
+    def check_there(params: Params) -> None:
+        if name not in params:
+            raise InvalidError(message)
+
+    def check_text(params: Params) -> None:
+        value = params[name]
+        if not isinstance(value, str) or not value:
+            raise InvalidError(wrong.format(value=value))
+
+    return check_there, check_text
+
+
 def check_item(params: Params) -> None:
     """There must be an item that says what it is."""
+    _check_item(params, _ITEM_TYPES)
+
+
+def check_function(params: Params) -> None:
+    """There must be an item that is a call of a function."""
+    _check_item(params, ("function",))
+
+
+def _check_item(params: Params, kinds: tuple[str, ...]) -> None:
     if "item" not in params:
         raise InvalidError("Incorrect request format: request contains no item info")
-    if problem := item_problem(params["item"]):
+    if problem := item_problem(params["item"], kinds):
         raise InvalidError(problem)
 
 
-def item_problem(item: Any) -> str | None:
+def item_problem(item: Any, kinds: tuple[str, ...] = _ITEM_TYPES) -> str | None:
     """What is wrong with an item before any plan is looked at."""
     if not isinstance(item, dict):
         return f"Incorrect request format: item parameter must have type 'dict', not {type(item)}"
     kind = item.get("item_type")
     if kind is None:
         return "Incorrect request format: 'item_type' key is not found"
-    if kind not in _ITEM_TYPES:
-        return f"Incorrect request format: unsupported 'item_type' value: {str(kind)!r}, known are {_ITEM_TYPES}"
+    if kind not in kinds:
+        return f"Incorrect request format: unsupported 'item_type' value: {str(kind)!r}, known are {kinds}"
     return None
 
 
@@ -114,3 +138,30 @@ HISTORY_SIZE = (
     of_type("size", int, "The 'size' parameter must be an integer: size={value!r}"),
     of_type("item_uid", str, "The 'item_uid' parameter must be a string: item_uid={value!r}"),
 )
+SCRIPT = (
+    required("script", "Required 'script' parameter is missing"),
+    of_type("script", str, "Type of the 'script' parameter is incorrect: it is {type}, not a string"),
+)
+TASK_UID = required("task_uid", "Required 'task_uid' parameter is missing")
+LOCK_PARAMS = (
+    *filled(
+        "user", "User name is not specified: 'user' is required", "User name must be a non-empty string: {value!r}"
+    ),
+    *filled(
+        "lock_key",
+        "Lock key is not specified: 'lock_key' is required",
+        "Lock key must be a non-empty string: {value!r}",
+    ),
+)
+UNLOCK_PARAMS = filled(
+    "lock_key", "No lock key is given: 'lock_key' is required", "Lock key must be a non-empty string: {value!r}"
+)
+
+
+def _check_task_uids(params: Params) -> None:
+    uids = params["task_uid"]
+    if not isinstance(uids, (str, list)):
+        raise InvalidError(f"'task_uid' must be a string or a list of strings, not {type(uids)}")
+
+
+TASK_UIDS = (TASK_UID, _check_task_uids)

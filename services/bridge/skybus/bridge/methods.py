@@ -9,10 +9,16 @@ from typing import Any
 from skybus.bridge.checks import (
     ENABLE,
     HISTORY_SIZE,
+    LOCK_PARAMS,
+    SCRIPT,
+    TASK_UID,
+    TASK_UIDS,
     UIDS,
+    UNLOCK_PARAMS,
     USER,
     USER_GROUP,
     Check,
+    check_function,
     check_item,
     check_mode,
     item_problem,
@@ -20,10 +26,21 @@ from skybus.bridge.checks import (
     required,
 )
 from skybus.bus.api.catalog import DEVICES_ALLOWED, DEVICES_EXISTING, PLANS_ALLOWED, PLANS_EXISTING
-from skybus.bus.api.engine import RE_ABORT, RE_HALT, RE_PAUSE, RE_RESUME, RE_RUNS, RE_STOP
+from skybus.bus.api.engine import (
+    KERNEL_INTERRUPT,
+    RE_ABORT,
+    RE_HALT,
+    RE_METADATA,
+    RE_PAUSE,
+    RE_RESUME,
+    RE_RUNS,
+    RE_STOP,
+)
 from skybus.bus.api.environment import ENVIRONMENT_CLOSE, ENVIRONMENT_DESTROY, ENVIRONMENT_OPEN
 from skybus.bus.api.history import HISTORY_CLEAR, HISTORY_GET
-from skybus.bus.api.manager import MANAGER_STOP
+from skybus.bus.api.lock import LOCK, LOCK_INFO, UNLOCK
+from skybus.bus.api.manager import CONFIG_GET, MANAGER_KILL, MANAGER_STOP, MANAGER_TEST
+from skybus.bus.api.permissions import PERMISSIONS_GET, PERMISSIONS_RELOAD, PERMISSIONS_SET
 from skybus.bus.api.queue import (
     ITEM_ADD,
     ITEM_ADD_BATCH,
@@ -43,6 +60,7 @@ from skybus.bus.api.queue import (
     QUEUE_STOP_CANCEL,
 )
 from skybus.bus.api.status import PING, STATUS_GET
+from skybus.bus.api.tasks import ENVIRONMENT_UPDATE, FUNCTION_EXECUTE, SCRIPT_UPLOAD, TASK_RESULT, TASK_STATUS
 from skybus.bus.endpoints import Endpoint
 from skybus.bus.errors import InvalidError, LockedError, SkybusError
 
@@ -50,6 +68,8 @@ Values = dict[str, Any]
 
 ECHO_ITEM = object()
 """On failure: the item as it was sent, or None."""
+ECHO_TASK = object()
+"""On failure: the uid or uids of tasks as they were sent, or None."""
 QUEUE_SIZE = object()
 """On failure: how long the queue is."""
 
@@ -73,20 +93,20 @@ class Method:
     fields: Mapping[str, str] = field(default_factory=dict)
     """The reply's own fields: its name here, its name in the endpoint's reply."""
     failed: Mapping[str, Any] = field(default_factory=dict)
-    """What these fields are when the request is refused."""
+    """What these fields are when the request is refused, unless the error's details say otherwise."""
     prefix: str = ""
     """Stands before the reason of a refusal."""
     has_bare_refusals: bool = False
     """Only bad parameters and locks get the prefix, what the state forbids does not."""
     checks: tuple[Check, ...] = ()
     to_request: Callable[[Mapping[str, Any]], Values] = _same
-    to_reply: Callable[[Values], Values] | None = None
-    """Instead of `fields`."""
+    to_reply: Callable[[Values, Mapping[str, Any]], Values] | None = None
+    """Instead of `fields`: from the answer and the parameters."""
 
-    def reply(self, answer: Values) -> Values:
+    def reply(self, answer: Values, params: Mapping[str, Any]) -> Values:
         """The reply to a request that was carried out."""
         if self.to_reply:
-            return self.to_reply(answer)
+            return self.to_reply(answer, params)
         return {"success": True, "msg": "", **{name: answer[source] for name, source in self.fields.items()}}
 
     def refusal(self, error: SkybusError, params: Mapping[str, Any]) -> Values:
@@ -94,8 +114,15 @@ class Method:
         if "results" in error.details:
             return {"success": False, "msg": error.message, **self.failed, **_verdicts(error, params)}
         is_bare = self.has_bare_refusals and not isinstance(error, (InvalidError, LockedError))
-        fields = {name: params.get("item") if value is ECHO_ITEM else value for name, value in self.failed.items()}
+        fields = {name: self._failed(value, params) for name, value in self.failed.items()}
+        fields.update((name, value) for name, value in error.details.items() if name in fields)
         return {"success": False, "msg": error.message if is_bare else self.prefix + error.message, **fields}
+
+    @staticmethod
+    def _failed(value: Any, params: Mapping[str, Any]) -> Any:
+        if value is ECHO_ITEM:
+            return params.get("item")
+        return params.get("task_uid") if value is ECHO_TASK else value
 
     @property
     def needs_queue_size(self) -> bool:
@@ -103,10 +130,24 @@ class Method:
         return self.failed.get("qsize") is QUEUE_SIZE
 
 
-def _status(answer: Values) -> Values:
-    for name in ("revision", "unreachable"):  # not in the reference
+def status_reply(answer: Values, _: Mapping[str, Any]) -> Values:
+    """The status with the fields that the reference has, and no others."""
+    for name in ("revision", "unreachable"):
         answer.pop(name, None)
     return {**answer, "msg": SPOKEN}
+
+
+def _task_uids(params: Mapping[str, Any]) -> Values:
+    """One uid or several."""
+    given = params["task_uid"]
+    return {"task_uids": [given] if isinstance(given, str) else given}
+
+
+def _task_statuses(answer: Values, params: Mapping[str, Any]) -> Values:
+    """For one uid its status, for several the status of each by uid."""
+    given, statuses = params["task_uid"], answer["statuses"]
+    status = statuses[given] if isinstance(given, str) else statuses
+    return {"success": True, "msg": "", "task_uid": given, "status": status}
 
 
 def _verdicts(error: SkybusError, params: Mapping[str, Any]) -> Values:
@@ -158,9 +199,16 @@ _SEVERAL: dict[str, Any] = {
     "checks": (UIDS,),
 }
 
+_STARTED: dict[str, Any] = {"fields": {"task_uid": "task_uid"}, "failed": {"task_uid": None}, "prefix": "Error: "}
+_LOCK: dict[str, Any] = {
+    "fields": {"lock_info": "lock_info", "lock_info_uid": "lock_info_uid"},
+    "failed": {"lock_info": {}, "lock_info_uid": None},
+    "prefix": "Error: ",
+}
+
 _ROWS = (
-    Method("ping", PING, to_reply=_status),
-    Method("status", STATUS_GET, to_reply=_status),
+    Method("ping", PING, to_reply=status_reply),
+    Method("status", STATUS_GET, to_reply=status_reply),
     _catalog("plans_allowed", PLANS_ALLOWED, "user_group", checks=(USER_GROUP,)),
     _catalog("devices_allowed", DEVICES_ALLOWED, "user_group", checks=(USER_GROUP,)),
     _catalog("plans_existing", PLANS_EXISTING),
@@ -276,6 +324,70 @@ _ROWS = (
         prefix="Error: ",
         checks=(one_of("option", ("active", "open", "closed")),),
     ),
+    Method("config_get", CONFIG_GET, fields={"config": "config"}, failed={"config": {}}),
+    Method("re_metadata", RE_METADATA, fields={"re_metadata": "re_metadata"}, failed={"re_metadata": {}}),
+    Method(
+        "permissions_reload",
+        PERMISSIONS_RELOAD,
+        ("restore_plans_devices", "restore_permissions", "lock_key"),
+        prefix="Error: ",
+    ),
+    Method(
+        "permissions_get",
+        PERMISSIONS_GET,
+        fields={"user_group_permissions": "user_group_permissions"},
+        failed={"user_group_permissions": {}},
+        prefix="Error: ",
+    ),
+    Method("permissions_set", PERMISSIONS_SET, ("user_group_permissions", "lock_key"), prefix="Error: "),
+    Method("environment_update", ENVIRONMENT_UPDATE, ("run_in_background", "lock_key"), **_STARTED),
+    Method(
+        "script_upload",
+        SCRIPT_UPLOAD,
+        ("script", "update_lists", "update_re", "run_in_background", "lock_key"),
+        checks=SCRIPT,
+        **_STARTED,
+    ),
+    Method(
+        "function_execute",
+        FUNCTION_EXECUTE,
+        ("item", *_CLAIM, "run_in_background", "lock_key"),
+        fields={"item": "item", "task_uid": "task_uid"},
+        failed={"item": ECHO_ITEM, "task_uid": None},
+        prefix="Error: ",
+        checks=(check_function, USER_GROUP, USER),
+    ),
+    Method(
+        "task_status",
+        TASK_STATUS,
+        ("task_uid",),
+        failed={"task_uid": ECHO_TASK, "status": None},
+        prefix="Error: ",
+        checks=TASK_UIDS,
+        to_request=_task_uids,
+        to_reply=_task_statuses,
+    ),
+    Method(
+        "task_result",
+        TASK_RESULT,
+        ("task_uid",),
+        fields={"task_uid": "task_uid", "status": "status", "result": "result"},
+        failed={"task_uid": ECHO_TASK, "status": None, "result": None},
+        prefix="Error: ",
+        checks=(TASK_UID,),
+    ),
+    Method("lock", LOCK, ("lock_key", "note", "environment", "queue", "user"), checks=LOCK_PARAMS, **_LOCK),
+    Method("lock_info", LOCK_INFO, ("lock_key",), **_LOCK),
+    Method("unlock", UNLOCK, ("lock_key",), checks=UNLOCK_PARAMS, **_LOCK),
+    Method(
+        "kernel_interrupt",
+        KERNEL_INTERRUPT,
+        ("interrupt_task", "interrupt_plan", "lock_key"),
+        prefix="Error: ",
+        has_bare_refusals=True,
+    ),
+    Method("manager_kill", MANAGER_KILL, prefix="Error: "),
+    Method("manager_test", MANAGER_TEST, ("test_name",)),
     Method(
         "manager_stop",
         MANAGER_STOP,

@@ -12,7 +12,7 @@ from nats.aio.msg import Msg
 
 from skybus.bridge.codec import Codec, Json
 from skybus.bridge.control import bind
-from skybus.bridge.methods import METHODS
+from skybus.bridge.methods import status_reply
 from skybus.bus import headers
 from skybus.bus.api.console import CONSOLE_GET, ConsoleChunk, ConsoleGet
 from skybus.bus.api.status import STATUS_GET
@@ -49,8 +49,7 @@ class InfoSocket:
 
     def status(self, status: dict[str, Any]) -> None:
         """Publish a status, given as the bus has it."""
-        fields = METHODS["status"].reply(status)
-        self._send(INFO_TOPIC, {"time": time.time(), "msg": {"status": fields}})
+        self._send(INFO_TOPIC, {"time": time.time(), "msg": {"status": status_reply(status, {})}})
 
     def close(self) -> None:
         """Close the socket."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from skybus.bus.endpoints import Endpoint
-from skybus.bus.messages import Message, Nothing, Request
+from skybus.bus.messages import Empty, Message, Nothing, Request
 
 RunOption = Literal["active", "open", "closed"]
 
@@ -45,9 +45,27 @@ class RunList(Message):
     run_list_uid: str
 
 
+class ReMetadata(Message):
+    """The metadata of the RunEngine (`RE.md`), or the part of it that a site shows."""
+
+    re_metadata: dict[str, Any]
+
+
+class KernelInterrupt(Request):
+    """Send Ctrl-C to the IPython kernel of the environment."""
+
+    interrupt_task: bool = False
+    """Also while a foreground task runs."""
+    interrupt_plan: bool = False
+    """Also while a plan runs: it pauses."""
+    lock_key: str | None = None
+
+
 RE_PAUSE = Endpoint("re.pause", RePause, Nothing, changes=True)
 RE_RESUME = Endpoint("re.resume", ReContinue, Nothing, changes=True)
 RE_STOP = Endpoint("re.stop", ReContinue, Nothing, changes=True)
 RE_ABORT = Endpoint("re.abort", ReContinue, Nothing, changes=True)
 RE_HALT = Endpoint("re.halt", ReContinue, Nothing, changes=True)
 RE_RUNS = Endpoint("re.runs", ReRuns, RunList)
+RE_METADATA = Endpoint("re.metadata", Empty, ReMetadata)
+KERNEL_INTERRUPT = Endpoint("kernel.interrupt", KernelInterrupt, Nothing, changes=True)

@@ -47,3 +47,27 @@ class CatalogChanged(Message):
     devices_existing_uid: str
     plans_allowed_uid: str
     devices_allowed_uid: str
+
+
+class TaskChanged(Message):
+    """Topic `task.{task_uid}`: a task has begun or ended."""
+
+    task_uid: str
+    state: Literal["running", "completed"]
+    success: bool | None = None
+    msg: str = ""
+
+
+class LockChanged(Message):
+    """Topic `lock`: the lock was set or taken away."""
+
+    lock_info_uid: str
+    environment: bool
+    queue: bool
+    user: str | None = None
+
+
+class PermissionsChanged(Message):
+    """Topic `permissions`: other permissions hold."""
+
+    permissions_uid: str

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from skybus.bus.api.engine import Run
+from skybus.bus.api.engine import ReMetadata, Run
 from skybus.bus.api.events import CatalogChanged
 from skybus.bus.api.items import Item
 from skybus.bus.endpoints import InternalEndpoint
@@ -44,6 +44,13 @@ class EnvironmentState(Message):
     """Changes when plans or devices have changed."""
     has_engine: bool = True
     """Whether the namespace has a RunEngine."""
+    task_uid: str | None = None
+    """The foreground task that runs."""
+    background_task_uids: list[str] = []
+    """The tasks that run beside it; as many as `background_tasks`."""
+    ip_kernel_state: Literal["disabled", "idle", "busy"] = "disabled"
+    ip_kernel_captured: bool = True
+    """Whether the manager, and nobody at a console, has the IPython kernel; true without a kernel."""
 
 
 class WorkerState(Message):
@@ -92,6 +99,58 @@ class PlanContinue(Message):
     """Go on with a paused plan, or end it."""
 
     action: Literal["resume", "stop", "abort", "halt"]
+
+
+class ScriptTask(Message):
+    """Run a script; without code this brings only the lists up to date."""
+
+    kind: Literal["script"] = "script"
+    script: str
+    update_lists: bool
+    update_re: bool
+
+
+class FunctionTask(Message):
+    """Call a function of the namespace."""
+
+    kind: Literal["function"] = "function"
+    name: str
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+
+
+class TaskRun(Message):
+    """Run a task; one with the same uid is never run twice."""
+
+    task_uid: str
+    task: ScriptTask | FunctionTask = Field(discriminator="kind")
+    run_in_background: bool
+
+
+class TaskAccepted(Message):
+    """What became of a task so far."""
+
+    outcome: Literal["started", "running", "finished"]
+    time_start: float
+    """Unix seconds."""
+
+
+class Connection(Message):
+    """How to connect to the IPython kernel of the environment; empty if there is none."""
+
+    ip_connect_info: dict[str, Any]
+
+
+class Interrupt(Message):
+    """Send Ctrl-C to the IPython kernel."""
+
+
+class LockCheck(Message):
+    """Ask the queue service whether a key gets past the lock."""
+
+    lock_key: str | None = None
+    environment: bool = False
+    queue: bool = False
 
 
 class CatalogPart(Message):
@@ -151,6 +210,23 @@ class PlanReport(Message):
     """A pause was asked for, and the plan ended before it came to a checkpoint."""
 
 
+class TaskReport(Message):
+    """How a task ended."""
+
+    kind: Literal["task"] = "task"
+    environment_id: str
+    task_uid: str
+    success: bool
+    msg: str = ""
+    traceback: str = ""
+    return_value: Any = None
+    """What the function has returned, as far as JSON can carry it."""
+    run_in_background: bool
+    time_start: float
+    time_stop: float
+    """Unix seconds."""
+
+
 class EnvironmentOpened(Message):
     """The startup code has run and the environment takes plans, or it failed with this traceback."""
 
@@ -175,7 +251,7 @@ class EnvironmentExited(Message):
     output_tail: str = Field(default="", max_length=20_000)
 
 
-LifeReport = PlanReport | EnvironmentOpened | EnvironmentExited
+LifeReport = PlanReport | TaskReport | EnvironmentOpened | EnvironmentExited
 
 WORKER_OPEN = InternalEndpoint("worker.open", EnvironmentOpen, Nothing)
 WORKER_DESTROY = InternalEndpoint("worker.destroy", EnvironmentDestroy, Nothing)
@@ -187,6 +263,12 @@ PLAN_CONTINUE = InternalEndpoint("environment.continue", PlanContinue, Nothing)
 ENVIRONMENT_STATE = InternalEndpoint("environment.state", Empty, EnvironmentState)
 ENVIRONMENT_END = InternalEndpoint("environment.close", Empty, Nothing)
 ENVIRONMENT_CATALOG = InternalEndpoint("environment.catalog", CatalogPart, CatalogBytes)
+TASK_RUN = InternalEndpoint("environment.task", TaskRun, TaskAccepted)
+ENGINE_METADATA = InternalEndpoint("environment.metadata", Empty, ReMetadata)
+KERNEL_CONNECTION = InternalEndpoint("environment.kernel_connection", Empty, Connection)
+KERNEL_SIGNAL = InternalEndpoint("environment.kernel_interrupt", Interrupt, Nothing)
+
+LOCK_CHECK = InternalEndpoint("queue.lock_check", LockCheck, Nothing)
 
 ITEMS_CHECK = InternalEndpoint("auth.check", ItemsCheck, ItemsChecked)
 CATALOG_UIDS = InternalEndpoint("auth.catalog_uids", Empty, CatalogChanged)
