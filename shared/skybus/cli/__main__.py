@@ -74,7 +74,7 @@ def _add_function(app: typer.Typer, name: str, *, is_wanted: bool) -> None:
             typer.secho(f"skybus {name} is not installed here: pip install 'skybus[stack]'", fg="red", err=True)
             raise SystemExit(1) from None
         return
-    app.command(name)(getattr(module, name.replace("-", "_")))
+    app.command(name, context_settings=getattr(module, "CONTEXT", None))(getattr(module, name.replace("-", "_")))
 
 
 if __name__ == "__main__":

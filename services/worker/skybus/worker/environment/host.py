@@ -79,6 +79,7 @@ class Host:
             self._tell(self._failed, error)
             return
         packed = PackedCatalog(space.catalog)
+        print("RE Environment is ready", flush=True)  # for those who watch the console, as the reference's users do
         self._tell(lambda: (self._handlers.opened(space, packed), self._say_opened()))
 
     def plan_paused(self) -> None:
