@@ -17,7 +17,6 @@ import typer
 from skybus.bus.errors import SkybusError
 from skybus.bus.logs import lines, start_logging
 from skybus.bus.settings import default_data_dir
-from skybus.cli.manager.console_printer import print_console
 from skybus.cli.manager.options import BY_NAME, OPTIONS
 from skybus.cli.manager.parser import parse
 from skybus.cli.manager.services import up_options
@@ -58,7 +57,13 @@ def _run(settings: Settings, data_dir: Path) -> None:
         for remark in settings.remarks:
             log.warning(remark)
         born = time.time()
-        asyncio.run(run_stack(options, (lambda: print_console(data_dir, born)) if prints else None))
+        asyncio.run(run_stack(options, (lambda: _print_console(data_dir, born)) if prints else None))
+
+
+async def _print_console(data_dir: Path, since: float) -> None:
+    from skybus.cli.manager.console_printer import print_console  # loaded when everything else has been started
+
+    await print_console(data_dir, since)
 
 
 def _forget_secrets() -> None:

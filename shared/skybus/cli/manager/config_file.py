@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from skybus.bus.errors import InvalidError, NotFoundError
 from skybus.cli.manager.options import PLACES
 
@@ -50,6 +48,8 @@ def _is_left_out(file: Path) -> bool:
 
 
 def _read(file: Path) -> Mapping[str, Any]:
+    import yaml  # most starts need none
+
     try:
         content = yaml.safe_load(file.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

@@ -8,8 +8,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from skybus.bus.errors import InvalidError, NotFoundError
 from skybus.cli.manager.config_file import read_config
 from skybus.cli.manager.option import Kind, Option
@@ -78,6 +76,8 @@ def settle(flags: Mapping[str, Any], environ: Mapping[str, str], simulated: Path
 
 def save(settings: Settings, path: str) -> None:
     """Write the settings into a file that nobody else can read."""
+    import yaml
+
     file = Path(path).expanduser()
     file.touch(mode=0o600)
     file.write_text(yaml.safe_dump(settings.as_reference()))
