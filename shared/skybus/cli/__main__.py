@@ -25,6 +25,9 @@ _FUNCTIONS = {
     "up": "skybus.cli.up",
     "demo": "skybus.cli.demo",
     "re-manager": "skybus.cli.re_manager",
+    "zmq-keys": "skybus.cli.zmq_keys",
+    "clear-lock": "skybus.cli.clear_lock",
+    "list-plans-devices": "skybus.cli.list_plans_devices",
 }
 """Modules with one function, named as the command; they need what only `skybus[stack]` installs."""
 _PLAIN = ("up", "re-manager")

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import time
+import uuid
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,6 +71,7 @@ class Stack:
         self._side: list[asyncio.Task[None]] = []
         self._dir = data_dir
         self._subjects = Subjects(options.instrument)
+        self._run = uuid.uuid4().hex
         self._servers: list[Child] = []
         self._services: dict[str, Child] = {}
         self._watchers: list[asyncio.Task[None]] = []
@@ -169,6 +171,7 @@ class Stack:
             "NOTIFY_SOCKET": address,
             "SKYBUS_DATA_DIR": str(self._dir.path),
             "SKYBUS_STACK_PID": str(os.getpid()),
+            "SKYBUS_STACK_RUN": self._run,
             "SKYBUS_ZMQ_CONTROL_ADDR": self.listen.zmq_control,
             "SKYBUS_ZMQ_INFO_ADDR": self.listen.zmq_info,
             **({"SKYBUS_REDIS_URL": self._options.redis_url} if self._options.redis_url and name == "queue" else {}),

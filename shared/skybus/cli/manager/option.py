@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-import orjson
-
 from skybus.bus.errors import InvalidError
 
 _YES, _NO = ("y", "yes", "t", "true", "on", "1"), ("", "n", "no", "f", "false", "off", "0")
@@ -112,7 +110,7 @@ class Option:
         if isinstance(value, bool):
             return "true" if value else "false"
         if isinstance(value, list):
-            return orjson.dumps(value).decode()
+            return ":".join(value)
         return self.meanings.get(value, str(value))
 
     def _is_right_kind(self, value: Any) -> bool:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from skybus.bus.errors import InvalidError
 from skybus.cli.manager.options import OPTIONS
-from skybus.cli.manager.settings import EXISTING_FILE, Settings
+from skybus.cli.manager.settings import Settings
 from skybus.stack.startup import BUILT_IN
 from skybus.stack.up import UpOptions
 
@@ -19,7 +19,7 @@ _WORKER, _AUTH, _EVERYBODY = "worker", "auth", ""
 def up_options(settings: Settings, data_dir: Path, instrument: str) -> UpOptions:
     """What the stack is asked for."""
     environments: dict[str, dict[str, str]] = {}
-    for service, name, value in (*_from_table(settings), *_from_place(settings, data_dir)):
+    for service, name, value in (*_from_table(settings), *_from_place(settings)):
         environments.setdefault(service, {})[name] = value
     return UpOptions(
         data_dir=data_dir,
@@ -62,8 +62,8 @@ def _from_table(settings: Settings) -> Iterator[tuple[str, str, str]]:
             yield option.service, option.setting, option.for_services(value)
 
 
-def _from_place(settings: Settings, data_dir: Path) -> Iterator[tuple[str, str, str]]:
-    """Where the startup code is and what lies beside it; a simulated beamline keeps its list in the data directory."""
+def _from_place(settings: Settings) -> Iterator[tuple[str, str, str]]:
+    """Where the startup code is and what lies beside it; nothing is written beside the built-in one."""
     place, kernel = settings.place, settings["use_ipython_kernel"]
     given = {
         "STARTUP_DIR": place.startup_dir if not kernel else None,
@@ -74,9 +74,8 @@ def _from_place(settings: Settings, data_dir: Path) -> Iterator[tuple[str, str, 
     }
     yield from ((_WORKER, f"SKYBUS_{name}", value) for name, value in given.items() if value)
     existing = Path(settings["existing_plans_and_devices_path"])
-    if existing.parent == BUILT_IN:
-        existing = data_dir / EXISTING_FILE
-    yield _EVERYBODY, "SKYBUS_EXISTING_PLANS_AND_DEVICES", str(existing)
+    if existing.parent != BUILT_IN:
+        yield _EVERYBODY, "SKYBUS_EXISTING_PLANS_AND_DEVICES", str(existing)
     permissions = settings["user_group_permissions_path"]
     if settings.has_own_permissions or Path(permissions).exists():
         yield _AUTH, "SKYBUS_USER_GROUP_PERMISSIONS", permissions

@@ -13,10 +13,10 @@ from skybus.cli.manager.config_file import read_config
 from skybus.cli.manager.option import Kind, Option
 from skybus.cli.manager.options import BY_NAME, CONFIG_VARIABLE, LOG_LEVELS, OPTIONS
 from skybus.cli.manager.place import Place, place_of
+from skybus.stack.startup import EXISTING_FILE, PERMISSIONS_FILE
 
 SAVE_TO = "QSERVER_SETTINGS_SAVE_TO_FILE"
 """Names a file that gets the settings, in the reference's words and without secrets left out; its tests read it."""
-EXISTING_FILE, PERMISSIONS_FILE = "existing_plans_and_devices.yaml", "user_group_permissions.yaml"
 _IP_ADDRESS = re.compile(r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}")
 
 
