@@ -1,4 +1,4 @@
-"""Structured logs: a constant event in words, facts as keys; lines go to standard error and the console stream."""
+"""Structured logs: a constant event in words, facts as keys; lines go to one output and to the console stream."""
 
 from __future__ import annotations
 
@@ -7,27 +7,48 @@ import contextlib
 import logging
 import sys
 import time
+import uuid
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TextIO
 
 import structlog
 
 KEPT_LINES = 10_000
 """Lines kept for the console stream while the bus is away; the file has them all."""
+LONGEST_LINE = 100_000
+"""Characters of a line that go into the console stream; the file has the whole line."""
+LARGEST_BATCH = 200_000
+"""Characters that become one message: below what NATS carries by default, in any encoding."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Lines that become one message."""
+
+    time: float
+    """When the first was written, unix seconds."""
+    text: str
+    uid: str = field(default_factory=lambda: uuid.uuid4().hex)
+    """Sent again under the same uid, it is stored once."""
 
 
 class Lines:
     """Where the lines of this process go."""
 
     def __init__(self) -> None:
-        self.waiting: deque[tuple[float, str]] = deque(maxlen=KEPT_LINES)
+        self._waiting: deque[tuple[float, str]] = deque(maxlen=KEPT_LINES)
+        self.output: TextIO | None = None
+        """By default standard error."""
         self._listener: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
 
     def msg(self, line: str) -> None:
         """Write a line; may be called from any thread."""
         with contextlib.suppress(OSError, ValueError):  # who read it may be gone
-            sys.stderr.write(line + "\n")
-            sys.stderr.flush()
+            output = self.output or sys.stderr
+            output.write(line + "\n")
+            output.flush()
         listener = self._listener
         if listener and not listener[0].is_closed():
             listener[0].call_soon_threadsafe(self._add, line, listener[1])
@@ -44,8 +65,21 @@ class Lines:
         finally:
             self._listener = None
 
+    def take(self) -> Batch | None:
+        """Take the oldest lines that wait, as many as one message carries."""
+        if not self._waiting:
+            return None
+        written, text = self._waiting.popleft()
+        taken, size = [text], len(text)
+        while self._waiting and size + len(self._waiting[0][1]) <= LARGEST_BATCH:
+            taken.append(self._waiting.popleft()[1])
+            size += len(taken[-1])
+        return Batch(written, "".join(taken))
+
     def _add(self, line: str, added: asyncio.Event) -> None:
-        self.waiting.append((time.time(), line + "\n"))
+        if len(line) > LONGEST_LINE:
+            line = f"{line[:LONGEST_LINE]} ... ({len(line)} characters; the file of this log has them all)"
+        self._waiting.append((time.time(), line + "\n"))
         added.set()
 
 

@@ -22,9 +22,12 @@ from skybus.bus.api.internal import (
     CATALOG_UIDS,
     ITEM_MAY_RUN,
     ITEMS_CHECK,
+    NAME_CHECK,
     ItemMayRun,
     ItemsCheck,
     ItemsChecked,
+    NameCheck,
+    NameChecked,
 )
 from skybus.bus.errors import DeniedError
 from skybus.bus.messages import Empty, Nothing
@@ -42,6 +45,7 @@ class AuthHandlers:
         """Who answers what."""
         return [
             Handler(ITEMS_CHECK, self.check_items),
+            Handler(NAME_CHECK, self.check_name),
             Handler(ITEM_MAY_RUN, self.check_item_to_run),
             Handler(CATALOG_UIDS, self.get_uids),
             Handler(CATALOG_REFRESH, self.refresh),
@@ -57,6 +61,10 @@ class AuthHandlers:
         view = self._keeper.catalogue.groups[actor.group]
         problems = [view.problem(item) for item in request.items]
         return ItemsChecked(user=actor.user, user_group=actor.group, problems=problems)
+
+    async def check_name(self, request: NameCheck) -> NameChecked:
+        """Say in whose name something is done that needs no group."""
+        return NameChecked(user=self._users.name(request.requester, request.claimed_user))
 
     async def check_item_to_run(self, request: ItemMayRun) -> Nothing:
         """See that the group which an item is kept for may run it now."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
+from pydantic_settings import NoDecode
 
 from skybus.bus.settings import BusSettings
 from skybus.worker.folder import EnvironmentFolder
-from skybus.worker.order import Order
+from skybus.worker.order import Order, UpdatePolicy
 
 BUILT_IN_PROFILE = Path(__file__).parent / "profile_sim"
 
@@ -31,10 +32,25 @@ class WorkerSettings(BusSettings):
     """Levels of the device tree in the catalogue; 0 is all."""
     ignore_invalid_plans: bool = False
     """Leave plans that cannot be described out of the catalogue, instead of failing to open."""
+    script_root: Path | None = None
+    """Folder from which uploaded scripts import their modules when the startup code is a module; otherwise they import
+    from where the startup code lies."""
+    permitted_re_metadata_keys: Annotated[tuple[str, ...], NoDecode] = ("/",)
+    """Paths of the RunEngine's metadata (`/versions/bluesky`) that clients see, colons between; `/` is all."""
+    existing_plans_and_devices: Path | None = None
+    """A YAML file, or the folder of `existing_plans_and_devices.yaml`, where the catalogue is saved; by default
+    nowhere."""
+    update_existing_plans_devices: UpdatePolicy = "ENVIRONMENT_OPEN"
+    """When it is saved there: never, when an environment has opened, or also whenever it has changed."""
     environment_credentials_file: Path | None = None
     """By default `credentials/environment.json` in the data directory."""
     spare: bool = True
     """Whether to keep a process ready with Bluesky imported, so that environments open fast."""
+
+    @field_validator("permitted_re_metadata_keys", mode="before")
+    @classmethod
+    def _split_keys(cls, value: Any) -> Any:
+        return value.split(":") if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _one_source(self) -> WorkerSettings:
@@ -56,6 +72,10 @@ class WorkerSettings(BusSettings):
             keep_re=self.keep_re,
             device_max_depth=self.device_max_depth,
             ignore_invalid_plans=self.ignore_invalid_plans,
+            script_root=_absolute(self.script_root),
+            permitted_re_metadata_keys=self.permitted_re_metadata_keys,
+            existing_plans_and_devices=_absolute(self.existing_plans_and_devices),
+            update_existing_plans_devices=self.update_existing_plans_devices,
             **self._startup(),
         )
 
@@ -66,3 +86,7 @@ class WorkerSettings(BusSettings):
             return {"startup_script": self.startup_script.expanduser().absolute()}
         directory = self.startup_dir or self.sim_profile or BUILT_IN_PROFILE
         return {"startup_dir": directory.expanduser().absolute()}
+
+
+def _absolute(path: Path | None) -> Path | None:
+    return path.expanduser().absolute() if path else None

@@ -197,6 +197,19 @@ class ItemsChecked(Message):
     problems: list[ItemProblem | None]
 
 
+class NameCheck(Message):
+    """Ask auth in whose name somebody acts where no group matters."""
+
+    requester: str
+    claimed_user: str
+
+
+class NameChecked(Message):
+    """The claimed name for a delegate, the requester's own for everybody else."""
+
+    user: str
+
+
 class PlanReport(Message):
     """How an attempt ended."""
 
@@ -273,10 +286,13 @@ TASK_RUN = InternalEndpoint("environment.task", TaskRun, TaskAccepted)
 ENGINE_METADATA = InternalEndpoint("environment.metadata", Empty, ReMetadata)
 KERNEL_CONNECTION = InternalEndpoint("environment.kernel_connection", Empty, Connection)
 KERNEL_SIGNAL = InternalEndpoint("environment.kernel_interrupt", Interrupt, Nothing)
+KERNEL_RESERVE = InternalEndpoint("environment.kernel_reserve", Empty, Nothing)
+"""Let the manager have the IPython kernel, as before a plan."""
 
 LOCK_CHECK = InternalEndpoint("queue.lock_check", LockCheck, Nothing)
 
 ITEMS_CHECK = InternalEndpoint("auth.check", ItemsCheck, ItemsChecked)
+NAME_CHECK = InternalEndpoint("auth.name", NameCheck, NameChecked)
 ITEM_MAY_RUN = InternalEndpoint("auth.may_run", ItemMayRun, Nothing)
 """Refused as `auth.check` would refuse the item now: rights and lists may have changed since it was queued."""
 CATALOG_UIDS = InternalEndpoint("auth.catalog_uids", Empty, CatalogChanged)
