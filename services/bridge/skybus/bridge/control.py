@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 import zmq
 
-from skybus.bus.errors import UnavailableError
+from skybus.bridge.binding import bind
 
 log = structlog.get_logger()
 
@@ -88,19 +88,3 @@ def split_envelope(frames: list[bytes]) -> tuple[list[bytes], list[bytes]]:
     if len(frames) > 1 and frames[1] == b"":
         return frames[:2], frames[2:]
     return frames[:1], frames[1:]
-
-
-def bind(socket: zmq.Socket, address: str, what: str) -> None:
-    """Bind a socket.
-
-    Raises:
-        UnavailableError: the address is taken or is none.
-    """
-    try:
-        socket.bind(address)
-    except zmq.ZMQError as error:
-        socket.close()
-        raise UnavailableError(
-            f"the 0MQ {what} socket cannot listen on {address}: {error.strerror or error}; "
-            f"stop what listens there, or set SKYBUS_ZMQ_{what.upper()}_ADDR"
-        ) from None

@@ -78,6 +78,7 @@ class Host:
             print(error.traceback, flush=True)
             self._tell(self._failed, error)
             return
+        print("RE Environment is ready", flush=True)  # for those who watch the console, as the reference's users do
         self._tell(self._opened, space)
 
     def plan_paused(self) -> None:
