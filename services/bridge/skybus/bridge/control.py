@@ -24,7 +24,7 @@ LARGEST = 64 << 20
 _COPIED = 65536
 _READABLE, _MORE = int(zmq.POLLIN), int(zmq.SNDMORE | zmq.NOBLOCK)  # the enums take longer than the calls
 
-Answer = Callable[[list[bytes]], Awaitable[bytes]]
+Answer = Callable[[list[bytes]], Awaitable[bytes | None]]
 
 
 class ControlSocket:
@@ -70,6 +70,8 @@ class ControlSocket:
     async def _reply(self, frames: list[bytes]) -> None:
         envelope, parts = split_envelope(frames)
         reply = await self._answer(parts)
+        if reply is None:
+            return
         for frame in envelope:  # not send_multipart: it takes 10 µs more
             self._socket.send(frame, _MORE)
         self._socket.send(reply, zmq.NOBLOCK, copy=len(reply) < _COPIED)

@@ -176,6 +176,12 @@ class ItemsCheck(Message):
     items: list[Item]
 
 
+class ItemMayRun(Message):
+    """Ask auth whether an item that is about to run may still be run by the user group that it is kept for."""
+
+    item: Item
+
+
 class ItemProblem(Message):
     """Why an item is refused; `code` as in the error tree."""
 
@@ -189,6 +195,19 @@ class ItemsChecked(Message):
     user: str
     user_group: str
     problems: list[ItemProblem | None]
+
+
+class NameCheck(Message):
+    """Ask auth in whose name somebody acts where no group matters."""
+
+    requester: str
+    claimed_user: str
+
+
+class NameChecked(Message):
+    """The claimed name for a delegate, the requester's own for everybody else."""
+
+    user: str
 
 
 class PlanReport(Message):
@@ -267,10 +286,15 @@ TASK_RUN = InternalEndpoint("environment.task", TaskRun, TaskAccepted)
 ENGINE_METADATA = InternalEndpoint("environment.metadata", Empty, ReMetadata)
 KERNEL_CONNECTION = InternalEndpoint("environment.kernel_connection", Empty, Connection)
 KERNEL_SIGNAL = InternalEndpoint("environment.kernel_interrupt", Interrupt, Nothing)
+KERNEL_RESERVE = InternalEndpoint("environment.kernel_reserve", Empty, Nothing)
+"""Let the manager have the IPython kernel, as before a plan."""
 
 LOCK_CHECK = InternalEndpoint("queue.lock_check", LockCheck, Nothing)
 
 ITEMS_CHECK = InternalEndpoint("auth.check", ItemsCheck, ItemsChecked)
+NAME_CHECK = InternalEndpoint("auth.name", NameCheck, NameChecked)
+ITEM_MAY_RUN = InternalEndpoint("auth.may_run", ItemMayRun, Nothing)
+"""Refused as `auth.check` would refuse the item now: rights and lists may have changed since it was queued."""
 CATALOG_UIDS = InternalEndpoint("auth.catalog_uids", Empty, CatalogChanged)
 CATALOG_REFRESH = InternalEndpoint("auth.catalog_refresh", Empty, CatalogChanged)
 """Answered when auth has the catalogue that the environment has now."""
