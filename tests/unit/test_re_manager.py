@@ -68,9 +68,7 @@ ALONE = [option for option in OPTIONS if option.name not in COMPUTED and not opt
 
 
 @pytest.mark.parametrize("option", ALONE, ids=lambda option: option.name)
-def test_the_command_line_hides_the_configuration_that_the_environment_and_that_the_default(
-    option, tmp_path, simulated
-):
+def test_flags_win_over_files_files_over_variables_and_these_over_defaults(option, tmp_path: Path, simulated: Path):
     in_flag, in_file, in_environment = ODD_VALUES.get(option.name, VALUES[option.kind])
     section, _, key = option.place.partition("/")
     assert settled(simulated)[option.name] == option.default
@@ -98,10 +96,7 @@ def test_each_setting_is_one_that_a_service_reads():
     known = {name for cls in (BridgeSettings, QueueSettings, WorkerSettings) for name in cls.model_fields}
     known |= {"user_group_permissions_reload"}  # of auth
     unknown = {option.setting.removeprefix("SKYBUS_").lower() for option in OPTIONS if option.setting} - known
-    assert unknown <= AWAITED
-
-
-AWAITED = {"zmq_publish_console"}
+    assert unknown == set()
 
 
 def test_deprecated_names_are_taken_and_said(simulated: Path):
@@ -233,11 +228,8 @@ def test_the_worker_is_told_one_place_of_startup_code(words, content, told, tmp_
 
     path = config(tmp_path, {"startup": {name: filled(value) for name, value in content.items()}})
     options = started(settled(simulated, *map(filled, words), QSERVER_CONFIG=path))
-    places = {
-        name: value
-        for name, value in options.environments["worker"].items()
-        if "_IPYTHON_" not in name or "DIR" in name
-    }
+    told_worker = options.environments["worker"]
+    places = {name: value for name, value in told_worker.items() if "_STARTUP_" in name or name == "SKYBUS_IPYTHON_DIR"}
     assert places == {name: filled(value) for name, value in told.items()}
 
 
