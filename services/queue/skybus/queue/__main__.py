@@ -39,6 +39,7 @@ from skybus.queue.keeper import Keeper
 from skybus.queue.manager import Manager
 from skybus.queue.publisher import Publisher
 from skybus.queue.reports import Reports
+from skybus.queue.rights import Rights
 from skybus.queue.settings import QueueSettings
 from skybus.queue.status import StatusMaker
 from skybus.queue.store import Store
@@ -60,10 +61,12 @@ class QueueService:
         self._store = store
         self._keeper = Keeper(store, lambda: self._publisher.status_changed())
         self._must_ask = asyncio.Event()
+        self._rights = Rights(bus, lambda: self._status.catalog.allowed_uid)
         self._manager = Manager(
             self._keeper,
             store,
             bus,
+            self._rights,
             self._event,
             lambda: self._publisher.status_changed(),
             self._catalogue_read,
@@ -98,7 +101,7 @@ class QueueService:
 
     def _handlers(self) -> list[Handler[Any, Any]]:
         keeper, manager, settings = self._keeper, self._manager, self._settings
-        check = ItemCheck(self._bus)
+        check = ItemCheck(self._bus, self._rights)
         emergency_key = settings.emergency_lock_key.get_secret_value() if settings.emergency_lock_key else None
         return [
             *ManagerHandlers(manager, self._status, settings.stack_pid).table(),

@@ -31,6 +31,7 @@ from skybus.queue.engine_control import EngineControl
 from skybus.queue.environments import Environments
 from skybus.queue.keeper import Keeper
 from skybus.queue.orders import Orders
+from skybus.queue.rights import Rights
 from skybus.queue.runner import Runner
 from skybus.queue.situation import Situation
 from skybus.queue.states import Event, State
@@ -58,6 +59,7 @@ class Manager:
         keeper: Keeper,
         store: Store,
         bus: Bus,
+        rights: Rights,
         publish: Callable[[str, Message], None],
         changed: Callable[[], None],
         catalogue_read: Callable[[CatalogChanged], None],
@@ -73,7 +75,7 @@ class Manager:
         self.announcer = Announcer(publish)
         self.situation = Situation(changed)
         self.environments = Environments(keeper, bus, self.situation, self.announcer, in_doubt)
-        self.runner = Runner(keeper, self.situation, self.announcer, orders, in_doubt)
+        self.runner = Runner(keeper, self.situation, self.announcer, orders, rights, in_doubt)
         self.engine = EngineControl(keeper, bus, self.situation)
         self.tasks = Tasks(
             keeper, store, bus, self.situation, self.announcer, orders, self.runner, in_doubt, results_kept
@@ -189,5 +191,5 @@ class Manager:
 
     def _order_again(self, book: Book, environment_id: str) -> None:
         if book.running and book.running.environment_id == environment_id:
-            self.runner.order(book.running)
+            self.runner.order_again(book.running)
         self.tasks.order_again(book, environment_id)
