@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from skybus.bus.api.internal import ENVIRONMENT_STATE_TOPIC
 from skybus.bus.api.queue import ITEM_ADD, ItemAdd
+from skybus.bus.api.status import Status
 from skybus.bus.errors import ConflictError, DeniedError, UnavailableError
+from skybus.client.client import Client
 from tests.integration.queue_fixtures import COUNT, StandIns, client, house, opened, queue_service
 
 __all__ = ["StandIns", "client", "house", "queue_service"]
@@ -69,6 +73,28 @@ async def test_a_running_plan_is_taken_up_by_the_next_queue_service(nats, valkey
             again = await house.orders.get()
         await house.finished(again)
         await client.wait(lambda status: status.items_in_history == 2)
+
+
+async def test_the_first_answer_after_a_restart_knows_what_runs(nats, valkey, house, client) -> None:
+    async with queue_service(nats, valkey):
+        await opened(house, client)
+        await client.add_item(COUNT)
+        await client.start()
+        order = await house.orders.get()
+    async with queue_service(nats, valkey):
+        async with asyncio.timeout(10):
+            while (status := await answered(client)) is None:
+                await asyncio.sleep(0.005)  # that somebody answers is told by nobody
+        assert (status.manager_state, status.worker_environment_state) == ("executing_queue", "idle")
+        await house.finished(order)
+        await client.wait("queue_drained")
+
+
+async def answered(client: Client) -> Status | None:
+    try:
+        return await client.status()
+    except UnavailableError:
+        return None
 
 
 async def test_an_environment_that_opens_although_nobody_answered_is_found(nats, valkey, house, client) -> None:

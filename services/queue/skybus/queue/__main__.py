@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -77,7 +78,9 @@ class QueueService:
         self._publisher = Publisher(bus, self._status.make)
         self._reports = Reports(bus, self._manager.handle_report)
         self._life_is_known = asyncio.Event()
-        self._service = Service(bus, "queue", guarded(self._handlers(), lambda: self._keeper.last.lock))
+        self._has_asked = asyncio.Event()
+        handlers = guarded(self._handlers(), lambda: self._keeper.last.lock)
+        self._service = Service(bus, "queue", [_after(self._has_asked, handler) for handler in handlers])
         bus.on_connect.append(self._prepare)
 
     async def serve(self, process: Process) -> None:
@@ -160,6 +163,8 @@ class QueueService:
                 if environment or is_drained:
                     self._life_is_known.set()
                     return
+            finally:
+                self._has_asked.set()
             await asyncio.sleep(pause)
 
     async def _ask_for_catalog(self) -> None:
@@ -196,6 +201,16 @@ class QueueService:
         if self._status.unreachable.pop(what, None):
             log.info("a part of the house answers again", part=what)
             self._publisher.status_changed()
+
+
+def _after(event: asyncio.Event, handler: Handler[Any, Any]) -> Handler[Any, Any]:
+    """Have a handler answer when an event has come: a status of a moment that nobody knows misleads who reads it."""
+
+    async def answer(request: Any) -> Message:
+        await event.wait()
+        return await handler.answer(request)
+
+    return dataclasses.replace(handler, answer=answer)
 
 
 def _pauses() -> Iterator[float]:
