@@ -222,7 +222,7 @@ def _pauses() -> Iterator[float]:
 
 async def serve(settings: QueueSettings, process: Process) -> None:
     """Run the queue service of one instrument."""
-    store = Store.at(settings.redis(), process.bus.subjects.inst, settings.redis_prefix)
+    store = Store.at(settings.redis(), process.bus.subjects.inst, settings.redis_prefix, serves=True)
     try:
         await QueueService(store, process.bus, settings).serve(process)
     finally:
