@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from skybus.bus.settings import BusSettings
 from skybus.worker.folder import EnvironmentFolder
+from skybus.worker.kernel_options import ADDRESS, KernelOptions, KernelPorts, Port
 from skybus.worker.order import Order
+from skybus.worker.profiles import profile_of, startup_folder
 
 BUILT_IN_PROFILE = Path(__file__).parent / "profile_sim"
 
@@ -17,13 +19,29 @@ BUILT_IN_PROFILE = Path(__file__).parent / "profile_sim"
 class WorkerSettings(BusSettings):
     """Settings, each from the environment variable `SKYBUS_...`.
 
-    At most one of `startup_dir`, `startup_script` and `startup_module` says where startup code comes from; by default
-    it is a simulated beamline.
+    At most one of `startup_dir`, `startup_script` and `startup_module` says where startup code comes from, or else
+    `startup_profile`; by default it is a simulated beamline. In an IPython kernel the startup folder of the profile is
+    run in any case, before the script or the module.
     """
 
     startup_dir: Path | None = None
     startup_script: Path | None = None
     startup_module: str | None = None
+    startup_profile: str | None = None
+    """An IPython profile, whose startup folder is taken."""
+    ipython_dir: Path | None = None
+    """Where IPython profiles are; by default `IPYTHONDIR`, or `~/.ipython`."""
+    use_ipython_kernel: bool = False
+    """Whether environments run in an IPython kernel, to which consoles can be attached."""
+    ipython_kernel_ip: str = Field("localhost", pattern=ADDRESS)
+    ipython_matplotlib: str | None = None
+    ipython_connection_file: str | None = None
+    ipython_connection_dir: Path | None = None
+    ipython_shell_port: Port | None = None
+    ipython_iopub_port: Port | None = None
+    ipython_stdin_port: Port | None = None
+    ipython_hb_port: Port | None = None
+    ipython_control_port: Port | None = None
     sim_profile: Path | None = None
     """Another directory than the built-in simulated one."""
     keep_re: bool = True
@@ -38,9 +56,12 @@ class WorkerSettings(BusSettings):
 
     @model_validator(mode="after")
     def _one_source(self) -> WorkerSettings:
-        given = [name for name in ("startup_dir", "startup_script", "startup_module") if getattr(self, name)]
-        if len(given) > 1:
-            raise ValueError(f"{', '.join(given)} exclude each other")
+        folders = ("startup_dir", "startup_profile") if self.startup_profile else ("startup_dir", "ipython_dir")
+        code = ("startup_script", "startup_module")
+        for names in (folders, code if self.use_ipython_kernel else ("startup_dir", *code)):
+            given = [name for name in names if getattr(self, name)]
+            if len(given) > 1:
+                raise ValueError(f"{', '.join(given)} exclude each other")
         return self
 
     def order(self, folder: EnvironmentFolder) -> Order:
@@ -56,13 +77,48 @@ class WorkerSettings(BusSettings):
             keep_re=self.keep_re,
             device_max_depth=self.device_max_depth,
             ignore_invalid_plans=self.ignore_invalid_plans,
+            kernel=self._kernel(),
             **self._startup(),
         )
 
     def _startup(self) -> dict[str, Any]:
+        """Where the startup code is: in a kernel, a folder and maybe more, otherwise one of three."""
+        code: dict[str, Any] = {}
         if self.startup_module:
-            return {"startup_module": self.startup_module}
-        if self.startup_script:
-            return {"startup_script": self.startup_script.expanduser().absolute()}
-        directory = self.startup_dir or self.sim_profile or BUILT_IN_PROFILE
-        return {"startup_dir": directory.expanduser().absolute()}
+            code = {"startup_module": self.startup_module}
+        elif self.startup_script:
+            code = {"startup_script": self.startup_script.expanduser().absolute()}
+        if code and not self.use_ipython_kernel:
+            return code
+        code["startup_dir"] = self._startup_dir(is_enough=not code)
+        return code
+
+    def _startup_dir(self, *, is_enough: bool) -> Path:
+        if self.startup_dir:
+            return self.startup_dir.expanduser().absolute()
+        if self.startup_profile or self.ipython_dir or not is_enough:
+            return startup_folder(self.startup_profile, self.ipython_dir)
+        return (self.sim_profile or BUILT_IN_PROFILE).expanduser().absolute()
+
+    def _kernel(self) -> KernelOptions | None:
+        if not self.use_ipython_kernel:
+            return None
+        profile, ipython_dir = (self.startup_dir and profile_of(self.startup_dir)) or (
+            self.startup_profile,
+            self.ipython_dir,
+        )
+        return KernelOptions(
+            ip=self.ipython_kernel_ip,
+            ports=KernelPorts(
+                shell_port=self.ipython_shell_port,
+                iopub_port=self.ipython_iopub_port,
+                stdin_port=self.ipython_stdin_port,
+                hb_port=self.ipython_hb_port,
+                control_port=self.ipython_control_port,
+            ),
+            connection_file=self.ipython_connection_file,
+            connection_dir=self.ipython_connection_dir and self.ipython_connection_dir.expanduser().absolute(),
+            profile=profile,
+            ipython_dir=ipython_dir and ipython_dir.expanduser().absolute(),
+            matplotlib=self.ipython_matplotlib,
+        )
