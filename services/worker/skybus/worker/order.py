@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from skybus.bus.messages import Message
 from skybus.bus.settings import BusSettings
 from skybus.worker.kernel_options import KernelOptions
+
+UpdatePolicy = Literal["NEVER", "ENVIRONMENT_OPEN", "ALWAYS"]
+"""When the catalogue is saved; `ALWAYS` is also whenever it changes."""
 
 
 class Order(Message):
@@ -30,6 +34,13 @@ class Order(Message):
     device_max_depth: int = 0
     """Levels of the device tree in the catalogue; 0 is all."""
     ignore_invalid_plans: bool = False
+    script_root: Path | None = None
+    """Folder from which uploaded scripts import when the startup code is a module, which has none."""
+    permitted_re_metadata_keys: tuple[str, ...] = ("/",)
+    """Paths of the RunEngine's metadata that clients see."""
+    existing_plans_and_devices: Path | None = None
+    """A YAML file, or the folder of one with the reference's name, where the catalogue is saved."""
+    update_existing_plans_devices: UpdatePolicy = "ENVIRONMENT_OPEN"
 
     def bus_settings(self) -> BusSettings:
         """Where the environment finds the bus."""

@@ -3,45 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import field_validator, model_validator
+from pydantic_settings import NoDecode
 
-from skybus.bus.settings import BusSettings
 from skybus.worker.folder import EnvironmentFolder
-from skybus.worker.kernel_options import ADDRESS, KernelOptions, KernelPorts, Port
-from skybus.worker.order import Order
-from skybus.worker.profiles import profile_of, startup_folder
+from skybus.worker.kernel_settings import KernelSettings
+from skybus.worker.order import Order, UpdatePolicy
+from skybus.worker.profiles import startup_folder
 
 BUILT_IN_PROFILE = Path(__file__).parent / "profile_sim"
 
 
-class WorkerSettings(BusSettings):
+class WorkerSettings(KernelSettings):
     """Settings, each from the environment variable `SKYBUS_...`.
 
     At most one of `startup_dir`, `startup_script` and `startup_module` says where startup code comes from, or else
-    `startup_profile`; by default it is a simulated beamline. In an IPython kernel the startup folder of the profile is
-    run in any case, before the script or the module.
+    `startup_profile`; by default it is a simulated beamline. In an IPython kernel the startup folder is run in any
+    case, before the script or the module.
     """
 
     startup_dir: Path | None = None
     startup_script: Path | None = None
     startup_module: str | None = None
-    startup_profile: str | None = None
-    """An IPython profile, whose startup folder is taken."""
-    ipython_dir: Path | None = None
-    """Where IPython profiles are; by default `IPYTHONDIR`, or `~/.ipython`."""
-    use_ipython_kernel: bool = False
-    """Whether environments run in an IPython kernel, to which consoles can be attached."""
-    ipython_kernel_ip: str = Field("localhost", pattern=ADDRESS)
-    ipython_matplotlib: str | None = None
-    ipython_connection_file: str | None = None
-    ipython_connection_dir: Path | None = None
-    ipython_shell_port: Port | None = None
-    ipython_iopub_port: Port | None = None
-    ipython_stdin_port: Port | None = None
-    ipython_hb_port: Port | None = None
-    ipython_control_port: Port | None = None
     sim_profile: Path | None = None
     """Another directory than the built-in simulated one."""
     keep_re: bool = True
@@ -49,14 +34,29 @@ class WorkerSettings(BusSettings):
     """Levels of the device tree in the catalogue; 0 is all."""
     ignore_invalid_plans: bool = False
     """Leave plans that cannot be described out of the catalogue, instead of failing to open."""
+    script_root: Path | None = None
+    """Folder from which uploaded scripts import their modules when the startup code is a module; otherwise they import
+    from where the startup code lies."""
+    permitted_re_metadata_keys: Annotated[tuple[str, ...], NoDecode] = ("/",)
+    """Paths of the RunEngine's metadata (`/versions/bluesky`) that clients see, colons between; `/` is all."""
+    existing_plans_and_devices: Path | None = None
+    """A YAML file, or the folder of `existing_plans_and_devices.yaml`, where the catalogue is saved; by default
+    nowhere."""
+    update_existing_plans_devices: UpdatePolicy = "ENVIRONMENT_OPEN"
+    """When it is saved there: never, when an environment has opened, or also whenever it has changed."""
     environment_credentials_file: Path | None = None
     """By default `credentials/environment.json` in the data directory."""
     spare: bool = True
     """Whether to keep a process ready with Bluesky imported, so that environments open fast."""
 
+    @field_validator("permitted_re_metadata_keys", mode="before")
+    @classmethod
+    def _split_keys(cls, value: Any) -> Any:
+        return value.split(":") if isinstance(value, str) else value
+
     @model_validator(mode="after")
     def _one_source(self) -> WorkerSettings:
-        folders = ("startup_dir", "startup_profile") if self.startup_profile else ("startup_dir", "ipython_dir")
+        folders = ("startup_dir", "startup_profile" if self.startup_profile else "ipython_dir")
         code = ("startup_script", "startup_module")
         for names in (folders, code if self.use_ipython_kernel else ("startup_dir", *code)):
             given = [name for name in names if getattr(self, name)]
@@ -77,48 +77,32 @@ class WorkerSettings(BusSettings):
             keep_re=self.keep_re,
             device_max_depth=self.device_max_depth,
             ignore_invalid_plans=self.ignore_invalid_plans,
-            kernel=self._kernel(),
+            script_root=_absolute(self.script_root),
+            permitted_re_metadata_keys=self.permitted_re_metadata_keys,
+            existing_plans_and_devices=_absolute(self.existing_plans_and_devices),
+            update_existing_plans_devices=self.update_existing_plans_devices,
+            kernel=self.kernel(self.startup_dir),
             **self._startup(),
         )
 
     def _startup(self) -> dict[str, Any]:
-        """Where the startup code is: in a kernel, a folder and maybe more, otherwise one of three."""
+        """Where the startup code is: one of three, in a kernel a folder and maybe one of the others."""
         code: dict[str, Any] = {}
         if self.startup_module:
             code = {"startup_module": self.startup_module}
         elif self.startup_script:
-            code = {"startup_script": self.startup_script.expanduser().absolute()}
+            code = {"startup_script": _absolute(self.startup_script)}
         if code and not self.use_ipython_kernel:
             return code
-        code["startup_dir"] = self._startup_dir(is_enough=not code)
-        return code
+        return {"startup_dir": self._startup_dir(is_all=not code), **code}
 
-    def _startup_dir(self, *, is_enough: bool) -> Path:
+    def _startup_dir(self, *, is_all: bool) -> Path | None:
         if self.startup_dir:
-            return self.startup_dir.expanduser().absolute()
-        if self.startup_profile or self.ipython_dir or not is_enough:
+            return _absolute(self.startup_dir)
+        if self.startup_profile or self.ipython_dir or not is_all:
             return startup_folder(self.startup_profile, self.ipython_dir)
-        return (self.sim_profile or BUILT_IN_PROFILE).expanduser().absolute()
+        return _absolute(self.sim_profile or BUILT_IN_PROFILE)
 
-    def _kernel(self) -> KernelOptions | None:
-        if not self.use_ipython_kernel:
-            return None
-        profile, ipython_dir = (self.startup_dir and profile_of(self.startup_dir)) or (
-            self.startup_profile,
-            self.ipython_dir,
-        )
-        return KernelOptions(
-            ip=self.ipython_kernel_ip,
-            ports=KernelPorts(
-                shell_port=self.ipython_shell_port,
-                iopub_port=self.ipython_iopub_port,
-                stdin_port=self.ipython_stdin_port,
-                hb_port=self.ipython_hb_port,
-                control_port=self.ipython_control_port,
-            ),
-            connection_file=self.ipython_connection_file,
-            connection_dir=self.ipython_connection_dir and self.ipython_connection_dir.expanduser().absolute(),
-            profile=profile,
-            ipython_dir=ipython_dir and ipython_dir.expanduser().absolute(),
-            matplotlib=self.ipython_matplotlib,
-        )
+
+def _absolute(path: Path | None) -> Path | None:
+    return path.expanduser().absolute() if path else None

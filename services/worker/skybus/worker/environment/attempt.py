@@ -7,11 +7,12 @@ import traceback
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import orjson
 from bluesky.utils import RunEngineInterrupted
 
 from skybus.bus.api.internal import PlanReport
 from skybus.bus.api.items import Item
+from skybus.worker.environment.failures import reason, shorten
+from skybus.worker.environment.portable import as_json_or_none
 from skybus.worker.environment.runs import RunList
 
 ExitStatus = Literal["completed", "failed", "stopped", "aborted", "halted", "unknown"]
@@ -25,7 +26,6 @@ EXIT_STATUS: dict[str, ExitStatus] = {
 }
 """How a plan has ended that was last told to do this, and has not failed."""
 
-TRACEBACK_CHARS = 100_000
 RETURN_BYTES = 100_000
 
 
@@ -53,16 +53,17 @@ class Attempt:
     def ended(self, action: str, return_value: Any, *, pause_pending: bool) -> PlanReport:
         """The report of a plan that has not failed."""
         return self._report(
-            exit_status=EXIT_STATUS[action], return_value=_portable(return_value), pause_pending=pause_pending
+            exit_status=EXIT_STATUS[action],
+            return_value=as_json_or_none(return_value, RETURN_BYTES),
+            pause_pending=pause_pending,
         )
 
     def failed(self, error: BaseException, *, pause_pending: bool = False) -> PlanReport:
         """The report of a plan that has raised an error."""
-        text = _clean("".join(traceback.format_exception(error)))
         return self._report(
             exit_status="failed",
             msg=f"Plan failed: {_reason(error)}",
-            traceback=text if len(text) <= TRACEBACK_CHARS else "...\n" + text[-TRACEBACK_CHARS:],
+            traceback=shorten("".join(traceback.format_exception(error))),
             pause_pending=pause_pending,
         )
 
@@ -82,18 +83,4 @@ class Attempt:
 def _reason(error: BaseException) -> str:
     if isinstance(error, RunEngineInterrupted):
         return "the Run Engine has aborted it, since it cannot be paused here: there is no checkpoint to go back to"
-    return _clean(str(error)[:TRACEBACK_CHARS]) or type(error).__name__
-
-
-def _clean(text: str) -> str:
-    """Replace lone surrogates, which JSON cannot carry."""
-    return text.encode("utf-8", "replace").decode()
-
-
-def _portable(value: Any) -> Any:
-    """The value as JSON has it, or nothing if JSON has not or it is large."""
-    try:
-        text = orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
-    except TypeError:
-        return None
-    return orjson.loads(text) if len(text) <= RETURN_BYTES else None
+    return reason(error)

@@ -34,6 +34,10 @@ class Catalog:
     invalid_plans: dict[str, str] = field(default_factory=dict)
     """Plans left out because they cannot be described, each with the reason."""
 
+    def has_same_content(self, other: Catalog) -> bool:
+        """Whether clients would see no difference."""
+        return self.plans == other.plans and self.devices == other.devices
+
 
 def describe_catalog(
     namespace: Mapping[str, Any],

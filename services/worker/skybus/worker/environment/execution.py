@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -9,12 +10,13 @@ from typing import Any, Protocol
 
 import structlog
 
-from skybus.bus.api.internal import PlanReport
+from skybus.bus.api.internal import PlanReport, TaskReport
 from skybus.bus.errors import SkybusError
 from skybus.worker.environment.attempt import Attempt
 from skybus.worker.environment.engine import Engine, OnDocument, Plan
 from skybus.worker.environment.output import Output
 from skybus.worker.environment.plan_call import plan_metadata
+from skybus.worker.environment.task import Task
 
 log = structlog.get_logger()
 
@@ -38,17 +40,24 @@ class GoOn:
 
 
 @dataclass(frozen=True)
+class RunTask:
+    """Run a task in the foreground."""
+
+    task: Task
+
+
+@dataclass(frozen=True)
 class Leave:
     """End the process."""
 
     exit_code: int
 
 
-Command = RunPlan | GoOn | Leave
+Command = RunPlan | GoOn | RunTask | Leave
 
 
 class Listener(Protocol):
-    """Who is told what comes of a plan; called in the main thread."""
+    """Who is told what comes of a plan or a task; called in the thread that has run it."""
 
     def plan_paused(self) -> None:
         """The plan waits for somebody to say how to go on."""
@@ -56,9 +65,12 @@ class Listener(Protocol):
     def plan_ended(self, report: PlanReport) -> None:
         """The plan has ended in one way or another."""
 
+    def task_ended(self, report: TaskReport) -> None:
+        """The task has ended in one way or another."""
+
 
 class Executor:
-    """Runs plans."""
+    """Runs plans and tasks."""
 
     def __init__(self, output: Output, listener: Listener) -> None:
         self._output = output
@@ -69,6 +81,11 @@ class Executor:
     def order(self, command: Command) -> None:
         """Have something done; may be called from any thread."""
         self._commands.put(command)
+
+    def run_beside(self, task: Task) -> None:
+        """Run a task in a thread of its own, which ends with the process at the latest."""
+        run = threading.Thread(target=self._run_task, args=(task,), name=f"task {task.uid}", daemon=True)
+        run.start()
 
     def work(self) -> int:
         """Work until told to leave, and return the exit code; this is the main thread's loop."""
@@ -84,6 +101,9 @@ class Executor:
                 case GoOn() if self._present:
                     engine = self._present.engine
                     self._do(command.action, lambda action=command.action, engine=engine: engine.go_on(action))
+                case RunTask():
+                    self._output.set_item(command.task.uid)
+                    self._run_task(command.task)
 
     def _do(self, action: str, work: Callable[[], Any]) -> None:
         """Run or continue the plan until it pauses or ends."""
@@ -103,6 +123,14 @@ class Executor:
         self._present = None
         self._output.set_item(None)
         self._listener.plan_ended(report)
+
+    def _run_task(self, task: Task) -> None:
+        report = task.run()
+        if not report.run_in_background:
+            self._output.set_item(None)
+        if not report.success:
+            log.info("task failed", task_uid=task.uid, error=report.msg)
+        self._listener.task_ended(report)
 
 
 def _run(command: RunPlan) -> Any:

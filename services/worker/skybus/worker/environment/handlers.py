@@ -33,7 +33,6 @@ from skybus.bus.service import Handler
 from skybus.worker.environment.attempt import Attempt
 from skybus.worker.environment.engine import Engine
 from skybus.worker.environment.execution import Executor, GoOn, RunPlan
-from skybus.worker.environment.packed_catalog import PackedCatalog
 from skybus.worker.environment.plan_call import build_plan
 from skybus.worker.environment.progress import ProgressMeter
 from skybus.worker.environment.space import Space
@@ -64,8 +63,9 @@ class EnvironmentHandlers:
         self._telling = telling
         self._life = life
         self._space: Space | None = None
-        self._catalog: PackedCatalog | None = None
         self._attempt: Attempt | None = None
+        self._engine: Engine | None = None
+        """Runs the attempt; the namespace may have another one meanwhile."""
         self._progress: ProgressMeter | None = None
         self._reports: OrderedDict[str, PlanReport] = OrderedDict()
 
@@ -82,16 +82,10 @@ class EnvironmentHandlers:
 
     # -- what the main thread tells --------------------------------------------------------------------------------
 
-    def opened(self, space: Space, catalog: PackedCatalog) -> None:
+    def opened(self, space: Space) -> None:
         """The startup code has run."""
-        self._space, self._catalog = space, catalog
-        engine = space.engine()
-        self._state.change(
-            phase=EnvironmentPhase.IDLE,
-            catalog_uid=catalog.uid,
-            has_engine=engine is not None,
-            re_state=engine.state if engine else None,
-        )
+        self._space = space
+        self._state.change(phase=EnvironmentPhase.IDLE, catalog_uid=space.offer.uid, **engine_facts(space))
 
     def plan_paused(self) -> None:
         """The plan waits for somebody to say how to go on."""
@@ -103,15 +97,15 @@ class EnvironmentHandlers:
         self._remember(report)
         if self._progress:
             self._progress.finish()
-        self._attempt = self._progress = None
-        engine = self._space.engine() if self._space else None
+        self._attempt = self._progress = self._engine = None
+        assert self._space
         self._state.change(
             phase=EnvironmentPhase.IDLE,
-            re_state=engine.state if engine else None,
             attempt=None,
             pause_pending=False,
             runs=[],
             run_list_uid=str(uuid.uuid4()),
+            **engine_facts(self._space),
         )
 
     def engine_moved(self, re_state: str) -> None:
@@ -128,24 +122,23 @@ class EnvironmentHandlers:
         if report := self._reports.get(request.attempt):
             self._telling.report(report)
             return PlanAccepted(outcome="finished")
-        self._require_idle("A plan can not be started")
+        self._state.require_idle("A plan can not be started")
         self._start(request)
         return PlanAccepted(outcome="started")
 
     async def pause_plan(self, request: PlanPause) -> Nothing:
         """Ask the RunEngine to pause."""
-        engine = self._space.engine() if self._space else None
-        if engine is None or self._attempt is None or engine.state != "running":
-            state = engine.state if engine else None
+        engine = self._engine
+        if engine is None or engine.state != "running":
+            state = engine.state if engine else self._state.state.re_state
             raise WrongStateError(f"Run engine can be paused only in 'running' state. Current state: '{state}'")
         await self._pause(engine, defer=request.option == "deferred")
         return Nothing()
 
     async def pause_now(self) -> None:
         """Pause the running plan, if it can be paused."""
-        engine = self._space.engine() if self._space else None
-        if engine is not None:
-            await self._pause(engine, defer=False)
+        if self._engine is not None:
+            await self._pause(self._engine, defer=False)
 
     async def continue_plan(self, request: PlanContinue) -> Nothing:
         """Go on with the paused plan, or end it."""
@@ -171,38 +164,34 @@ class EnvironmentHandlers:
     async def end(self, _request: Empty) -> Nothing:
         """Close the environment."""
         if self._state.state.phase != EnvironmentPhase.CLOSING:
-            self._require_idle("The environment can not be closed")
+            self._state.require_idle("The environment can not be closed")
             self._state.change(phase=EnvironmentPhase.CLOSING)
             self._life.close()
         return Nothing()
 
     async def get_catalog(self, request: CatalogPart) -> CatalogBytes:
         """Give a part of the catalogue."""
-        if self._catalog is None:
+        if self._space is None:
             raise WrongStateError(f"There is no catalogue: the environment is '{self._state.state.phase}'")
-        return self._catalog.part(request.part)
+        return self._space.offer.part(request.part)
 
     # --------------------------------------------------------------------------------------------------------------
 
-    def _require_idle(self, what: str) -> None:
-        state = self._state.state
-        if not self._state.is_idle:
-            attempt = f", attempt {state.attempt} is {state.re_state}" if state.attempt else ""
-            raise WrongStateError(f"{what}: the environment is '{state.phase}'{attempt}")
-
     def _start(self, request: PlanRun) -> None:
         assert self._space
-        space, engine = self._space, self._space.engine()
+        space, engine = self._space, self._space.engine
         if engine is None:
             raise WrongStateError("A plan can not be started: the startup code has made no RunEngine ('RE')")
         if engine.state != "idle":
             raise WrongStateError(f"A plan can not be started: Run Engine is in '{engine.state}' state")
         attempt = Attempt(self._state.state.environment_id, request.attempt, request.item)
-        self._attempt = attempt
+        self._attempt, self._engine = attempt, engine
         self._progress = self._telling.progress_meter(attempt.item_uid)
         on_document = self._telling.document_sender(attempt, self._progress, self._runs_changed)
         self._executor.order(
-            RunPlan(attempt, engine, lambda: build_plan(attempt.item, space.namespace, space.catalog), on_document)
+            RunPlan(
+                attempt, engine, lambda: build_plan(attempt.item, space.namespace, space.offer.catalog), on_document
+            )
         )
         self._state.change(phase=EnvironmentPhase.EXECUTING_PLAN, attempt=attempt.uid, pause_pending=False)
 
@@ -226,3 +215,9 @@ class EnvironmentHandlers:
         self._reports[report.attempt] = report
         if len(self._reports) > REMEMBERED:
             self._reports.popitem(last=False)
+
+
+def engine_facts(space: Space) -> dict[str, Any]:
+    """What the state says of the RunEngine of a namespace."""
+    engine = space.engine
+    return {"has_engine": engine is not None, "re_state": engine.state if engine else None}

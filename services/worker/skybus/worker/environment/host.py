@@ -18,17 +18,17 @@ from contextlib import suppress
 
 import structlog
 
-from skybus.bus.api.internal import EnvironmentOpened, EnvironmentPhase, PlanReport
+from skybus.bus.api.internal import EnvironmentOpened, EnvironmentPhase, PlanReport, TaskReport
 from skybus.bus.connection import Bus
 from skybus.bus.runtime import run_loop
 from skybus.bus.service import Service
 from skybus.worker.environment.execution import Executor, Leave
 from skybus.worker.environment.handlers import EnvironmentHandlers
 from skybus.worker.environment.output import Output
-from skybus.worker.environment.packed_catalog import PackedCatalog
-from skybus.worker.environment.space import load_space
+from skybus.worker.environment.space import Space, load_space
 from skybus.worker.environment.startup import StartupError
 from skybus.worker.environment.state import StateKeeper
+from skybus.worker.environment.task_handlers import TaskHandlers
 from skybus.worker.environment.telling import Telling
 from skybus.worker.folder import EnvironmentFolder
 from skybus.worker.order import Order
@@ -78,8 +78,7 @@ class Host:
             print(error.traceback, flush=True)
             self._tell(self._failed, error)
             return
-        packed = PackedCatalog(space.catalog)
-        self._tell(lambda: (self._handlers.opened(space, packed), self._say_opened()))
+        self._tell(self._opened, space)
 
     def plan_paused(self) -> None:
         """Called in the main thread; see `Listener`."""
@@ -88,6 +87,10 @@ class Host:
     def plan_ended(self, report: PlanReport) -> None:
         """Called in the main thread; see `Listener`."""
         self._tell(self._handlers.plan_ended, report)
+
+    def task_ended(self, report: TaskReport) -> None:
+        """Called in the thread of the task; see `Listener`."""
+        self._tell(self._tasks.task_ended, report)
 
     def _tell(self, call: Callable[..., object], *args: object) -> None:
         self._loop.call_soon_threadsafe(call, *args)
@@ -133,7 +136,8 @@ class Host:
         self._state = StateKeeper(order.environment_id, self._bus)
         self._executor = Executor(self._output, self)
         self._handlers = EnvironmentHandlers(self._state, self._executor, self._telling, self)
-        self._service = Service(self._bus, "environment", self._handlers.table())
+        self._tasks = TaskHandlers(self._state, self._executor, self._telling, self._bus)
+        self._service = Service(self._bus, "environment", [*self._handlers.table(), *self._tasks.table()])
         self._bus.on_connect.append(self._state.publish_again)  # when questions about it can be answered
         self._output.read_on(self._loop)
         ready.set_result(None)
@@ -144,7 +148,9 @@ class Host:
         self._folder.closing.touch()
         self._leave(0)
 
-    def _say_opened(self) -> None:
+    def _opened(self, space: Space) -> None:
+        self._tasks.opened(space)
+        self._handlers.opened(space)
         self._telling.opened(EnvironmentOpened(environment_id=self._order.environment_id, success=True))
 
     def _failed(self, error: StartupError) -> None:

@@ -1,4 +1,4 @@
-"""The catalogue as it travels: compressed JSON in parts that fit into a message."""
+"""The catalogue with the form in which it travels: compressed JSON in parts that fit into a message."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ class PackedCatalog:
     """A catalogue under a new uid."""
 
     def __init__(self, catalog: Catalog) -> None:
+        self.catalog = catalog
         self.uid = str(uuid.uuid4())
         self._data = zlib.compress(to_json({"plans": catalog.plans, "devices": catalog.devices}), 1)
 

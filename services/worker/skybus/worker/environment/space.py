@@ -1,16 +1,20 @@
-"""The user's namespace with what is known about it: its catalogue, and the RunEngine that it holds at the moment."""
+"""The user's namespace with what is known about it: its catalogue, and the RunEngine that runs the plans."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import structlog
+from bluesky import RunEngine
 
 from skybus.worker.environment import reference_names
 from skybus.worker.environment.catalog import Catalog, CatalogError, describe_catalog
 from skybus.worker.environment.engine import Engine
-from skybus.worker.environment.startup import StartupError, StartupSource, load_startup
+from skybus.worker.environment.existing_file import ExistingFile
+from skybus.worker.environment.packed_catalog import PackedCatalog
+from skybus.worker.environment.startup import StartupError, StartupSource, load_startup, run_script
 from skybus.worker.order import Order
 
 log = structlog.get_logger()
@@ -21,22 +25,67 @@ class Space:
 
     Args:
         on_engine_state: told of each state of the RunEngine, in its own thread.
+
+    Raises:
+        StartupError: a plan in it cannot be described.
     """
 
-    def __init__(self, namespace: dict[str, Any], catalog: Catalog, on_engine_state: Callable[[str], None]) -> None:
+    def __init__(self, order: Order, namespace: dict[str, Any], on_engine_state: Callable[[str], None]) -> None:
         self.namespace = namespace
-        self.catalog = catalog
+        self.engine: Engine | None = None
+        """The RunEngine that had the name `RE` when it was last looked for."""
+        self.shown_metadata = order.permitted_re_metadata_keys
+        self._order = order
         self._on_engine_state = on_engine_state
-        self._engine: Engine | None = None
+        self._describing = threading.Lock()
+        self._file = ExistingFile.of(order)
+        self.offer = PackedCatalog(self._describe())
+        """What is offered to clients; replaced as a whole."""
+        self.take_engine()
+        if self._file and order.update_existing_plans_devices != "NEVER":
+            self._file.save(self.offer.catalog)
 
-    def engine(self) -> Engine | None:
-        """The RunEngine under the name `RE`; a script may have put another one there."""
-        run_engine = self.namespace.get("RE")
-        if run_engine is None or not callable(run_engine):
-            return None
-        if self._engine is None or self._engine.run_engine is not run_engine:
-            self._engine = Engine(run_engine, self._on_engine_state)
-        return self._engine
+    def take_engine(self) -> None:
+        """Let the object that has the name `RE` now run the plans to come; without one the present engine stays."""
+        run_engine = self.namespace.get("RE", self.engine and self.engine.run_engine)
+        if self.engine is None or self.engine.run_engine is not run_engine:
+            self.engine = Engine(run_engine, self._on_engine_state) if isinstance(run_engine, RunEngine) else None
+
+    def run_script(self, script: str, *, update_re: bool) -> None:
+        """Run an uploaded script.
+
+        Raises:
+            StartupError: it has failed.
+        """
+        run_script(
+            script, self.namespace, root=_source(self._order).root or self._order.script_root, update_re=update_re
+        )
+
+    def describe_anew(self) -> None:
+        """Offer the plans and devices that the namespace has now; called in the thread of a task.
+
+        Raises:
+            StartupError: one cannot be described; the offer stays.
+        """
+        with self._describing:
+            catalog = self._describe()
+            if catalog.has_same_content(self.offer.catalog):
+                return
+            self.offer = PackedCatalog(catalog)
+        if self._file and self._order.update_existing_plans_devices == "ALWAYS":
+            self._file.save(catalog)
+
+    def _describe(self) -> Catalog:
+        order = self._order
+        try:
+            catalog = describe_catalog(
+                self.namespace, max_depth=order.device_max_depth, ignore_invalid_plans=order.ignore_invalid_plans
+            )
+        except CatalogError as error:
+            raise StartupError(str(error)) from error
+        for name, reason in catalog.invalid_plans.items():
+            log.warning("a plan is left out of the catalogue", plan=name, reason=reason)
+        return catalog
 
 
 def load_space(order: Order, on_engine_state: Callable[[str], None]) -> Space:
@@ -46,21 +95,13 @@ def load_space(order: Order, on_engine_state: Callable[[str], None]) -> Space:
         StartupError: something of that has failed.
     """
     reference_names.install()
-    source = StartupSource(
+    return Space(order, load_startup(_source(order)), on_engine_state)
+
+
+def _source(order: Order) -> StartupSource:
+    return StartupSource(
         directory=order.startup_dir,
         script=order.startup_script,
         module=order.startup_module,
         keep_re=order.keep_re,
     )
-    namespace = load_startup(source)
-    try:
-        catalog = describe_catalog(
-            namespace, max_depth=order.device_max_depth, ignore_invalid_plans=order.ignore_invalid_plans
-        )
-    except CatalogError as error:
-        raise StartupError(str(error)) from error
-    for name, reason in catalog.invalid_plans.items():
-        log.warning("a plan is left out of the catalogue", plan=name, reason=reason)
-    space = Space(namespace, catalog, on_engine_state)
-    space.engine()
-    return space

@@ -15,7 +15,7 @@ from nats.aio.client import Client as Connection
 
 from skybus.bus.api.internal import ENVIRONMENT_STATE_TOPIC, EnvironmentPhase, EnvironmentState
 from skybus.bus.connection import Bus
-from skybus.bus.errors import SkybusError
+from skybus.bus.errors import SkybusError, WrongStateError
 
 log = structlog.get_logger()
 
@@ -45,6 +45,17 @@ class StateKeeper:
     def is_paused(self) -> bool:
         """Whether a plan waits for somebody to say how to go on."""
         return self._state.phase == EnvironmentPhase.IDLE and self._state.attempt is not None
+
+    def require_idle(self, what: str) -> None:
+        """Refuse what needs the main thread for itself.
+
+        Raises:
+            WrongStateError: a plan or a task runs, or the environment is not open.
+        """
+        if not self.is_idle:
+            state = self._state
+            attempt = f", attempt {state.attempt} is {state.re_state}" if state.attempt else ""
+            raise WrongStateError(f"{what}: the environment is '{state.phase}'{attempt}")
 
     def change(self, **changes: Any) -> None:
         """Take new values, and publish if any differs."""

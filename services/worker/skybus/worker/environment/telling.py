@@ -11,7 +11,7 @@ from typing import Any
 import nats.errors
 import structlog
 
-from skybus.bus.api.internal import EnvironmentOpened, PlanReport
+from skybus.bus.api.internal import EnvironmentOpened, PlanReport, TaskReport
 from skybus.bus.api.progress import PlanProgress, progress_topic
 from skybus.bus.connection import Bus
 from skybus.bus.errors import SkybusError
@@ -45,6 +45,10 @@ class Telling:
     def report(self, report: PlanReport) -> None:
         """Send how a plan has ended."""
         self._outbox.put(self._bus.subjects.life("report"), encode(report), report.attempt, {}, durable=True)
+
+    def task_report(self, report: TaskReport) -> None:
+        """Send how a task has ended."""
+        self._outbox.put(self._bus.subjects.life("task"), encode(report), report.task_uid, {}, durable=True)
 
     def opened(self, opened: EnvironmentOpened) -> None:
         """Send that the startup code has run, or has failed."""

@@ -1,0 +1,42 @@
+"""Values that user code returns, as they arrive at the other end of the bus: as JSON has them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import orjson
+from pydantic_core import from_json
+
+
+def as_json(value: Any, limit: int) -> Any:
+    """Return what JSON makes of a value.
+
+    Args:
+        value: anything.
+        limit: in bytes; a report with a larger value would not fit into a message.
+
+    Raises:
+        ValueError: the value cannot be written as JSON, it is too large, or its parts lie too deep in each other.
+    """
+    try:
+        data = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
+    except Exception as error:
+        raise ValueError(f"Task result can not be serialized as JSON: {error}") from error
+    return _read_back(data, limit)
+
+
+def as_json_or_none(value: Any, limit: int) -> Any:
+    """The value, numpy's arrays included, as JSON has it; nothing if JSON has not."""
+    try:
+        return _read_back(orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY), limit)
+    except (TypeError, ValueError):
+        return None
+
+
+def _read_back(data: bytes, limit: int) -> Any:
+    if len(data) > limit:
+        raise ValueError(
+            f"The result is too large to be sent: {len(data):,} bytes as JSON, at most {limit:,} are possible"
+        )
+    return from_json(data)
