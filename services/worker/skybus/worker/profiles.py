@@ -16,7 +16,7 @@ def startup_folder(profile: str | None, ipython_dir: Path | None) -> Path:
 
 
 def profile_of(startup_dir: Path) -> tuple[str, Path] | None:
-    """The profile whose startup folder this is, and the folder that holds its profile; nothing if it is another folder."""
+    """The profile whose startup folder this is, and the folder that holds it; nothing if it is another folder."""
     folder = startup_dir.expanduser().absolute()
     home = folder.parent
     name = home.name.removeprefix(_PREFIX)

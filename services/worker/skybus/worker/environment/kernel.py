@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -15,7 +16,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from skybus.worker.environment.kernel_connection import connection_info, listen_as_told
+from skybus.worker.environment.registry import REGISTRY
 from skybus.worker.environment.startup import StartupError
+from skybus.worker.environment.user_namespace import USER_NAMESPACE
 from skybus.worker.kernel_options import KernelOptions
 from skybus.worker.order import Order
 from skybus.worker.profiles import profile_of
@@ -67,18 +70,25 @@ class Kernel:
         self._watcher = watcher
         self._cells = 0
         self._exit_code: int | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.connection_info: dict[str, Any] = {}
 
     # -- the main thread -------------------------------------------------------------------------------------------
 
-    def load(self, order: Order, namespace: dict[str, Any]) -> None:
-        """Make the kernel, whose namespace this is, and run the startup code in it.
+    def load(self, order: Order) -> dict[str, Any]:
+        """Make the kernel, run the startup code in it, and return its namespace.
 
         Raises:
             StartupError: something of that has failed.
         """
-        from skybus.worker.environment import kernel_app
-
+        try:
+            from skybus.worker.environment import kernel_app
+        except ImportError as error:
+            raise StartupError(f"The IPython kernel is not installed (pip install skybus[ipython]): {error}") from error
+        os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # or its debugger complains on stderr
+        namespace: dict[str, Any] = {}
+        REGISTRY.clear()
+        USER_NAMESPACE.set_user_namespace(user_ns=namespace, use_ipython=True)
         self._app = app = kernel_app.make_app(namespace)
         app.on_cell = self._on_cell
         app.keeps_connection_file = bool(self._options.connection_file)
@@ -91,11 +101,13 @@ class Kernel:
         except BaseException as error:  # SystemExit among them: that is how the application gives up
             raise StartupError(f"The IPython kernel cannot be started: {error or type(error).__name__}") from error
         self.connection_info = connection_info(app)
-        self._loop: asyncio.AbstractEventLoop = kernel_app.main_loop()
+        self._loop = kernel_app.main_loop()
         self._context = contextvars.copy_context()
+        return namespace
 
     def run(self) -> int | None:
         """Run cells and our work; return the exit code, or nothing if a client has shut the kernel down."""
+        assert self._loop
         self._app.kernel.start()
         while self._exit_code is None and not self._app.has_been_left:
             with suppress(KeyboardInterrupt):  # a late one must not end the environment
@@ -120,7 +132,7 @@ class Kernel:
         finally:
             self._app.end_work()
             self._watcher.kernel_given_back()
-        if self._exit_code is not None:
+        if self._exit_code is not None and self._loop:
             self._loop.stop()
 
     def _choose_startup(self, order: Order) -> None:
@@ -144,8 +156,14 @@ class Kernel:
     def grab(self) -> Grab:
         """Have our work done as soon as no cell runs; the watcher is told whether it is."""
         grab = Grab()
+        assert self._loop
         self._loop.call_soon_threadsafe(self._do_work, grab, context=self._context)
         return grab
+
+    def nudge(self) -> None:
+        """See to an order to leave, when the main thread is not ours."""
+        if self._loop:
+            self.grab()
 
 
 def interrupt_main_thread() -> None:

@@ -15,6 +15,7 @@ from ipykernel.displayhook import ZMQShellDisplayHook
 from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
 from ipykernel.zmqshell import ZMQInteractiveShell
+from IPython.core.profiledir import ProfileDir
 from jupyter_client.session import Session
 from tornado.ioloop import IOLoop
 from tornado.platform.asyncio import AsyncIOLoop
@@ -102,8 +103,8 @@ class EmbeddedKernelApp(IPKernelApp):
             StartupCodeError: it has failed.
         """
         shell = cast("EmbeddedShell", self.shell)
-        if self.startup_folder and self.profile_dir:
-            self.profile_dir.startup_dir = self.startup_folder
+        if self.startup_folder:
+            cast("ProfileDir", self.profile_dir).startup_dir = self.startup_folder
         failures = shell.failures = []
         try:
             super().init_code()
