@@ -38,7 +38,7 @@ def main() -> int:
 
 def _warm_up(*, kernel: bool) -> None:
     """Import what takes long and what nearly every startup code uses."""
-    import skybus.worker.environment.host  # noqa: F401
+    import skybus.worker.environment.host
 
     if kernel:
         with suppress(ImportError):  # opening says what is missing
