@@ -22,12 +22,15 @@ from skybus.bus.api.internal import (
     ENVIRONMENT_STATE,
     ENVIRONMENT_STATE_TOPIC,
     PLAN_RUN,
+    TASK_RUN,
     WORKER_OPEN,
     WORKER_STATE,
     EnvironmentOpen,
     EnvironmentState,
     PlanAccepted,
     PlanRun,
+    TaskAccepted,
+    TaskRun,
 )
 from skybus.bus.connection import Bus
 from skybus.bus.errors import UnavailableError
@@ -50,6 +53,16 @@ def plan(name: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
         "user": "ada",
         "user_group": "primary",
     }
+
+
+def function(name: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    """A task that calls a function."""
+    return {"kind": "function", "name": name, "args": list(args), "kwargs": kwargs}
+
+
+def script(text: str, *, update_lists: bool = True, update_re: bool = False) -> dict[str, Any]:
+    """A task that runs a script."""
+    return {"kind": "script", "script": text, "update_lists": update_lists, "update_re": update_re}
 
 
 @dataclass
@@ -131,6 +144,24 @@ class House:
     async def finish(self, item: dict[str, Any]) -> dict[str, Any]:
         """Run an item and return its report."""
         return await self.life.report("report", attempt=await self.start(item))
+
+    async def start_task(self, task: dict[str, Any], *, background: bool = False) -> str:
+        """Begin a task and return its uid."""
+        uid = str(uuid.uuid4())
+        assert (await self.run_task(uid, task, background=background)).outcome == "started"
+        return uid
+
+    async def run_task(self, uid: str, task: dict[str, Any], *, background: bool = False) -> TaskAccepted:
+        request = {"task_uid": uid, "task": task, "run_in_background": background}
+        return await self.bus.call(TASK_RUN, TaskRun.model_validate(request))
+
+    async def task_report(self, uid: str) -> dict[str, Any]:
+        """Wait for the report of a task."""
+        return await self.life.report("task", task_uid=uid)
+
+    async def finish_task(self, task: dict[str, Any], *, background: bool = False) -> dict[str, Any]:
+        """Run a task and return its report."""
+        return await self.task_report(await self.start_task(task, background=background))
 
     async def state(self) -> EnvironmentState:
         return await self.bus.call(ENVIRONMENT_STATE, Empty())

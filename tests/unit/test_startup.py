@@ -9,7 +9,7 @@ import pytest
 
 from skybus.worker.environment import reference_names
 from skybus.worker.environment.registry import REGISTRY, RegisteredDevice
-from skybus.worker.environment.startup import StartupError, StartupSource, load_startup, run_script
+from skybus.worker.environment.startup import StartupError, StartupSource, load_startup
 
 PROFILE_SIM = Path(reference_names.__file__).parent.parent / "profile_sim"
 
@@ -129,24 +129,6 @@ def test_annotation_of_a_missing_parameter_is_refused():
         @decorator({"parameters": {"b": {"description": "none such"}}})
         def plan(a):
             yield a
-
-
-def test_script_keeps_the_run_engine_unless_told_otherwise():
-    namespace = {"RE": "engine"}
-    run_script("RE = 'other'; x = 1", namespace)
-    assert (namespace["RE"], namespace["x"]) == ("engine", 1)
-
-    run_script("RE = 'other'", namespace, update_re=True)
-    assert namespace["RE"] == "other"
-
-
-def test_failing_script_shows_its_source_line_and_keeps_what_ran():
-    namespace = {}
-    with pytest.raises(StartupError) as caught:
-        run_script("x = 1\nraise ValueError('oops')\n", namespace)
-
-    assert "raise ValueError('oops')" in caught.value.traceback
-    assert namespace["x"] == 1
 
 
 @pytest.mark.usefixtures("_stand_in")

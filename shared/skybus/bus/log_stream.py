@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 
 import nats.errors
 
 from skybus.bus import headers
 from skybus.bus.connection import Bus
 from skybus.bus.errors import SkybusError
-from skybus.bus.logs import lines
+from skybus.bus.logs import Batch, lines
 
 GATHER = 0.05
 """Seconds that lines are left to gather: a burst of them is one message."""
@@ -18,22 +17,21 @@ GATHER = 0.05
 
 async def publish_lines(bus: Bus, service: str) -> None:
     """Put the log lines of this process into the console stream, until cancelled."""
+    batch: Batch | None = None
     with lines.listening() as added:
         while True:
             await added.wait()
             await asyncio.sleep(GATHER)
             added.clear()
             await bus.wait_connected()
-            taken = list(lines.waiting)
-            if taken and await _publish(bus, service, taken[0][0], "".join(line for _, line in taken)):
-                for _ in taken:
-                    lines.waiting.popleft()
+            while (batch := batch or lines.take()) and await _publish(bus, service, batch):
+                batch = None
 
 
-async def _publish(bus: Bus, service: str, written: float, text: str) -> bool:
-    head = {headers.TIME: f"{written:.6f}", headers.MESSAGE_ID: uuid.uuid4().hex}
+async def _publish(bus: Bus, service: str, batch: Batch) -> bool:
+    head = {headers.TIME: f"{batch.time:.6f}", headers.MESSAGE_ID: batch.uid}
     try:
-        await bus.jetstream.publish(bus.subjects.console(service), text.encode(), headers=head)
+        await bus.jetstream.publish(bus.subjects.console(service), batch.text.encode(), headers=head)
     except (SkybusError, nats.errors.Error, OSError, TimeoutError):
         return False  # the next line tries again
     return True

@@ -7,20 +7,37 @@ import contextlib
 import logging
 import sys
 import time
+import uuid
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import structlog
 
 KEPT_LINES = 10_000
 """Lines kept for the console stream while the bus is away; the file has them all."""
+LONGEST_LINE = 100_000
+"""Characters of a line that go into the console stream; the file has the whole line."""
+LARGEST_BATCH = 200_000
+"""Characters that become one message: below what NATS carries by default, in any encoding."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Lines that become one message."""
+
+    time: float
+    """When the first was written, unix seconds."""
+    text: str
+    uid: str = field(default_factory=lambda: uuid.uuid4().hex)
+    """Sent again under the same uid, it is stored once."""
 
 
 class Lines:
     """Where the lines of this process go."""
 
     def __init__(self) -> None:
-        self.waiting: deque[tuple[float, str]] = deque(maxlen=KEPT_LINES)
+        self._waiting: deque[tuple[float, str]] = deque(maxlen=KEPT_LINES)
         self._listener: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
 
     def msg(self, line: str) -> None:
@@ -44,8 +61,21 @@ class Lines:
         finally:
             self._listener = None
 
+    def take(self) -> Batch | None:
+        """Take the oldest lines that wait, as many as one message carries."""
+        if not self._waiting:
+            return None
+        written, text = self._waiting.popleft()
+        taken, size = [text], len(text)
+        while self._waiting and size + len(self._waiting[0][1]) <= LARGEST_BATCH:
+            taken.append(self._waiting.popleft()[1])
+            size += len(taken[-1])
+        return Batch(written, "".join(taken))
+
     def _add(self, line: str, added: asyncio.Event) -> None:
-        self.waiting.append((time.time(), line + "\n"))
+        if len(line) > LONGEST_LINE:
+            line = f"{line[:LONGEST_LINE]} ... ({len(line)} characters; the file of this log has them all)"
+        self._waiting.append((time.time(), line + "\n"))
         added.set()
 
 

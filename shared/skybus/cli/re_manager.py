@@ -12,7 +12,7 @@ import typer
 from skybus.bus.errors import InvalidError, SkybusError
 from skybus.bus.logs import start_logging
 from skybus.bus.settings import default_data_dir
-from skybus.stack.startup import permissions_beside
+from skybus.stack.startup import existing_beside, permissions_beside
 from skybus.stack.up import UpOptions, run_stack
 
 
@@ -33,6 +33,10 @@ def re_manager(
     startup_script: Annotated[Path | None, typer.Option(help="Startup code: one file.")] = None,
     startup_module: Annotated[str | None, typer.Option(help="Startup code: a module.")] = None,
     user_group_permissions: Annotated[Path | None, typer.Option(help="user_group_permissions.yaml.")] = None,
+    user_group_permissions_reload: Annotated[
+        str, typer.Option(help="When the permissions file is read.")
+    ] = "ON_STARTUP",
+    existing_plans_devices: Annotated[Path | None, typer.Option(help="existing_plans_and_devices.yaml.")] = None,
     redis_addr: Annotated[str, typer.Option(help="host, host:port or host:port/db.")] = "localhost",
     redis_name_prefix: Annotated[str, typer.Option(help="Prefix of the keys.")] = "qs_default",
     keep_re: Annotated[bool, typer.Option("--keep-re", help="Without effect, as in the reference.")] = False,
@@ -51,6 +55,8 @@ def re_manager(
             "SKYBUS_STARTUP_SCRIPT": startup_script,
             "SKYBUS_STARTUP_MODULE": startup_module,
             "SKYBUS_USER_GROUP_PERMISSIONS": user_group_permissions or permissions_beside(startup_dir),
+            "SKYBUS_EXISTING_PLANS_AND_DEVICES": existing_plans_devices or existing_beside(startup_dir),
+            "SKYBUS_USER_GROUP_PERMISSIONS_RELOAD": user_group_permissions_reload,
             "SKYBUS_REDIS_PREFIX": redis_name_prefix,
             "SKYBUS_LOG_LEVEL": level,
         }

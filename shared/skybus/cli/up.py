@@ -11,7 +11,7 @@ import typer
 from skybus.bus.errors import SkybusError
 from skybus.bus.logs import start_logging
 from skybus.bus.settings import default_data_dir
-from skybus.stack.startup import permissions_beside
+from skybus.stack.startup import existing_beside, permissions_beside
 from skybus.stack.up import UpOptions, run_stack
 
 
@@ -43,6 +43,7 @@ def up(
         "SKYBUS_USER_GROUP_PERMISSIONS": (
             user_group_permissions.resolve() if user_group_permissions else permissions_beside(startup_dir)
         ),
+        "SKYBUS_EXISTING_PLANS_AND_DEVICES": existing_beside(startup_dir),
         "SKYBUS_LOG_LEVEL": log_level,
     }
     options = UpOptions(

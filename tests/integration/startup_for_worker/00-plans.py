@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 
 import bluesky.plan_stubs as bps
 from bluesky import RunEngine
@@ -96,3 +97,29 @@ def returns_numbers() -> MsgGenerator:
     """Return something that JSON has."""
     yield from bps.null()
     return {"a": [1, 2.5]}
+
+
+def add(a: float, b: float) -> float:
+    """Be a function."""
+    print(f"adding {a} and {b}")
+    return a + b
+
+
+def give(kind: str) -> object:
+    """Return what a report can carry with difficulty, or not at all."""
+    return {"set": {1}, "large": "x" * (4 << 20), "half": "\udcff"}[kind]
+
+
+WAITING = threading.Event()
+
+
+def wait(seconds: float = 30) -> str:
+    """Keep the thread until somebody calls `release`."""
+    print("waiting")
+    WAITING.clear()
+    return "released" if WAITING.wait(seconds) else "late"
+
+
+def release() -> None:
+    """Let `wait` go on."""
+    WAITING.set()

@@ -7,7 +7,8 @@ from nats.aio.client import Client as Connection
 
 from skybus.auth.catalogue_keeper import CatalogueKeeper
 from skybus.auth.handlers import AuthHandlers
-from skybus.auth.permissions import load_permissions
+from skybus.auth.origin import Origin
+from skybus.auth.permission_handlers import PermissionHandlers
 from skybus.auth.settings import AuthSettings
 from skybus.auth.users import configured_users
 from skybus.bus import blob
@@ -26,23 +27,24 @@ async def serve(settings: AuthSettings, process: Process) -> None:
     """Answer until told to stop.
 
     Raises:
-        InvalidError: The permissions file is missing or wrong, or the settings name a group that it does not have.
+        InvalidError: The permissions are missing or wrong, or the settings name a group that they do not have.
     """
     bus = process.bus
-    permissions = load_permissions(settings.user_group_permissions)
-    users = configured_users(settings, permissions.user_groups)
 
     async def ensure_blobs(connection: Connection) -> None:
         await blob.ensure(connection.jetstream(), bus.subjects.blob_bucket)
 
     bus.on_connect.append(ensure_blobs)
-    keeper = CatalogueKeeper(bus, permissions)
+    origin = Origin(settings)
+    keeper = CatalogueKeeper(bus, origin)
+    users = configured_users(settings, lambda: keeper.catalogue.groups)
     await keeper.listen()
-    service = Service(bus, "auth", AuthHandlers(users, keeper).table())
+    table = [*AuthHandlers(users, keeper).table(), *PermissionHandlers(bus, users, origin, keeper).table()]
+    service = Service(bus, "auth", table)
     await process.connect()
     process.start(keeper.run(), "catalogue")
     tell_ready()
-    log.info("ready", groups=sorted(permissions.user_groups))
+    log.info("ready", groups=sorted(keeper.catalogue.groups))
     await process.stop.wait()
     await service.drain()
 

@@ -6,13 +6,14 @@ import hashlib
 import uuid
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import orjson
 
 from skybus.auth.check import Descriptions, ItemChecker
-from skybus.auth.permissions import AllowedItems, UserGroupPermissions, allowed_items
+from skybus.auth.permissions import AllowedItems, UserGroupPermissions, allowed_items, is_function_allowed
 from skybus.bus.api.events import CatalogChanged
 from skybus.bus.api.internal import ItemProblem
 from skybus.bus.api.items import Item
@@ -21,12 +22,23 @@ from skybus.bus.errors import SkybusError
 
 @dataclass(frozen=True)
 class PackedCatalogue:
-    """The lists of an environment as they travel."""
+    """Lists as they travel and are kept."""
 
     catalog_uid: str
-    """What the environment calls this state of them."""
+    """What the environment calls this state, or `file:` with the digest of their file; empty: there are no lists."""
     packed: bytes
     """zlib-compressed JSON `{"plans": {...}, "devices": {...}}`."""
+
+
+@dataclass(frozen=True)
+class Changes:
+    """How often lists were to count as new whatever is in them; part of their uids."""
+
+    existing: int = 0
+    allowed: int = 0
+
+
+FIRST = Changes()
 
 
 @dataclass(frozen=True)
@@ -47,55 +59,80 @@ class GroupView:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """All lists of plans and devices that belong together."""
+    """All lists of plans and devices that belong together, and the permissions behind them."""
 
+    permissions: UserGroupPermissions
     plans: Descriptions
     devices: Descriptions
     groups: Mapping[str, GroupView]
     uids: CatalogChanged
+    changes: Changes
     is_known: bool
-    """Whether any environment has ever said what there is."""
+    """Whether anybody has ever said what there is."""
 
 
-def unknown_catalogue(permissions: UserGroupPermissions) -> Catalogue:
-    """Return the catalogue of a house where no environment has ever been opened."""
-    return build_catalogue(permissions, {}, {}, is_known=False)
-
-
-def unpack_catalogue(permissions: UserGroupPermissions, catalogue: PackedCatalogue) -> Catalogue:
-    """Read what an environment has sent and work out what each group may use; 0.4 s for 13 000 devices.
+def unpack_catalogue(
+    permissions: UserGroupPermissions, catalogue: PackedCatalogue, changes: Changes = FIRST
+) -> Catalogue:
+    """Read lists and work out what each group may use; 0.4 s for 13 000 devices.
 
     Raises:
-        SkybusError: It cannot be read.
+        SkybusError: They cannot be read.
     """
+    if not catalogue.catalog_uid:
+        return build_catalogue(permissions, {}, {}, changes, is_known=False)
     try:
         body = orjson.loads(zlib.decompress(catalogue.packed))
-        return build_catalogue(permissions, dict(body["plans"]), dict(body["devices"]))
-    except (zlib.error, ValueError, TypeError, KeyError, AttributeError) as error:  # it comes from where user code runs
-        raise SkybusError(f"the catalogue of the environment cannot be read: {error!r}") from error
+        return build_catalogue(permissions, dict(body["plans"]), dict(body["devices"]), changes)
+    except (zlib.error, ValueError, TypeError, KeyError, AttributeError) as error:  # user code runs where it comes from
+        raise SkybusError(f"the lists of plans and devices cannot be read: {error!r}") from error
 
 
 def build_catalogue(
-    permissions: UserGroupPermissions, plans: Descriptions, devices: Descriptions, *, is_known: bool = True
+    permissions: UserGroupPermissions,
+    plans: Descriptions,
+    devices: Descriptions,
+    changes: Changes = FIRST,
+    *,
+    is_known: bool = True,
 ) -> Catalogue:
     """Work out what each group may use."""
     allowed = {group: allowed_items(permissions, group, plans, devices) for group in permissions.user_groups}
     groups = {
         group: GroupView(
-            lists, ItemChecker(group, lists.plans, lists.devices, plans, devices, is_catalogue_known=is_known)
+            lists,
+            ItemChecker(
+                group,
+                lists.plans,
+                lists.devices,
+                plans,
+                devices,
+                is_catalogue_known=is_known,
+                allows_function=partial(is_function_allowed, permissions, group),
+            ),
         )
         for group, lists in allowed.items()
     }
     uids = CatalogChanged(
-        plans_existing_uid=_uid("existing plans", plans),
-        devices_existing_uid=_uid("existing devices", devices),
-        plans_allowed_uid=_uid("allowed plans", {group: lists.plans for group, lists in allowed.items()}),
-        devices_allowed_uid=_uid("allowed devices", {group: lists.devices for group, lists in allowed.items()}),
+        plans_existing_uid=content_uid(f"existing plans {changes.existing}", plans),
+        devices_existing_uid=content_uid(f"existing devices {changes.existing}", devices),
+        plans_allowed_uid=content_uid(
+            f"allowed plans {changes.allowed}", {group: lists.plans for group, lists in allowed.items()}
+        ),
+        devices_allowed_uid=content_uid(
+            f"allowed devices {changes.allowed}", {group: lists.devices for group, lists in allowed.items()}
+        ),
     )
-    return Catalogue(plans, devices, groups, uids, is_known)
+    return Catalogue(permissions, plans, devices, groups, uids, changes, is_known)
 
 
-def _uid(kind: str, content: Mapping[str, Any]) -> str:
-    """Make the uid out of the content, so that it outlives restarts and changes only with the content."""
+def renewed(catalogue: Catalogue, permissions: UserGroupPermissions) -> Catalogue:
+    """Work out what each group may use under these permissions; the lists of what is allowed count as new."""
+    changes = replace(catalogue.changes, allowed=catalogue.changes.allowed + 1)
+    return build_catalogue(permissions, catalogue.plans, catalogue.devices, changes, is_known=catalogue.is_known)
+
+
+def content_uid(kind: str, content: Mapping[str, Any]) -> str:
+    """Make the uid out of the content, so that it outlives restarts; the same content of another kind has another."""
     digest = hashlib.sha256(kind.encode() + orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).digest()
     return str(uuid.UUID(bytes=digest[:16], version=5))

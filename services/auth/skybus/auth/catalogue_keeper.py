@@ -1,4 +1,4 @@
-"""Holds the present catalogue: loaded at the start, fetched from the environment whenever it may have changed."""
+"""Holds the present lists and permissions: read at the start, changed by request, fetched from the environment."""
 
 from __future__ import annotations
 
@@ -11,9 +11,20 @@ import structlog
 from nats.aio.client import Client as Connection
 from nats.aio.msg import Msg
 
-from skybus.auth.catalogue import Catalogue, PackedCatalogue, unknown_catalogue, unpack_catalogue
-from skybus.auth.catalogue_store import load_catalogue, save_catalogue
-from skybus.auth.permissions import UserGroupPermissions
+from skybus.auth.catalogue import (
+    FIRST,
+    Catalogue,
+    Changes,
+    PackedCatalogue,
+    content_uid,
+    renewed,
+    unpack_catalogue,
+)
+from skybus.auth.existing_file import NO_LISTS
+from skybus.auth.origin import Origin
+from skybus.auth.permissions import UserGroupPermissions, permissions_dict
+from skybus.auth.store import AuthStore, Record
+from skybus.bus.api.events import PermissionsChanged
 from skybus.bus.api.internal import (
     ENVIRONMENT_CATALOG,
     ENVIRONMENT_STATE,
@@ -38,13 +49,26 @@ class CatalogueKeeper:
     The environment's `state` messages are hints that there may be something new; so is a new connection.
     """
 
-    def __init__(self, bus: Bus, permissions: UserGroupPermissions) -> None:
+    def __init__(self, bus: Bus, origin: Origin) -> None:
         self._bus = bus
-        self._permissions = permissions
-        self._saved_uid = ""
+        self._origin = origin
+        self._catalogue: Catalogue | None = None
+        self._environment_uid = ""
+        """Of the environment's lists that were taken last."""
         self._may_be_new = asyncio.Event()
         self._waiting: list[asyncio.Future[None]] = []
-        self.catalogue: Catalogue = unknown_catalogue(permissions)
+        self._changing = asyncio.Lock()
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The present lists and permissions.
+
+        Raises:
+            UnavailableError: They have not been read yet.
+        """
+        if self._catalogue is None:
+            raise UnavailableError("permissions and lists are being read")
+        return self._catalogue
 
     async def listen(self) -> None:
         """Register on the bus; to be done before it connects, and before the service is registered on it."""
@@ -77,51 +101,113 @@ class CatalogueKeeper:
         self._may_be_new.set()
         await waiter
 
+    async def set_permissions(self, permissions: UserGroupPermissions) -> None:
+        """Let other permissions hold from now on, and over restarts; the same ones change nothing.
+
+        Raises:
+            UnavailableError: They could not be kept, and do not hold.
+        """
+        async with self._changing:
+            if permissions_dict(permissions) != permissions_dict(self.catalogue.permissions):
+                await self._change(permissions)
+
+    async def renew(
+        self, permissions: UserGroupPermissions | None = None, lists: PackedCatalogue | None = None
+    ) -> None:
+        """Work out anew what each group may use, and give the lists new uids even if nothing is different.
+
+        Args:
+            permissions: Other ones; by default the present ones hold on.
+            lists: Other lists, which stay until the environment has new ones.
+
+        Raises:
+            UnavailableError: What changes could not be kept, and does not hold.
+        """
+        async with self._changing:
+            await self._change(permissions or self.catalogue.permissions, lists)
+
+    async def _change(self, permissions: UserGroupPermissions, lists: PackedCatalogue | None = None) -> None:
+        before, store = self.catalogue, self._store(self._bus.connection)
+        if lists:
+            changes = Changes(before.changes.existing + 1, before.changes.allowed + 1)
+            after = await asyncio.to_thread(unpack_catalogue, permissions, lists, changes)
+            await store.save_catalogue(lists)
+        else:
+            after = await asyncio.to_thread(renewed, before, permissions)
+        await store.save_record(self._record(after))
+        self._catalogue = after
+        log.info("permissions and lists renewed", groups=sorted(permissions.user_groups), plans=len(after.plans))
+        await self._announce()
+
     async def _on_connect(self, connection: Connection) -> None:
-        if not self.catalogue.is_known:
-            await self._load(connection)
+        if self._catalogue is None:
+            await self._begin(self._store(connection))
         await self._announce()
         self._may_be_new.set()
 
     async def _on_state(self, message: Msg) -> None:
-        if self._saved_uid and self._saved_uid.encode() in message.data:
+        if self._environment_uid and self._environment_uid.encode() in message.data:
             return  # nothing new, as nearly always: not worth reading
         state = decode(EnvironmentState, message.data)
-        if state.catalog_uid not in ("", self._saved_uid):
+        if state.catalog_uid not in ("", self._environment_uid):
             self._may_be_new.set()
 
-    async def _load(self, connection: Connection) -> None:
-        kept = await load_catalogue(connection.jetstream(), self._bus.subjects)
-        if kept is None:
-            return
+    async def _begin(self, store: AuthStore) -> None:
+        """Take permissions and lists from the files or from what was kept, and keep what came from the files."""
+        record, kept = await store.load_record(), await store.load_catalogue()
+        permissions = self._origin.permissions_at_start(record)
+        lists = await self._origin.lists_at_start(record, kept)
+        changes = record.changes if record else FIRST
         try:
-            self.catalogue = await asyncio.to_thread(unpack_catalogue, self._permissions, kept)
+            catalogue = await asyncio.to_thread(unpack_catalogue, permissions, lists, changes)
         except SkybusError as error:
-            log.warning("the catalogue that was kept is of no use", reason=error.message)
-        else:
-            self._saved_uid = kept.catalog_uid
+            log.warning("the lists to begin with are of no use", reason=error.message)
+            lists = NO_LISTS
+            catalogue = unpack_catalogue(permissions, lists, changes)
+        if lists != (kept or NO_LISTS):
+            await store.save_catalogue(lists)
+        if record != (new := self._record(catalogue)):
+            await store.save_record(new)
+        self._catalogue, self._environment_uid = catalogue, lists.catalog_uid
 
     async def _catch_up(self) -> None:
         try:
             state = await self._bus.call(ENVIRONMENT_STATE, Empty())
         except UnavailableError:
             return  # no environment; one that opens or comes back says so
-        if state.catalog_uid not in ("", self._saved_uid):
+        if state.catalog_uid not in ("", self._environment_uid):
             await self._take(await _fetch(self._bus))
 
     async def _take(self, new: PackedCatalogue) -> None:
-        before = self.catalogue.uids
-        self.catalogue = await asyncio.to_thread(unpack_catalogue, self._permissions, new)
-        log.info("catalogue taken", plans=len(self.catalogue.plans), devices=len(self.catalogue.devices))
-        try:
-            await save_catalogue(self._bus.jetstream, self._bus.subjects, new)
-            self._saved_uid = new.catalog_uid
-        finally:  # it is served, whether or not it could be kept
-            if self.catalogue.uids != before:
-                await self._announce()
+        async with self._changing:
+            before = self.catalogue
+            after = await asyncio.to_thread(unpack_catalogue, before.permissions, new, before.changes)
+            log.info("catalogue taken", plans=len(after.plans), devices=len(after.devices))
+            self._catalogue = after
+            try:
+                await self._store(self._bus.connection).save_catalogue(new)
+                self._environment_uid = new.catalog_uid
+            finally:  # it is served, whether or not it could be kept
+                if after.uids != before.uids:
+                    await self._announce()
+
+    def _store(self, connection: Connection) -> AuthStore:
+        return AuthStore(connection.jetstream(), self._bus.subjects)
+
+    def _record(self, catalogue: Catalogue) -> Record:
+        return Record(
+            permissions=permissions_dict(catalogue.permissions),
+            stack_run=self._origin.settings.stack_run,
+            existing_changes=catalogue.changes.existing,
+            allowed_changes=catalogue.changes.allowed,
+        )
 
     async def _announce(self) -> None:
-        await self._bus.publish(self._bus.subjects.event("catalog"), self.catalogue.uids)
+        """Say what holds; who has heard it before sees it by the uids."""
+        catalogue, subjects = self.catalogue, self._bus.subjects
+        permissions_uid = content_uid("permissions", permissions_dict(catalogue.permissions))
+        await self._bus.publish(subjects.event("permissions"), PermissionsChanged(permissions_uid=permissions_uid))
+        await self._bus.publish(subjects.event("catalog"), catalogue.uids)
 
 
 def _tell(waiting: list[asyncio.Future[None]], error: SkybusError | None) -> None:

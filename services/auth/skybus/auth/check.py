@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,7 +58,9 @@ class ItemChecker:
         existing_devices: Descriptions | None = None,
         *,
         is_catalogue_known: bool = True,
+        allows_function: Callable[[str], bool] = lambda _: False,
     ) -> None:
+        self._allows_function = allows_function
         self._rights = _Rights(
             user_group,
             {"plan": allowed_plans, "device": allowed_devices},
@@ -78,8 +80,12 @@ class ItemChecker:
             raise InvalidError(f"An item needs a name; this one has {shorten(name)}")
         if item_type == "instruction":
             return _check_instruction(name)
+        if item_type == "function":
+            return _check_function(item, name, self._rights.group, self._allows_function)
         if item_type != "plan":
-            raise InvalidError(f"Item type {shorten(item_type)} is not supported; it is 'plan' or 'instruction'")
+            raise InvalidError(
+                f"Item type {shorten(item_type)} is not supported; it is 'plan', 'instruction' or 'function'"
+            )
         return _check_plan(item, name, self._rights)
 
 
@@ -153,6 +159,18 @@ class _ParameterNames:
 def _check_instruction(name: str) -> None:
     if name not in INSTRUCTIONS:
         raise InvalidError(f"Unrecognized instruction: '{name}'; there is {', '.join(map(repr, INSTRUCTIONS))}")
+
+
+def _check_function(item: Mapping[str, Any], name: str, group: str, allows: Callable[[str], bool]) -> None:
+    args, kwargs = item.get("args", []), item.get("kwargs", {})
+    if not isinstance(args, list | tuple):
+        raise InvalidError(f"Function '{name}': 'args' must be a list, not {shorten(args)} ({type(args).__name__})")
+    if not isinstance(kwargs, Mapping):
+        raise InvalidError(
+            f"Function '{name}': 'kwargs' must be a dictionary, not {shorten(kwargs)} ({type(kwargs).__name__})"
+        )
+    if not allows(name):
+        raise DeniedError(f"Function '{name}' is not allowed for users from '{group}' group.")
 
 
 def _check_plan(item: Mapping[str, Any], name: str, rights: _Rights) -> None:

@@ -211,7 +211,10 @@ def _is_dict(value: Any) -> bool:
 
 def _explain(error: ValidationError) -> str:
     """Say for each fault where it is and what it is, in the words of the file."""
-    return "; ".join(
-        f"{' → '.join(map(str, fault['loc'])) or 'top level'}: {fault['msg'].removeprefix('Value error, ')}"
-        for fault in error.errors()
-    )
+    return "; ".join(_explain_one(fault) for fault in error.errors())
+
+
+def _explain_one(fault: Any) -> str:
+    if fault["type"] == "missing":
+        return f"'{fault['loc'][-1]}' is a required property"
+    return f"{' → '.join(map(str, fault['loc'])) or 'top level'}: {fault['msg'].removeprefix('Value error, ')}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from skybus.auth.permissions import ROOT
@@ -25,8 +25,8 @@ class Users:
     A name is taken from the request only if a delegate has sent it; for everybody else it follows from the connection.
     """
 
-    known_groups: Collection[str]
-    """Those of the permissions file."""
+    known_groups: Callable[[], Collection[str]]
+    """Those of the permissions that hold now."""
     default_group: str
     groups: Mapping[str, str] = field(default_factory=dict)
     delegates: Mapping[str, str | list[str]] = field(default_factory=dict)
@@ -60,6 +60,19 @@ class Users:
             raise DeniedError(f"User '{requester}' of group '{own}' may not see what user group '{group}' may use")
         return group
 
+    def require_root(self, requester: str) -> None:
+        """See that a verified user may change what groups may do: otherwise each could help himself to more.
+
+        Raises:
+            DeniedError: The user is not in the group `root`, nor a delegate that may claim it.
+        """
+        if requester in self.delegates:
+            is_root = self.delegates[requester] == ANY or ROOT in self.delegates[requester]
+        else:
+            is_root = self._own_group(requester) == ROOT
+        if not is_root:
+            raise DeniedError(f"'{requester}' may not change permissions: only user group '{ROOT}' may")
+
     def _own_group(self, user: str) -> str:
         if not user:
             raise DeniedError("nobody has verified who asks")
@@ -75,30 +88,11 @@ class Users:
         return self._known(group)
 
     def _known(self, group: str) -> str:
-        if group not in self.known_groups:
+        if group not in self.known_groups():
             raise InvalidError(f"Unknown user group: '{group}'")
         return group
 
 
-def configured_users(settings: AuthSettings, known_groups: Collection[str]) -> Users:
-    """Take users and delegates from the settings.
-
-    Raises:
-        InvalidError: They name a group that the permissions do not have.
-    """
-    for where, group in _named_groups(settings):
-        if group not in known_groups:
-            known = ", ".join(sorted(known_groups))
-            raise InvalidError(
-                f"{where} names user group '{group}', for which there are no permissions (groups: {known})"
-            )
+def configured_users(settings: AuthSettings, known_groups: Callable[[], Collection[str]]) -> Users:
+    """Take users and delegates from the settings."""
     return Users(known_groups, settings.default_group, settings.user_groups, settings.delegates)
-
-
-def _named_groups(settings: AuthSettings) -> Iterator[tuple[str, str]]:
-    """Yield the groups that somebody has set; a site's permissions need not have the group that is the default."""
-    yield from ((f"user_groups, user '{user}',", group) for user, group in settings.user_groups.items())
-    for delegate, groups in settings.delegates.items():
-        yield from ((f"delegates, '{delegate}',", group) for group in groups if groups != ANY)
-    if "default_group" in settings.model_fields_set:
-        yield "default_group", settings.default_group

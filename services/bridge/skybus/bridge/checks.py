@@ -165,3 +165,14 @@ def _check_task_uids(params: Params) -> None:
 
 
 TASK_UIDS = (TASK_UID, _check_task_uids)
+
+
+def _check_permissions(params: Params) -> None:
+    if "user_group_permissions" not in params:
+        raise InvalidError("Parameter 'user_group_permissions' is missing")
+    given = params["user_group_permissions"]
+    if not isinstance(given, dict):
+        raise InvalidError(f"User group permissions: Invalid type '{type(given)}', must be 'dict'")
+
+
+PERMISSIONS = (_check_permissions,)

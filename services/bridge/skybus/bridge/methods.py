@@ -10,6 +10,7 @@ from skybus.bridge.checks import (
     ENABLE,
     HISTORY_SIZE,
     LOCK_PARAMS,
+    PERMISSIONS,
     SCRIPT,
     TASK_UID,
     TASK_UIDS,
@@ -339,7 +340,13 @@ _ROWS = (
         failed={"user_group_permissions": {}},
         prefix="Error: ",
     ),
-    Method("permissions_set", PERMISSIONS_SET, ("user_group_permissions", "lock_key"), prefix="Error: "),
+    Method(
+        "permissions_set",
+        PERMISSIONS_SET,
+        ("user_group_permissions", "lock_key"),
+        prefix="Error: ",
+        checks=PERMISSIONS,
+    ),
     Method("environment_update", ENVIRONMENT_UPDATE, ("run_in_background", "lock_key"), **_STARTED),
     Method(
         "script_upload",

@@ -12,10 +12,11 @@ from bluesky import RunEngine
 from skybus.worker.environment import reference_names
 from skybus.worker.environment.catalog import Catalog, CatalogError, describe_catalog
 from skybus.worker.environment.engine import Engine
-from skybus.worker.environment.existing_file import ExistingFile
+from skybus.worker.environment.existing_file import save_existing
 from skybus.worker.environment.kernel import Kernel
 from skybus.worker.environment.packed_catalog import PackedCatalog
-from skybus.worker.environment.startup import StartupError, StartupSource, load_startup, run_script
+from skybus.worker.environment.script import run_script
+from skybus.worker.environment.startup import StartupError, StartupSource, load_startup
 from skybus.worker.order import Order
 
 log = structlog.get_logger()
@@ -39,12 +40,10 @@ class Space:
         self._order = order
         self._on_engine_state = on_engine_state
         self._describing = threading.Lock()
-        self._file = ExistingFile.of(order)
         self.offer = PackedCatalog(self._describe())
         """What is offered to clients; replaced as a whole."""
         self.take_engine()
-        if self._file and order.update_existing_plans_devices != "NEVER":
-            self._file.save(self.offer.catalog)
+        self._save("ENVIRONMENT_OPEN", "ALWAYS")
 
     def take_engine(self) -> None:
         """Let the object that has the name `RE` now run the plans to come; without one the present engine stays."""
@@ -76,8 +75,12 @@ class Space:
             if catalog.has_same_content(self.offer.catalog):
                 return
             self.offer = PackedCatalog(catalog)
-        if self._file and self._order.update_existing_plans_devices == "ALWAYS":
-            self._file.save(catalog)
+            self._save("ALWAYS")
+
+    def _save(self, *policies: str) -> None:
+        path = self._order.existing_plans_and_devices
+        if path and self._order.update_existing_plans_devices in policies:
+            save_existing(path, self.offer.catalog)
 
     def _describe(self) -> Catalog:
         order = self._order

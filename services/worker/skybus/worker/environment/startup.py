@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ast
 import importlib
-import linecache
 import sys
+import threading
 import traceback
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,8 +21,8 @@ from skybus.worker.environment.user_namespace import USER_NAMESPACE, get_ipython
 IPYTHON_MODULES = ("IPython", "IPython.core.getipython")
 """Modules from which startup files import `get_ipython`."""
 
-ENGINE_NAMES = ("RE", "db")
-"""Names that an uploaded script must not replace unless its user asks for it."""
+_HEADER = "Traceback (most recent call last):\n"
+_OURS = str(Path(__file__).parent)
 
 
 class StartupError(Exception):
@@ -80,33 +81,6 @@ def load_startup(source: StartupSource, namespace: dict[str, Any] | None = None)
     return namespace
 
 
-def run_script(script: str, namespace: dict[str, Any], *, root: Path | None = None, update_re: bool = False) -> None:
-    """Run an uploaded script in an existing namespace; what ran before a failure stays.
-
-    Args:
-        script: Python source text.
-        namespace: Where it runs.
-        root: Folder for the script's own imports; modules loaded from there are loaded anew by the next script.
-        update_re: Let the script replace `RE` and `db`.
-
-    Raises:
-        StartupError: The script failed.
-    """
-    filename = str((root or Path()) / "script")
-    kept = {} if update_re else {name: namespace[name] for name in ENGINE_NAMES if name in namespace}
-    linecache.cache[filename] = (len(script), None, script.splitlines(keepends=True), filename)
-    importlib.invalidate_caches()
-    namespace.update(__file__=filename, __name__="__main__")
-    try:
-        with _import_folder(root, first=True), _fresh_modules(root), _reporting("Failed to execute script"):
-            exec(compile(script, filename, "exec"), namespace)  # noqa: S102
-    finally:
-        if not update_re:
-            for name in ENGINE_NAMES:
-                namespace.pop(name, None)
-            namespace.update(kept)
-
-
 def _load_directory(directory: Path, namespace: dict[str, Any]) -> None:
     if not directory.is_dir():
         raise StartupError(f"Startup directory '{directory}' does not exist or is not a directory")
@@ -114,7 +88,7 @@ def _load_directory(directory: Path, namespace: dict[str, Any]) -> None:
     if not files:
         raise StartupError(f"Startup directory '{directory}' contains no startup files (*.py, *.ipy)")
     namespace["get_ipython"] = get_ipython
-    with _import_folder(directory, first=False):
+    with import_folder(directory, first=False):
         for path in files:
             _execute_file(path, namespace)
 
@@ -122,12 +96,12 @@ def _load_directory(directory: Path, namespace: dict[str, Any]) -> None:
 def _load_script(script: Path, namespace: dict[str, Any]) -> None:
     if not script.is_file():
         raise StartupError(f"Startup script '{script}' does not exist")
-    with _import_folder(script.parent, first=True):
+    with import_folder(script.parent, first=True):
         _execute_file(script, namespace)
 
 
 def _load_module(name: str, namespace: dict[str, Any]) -> None:
-    with _reporting(f"Error while loading module {name!r}"):
+    with reporting(f"Error while loading module {name!r}"):
         namespace.update(vars(importlib.import_module(name)))
 
 
@@ -135,7 +109,7 @@ def _execute_file(path: Path, namespace: dict[str, Any]) -> None:
     """Run one file as `__main__`, with `__file__` set while it runs."""
     namespace.update(__file__=str(path), __name__="__main__")
     try:
-        with _reporting(f"Error while executing script '{path}'"):
+        with reporting(f"Error while executing script '{path}'"):
             tree = _StandInImports().visit(ast.parse(path.read_bytes(), filename=str(path)))
             exec(compile(tree, str(path), "exec"), namespace)  # noqa: S102
     finally:
@@ -157,42 +131,47 @@ class _StandInImports(ast.NodeTransformer):
         return [ast.copy_location(new, node) for new in (stand_in, *rest)]
 
 
+_folders: Counter[str] = Counter()
+"""Folders that were put into `sys.path`, and how many need them there: scripts may run side by side."""
+_folders_lock = threading.Lock()
+
+
 @contextmanager
-def _import_folder(folder: Path | None, *, first: bool) -> Iterator[None]:
+def import_folder(folder: Path | None, *, first: bool) -> Iterator[None]:
     """Make modules beside the startup code importable while it loads."""
     name = str(folder) if folder else ""
-    if not name or name in sys.path:
-        yield
-        return
-    sys.path.insert(0 if first else len(sys.path), name)
+    with _folders_lock:
+        is_ours = bool(name) and (name in _folders or name not in sys.path)
+        if is_ours:
+            if name not in sys.path:
+                sys.path.insert(0 if first else len(sys.path), name)
+            _folders[name] += 1
     try:
         yield
     finally:
-        if name in sys.path:
-            sys.path.remove(name)
+        if is_ours:
+            _leave_folder(name)
+
+
+def _leave_folder(name: str) -> None:
+    with _folders_lock:
+        _folders[name] -= 1
+        if _folders[name] <= 0:
+            del _folders[name]
+            if name in sys.path:
+                sys.path.remove(name)
 
 
 @contextmanager
-def _fresh_modules(root: Path | None) -> Iterator[None]:
-    """Forget the modules that were loaded from a folder meanwhile, so that edits are seen the next time."""
-    before = set(sys.modules)
-    try:
-        yield
-    finally:
-        for name in set(sys.modules) - before:
-            file = getattr(sys.modules[name], "__file__", None)
-            if root and file and Path(file).is_relative_to(root):
-                del sys.modules[name]
-
-
-@contextmanager
-def _reporting(what: str) -> Iterator[None]:
+def reporting(what: str) -> Iterator[None]:
     """Turn any failure of user code into a StartupError."""
     try:
         yield
     except BaseException as error:  # startup code that calls exit() must not end the process
-        message = f"{what}: {error or type(error).__name__}"
+        message = f"{what}: {str(error) or type(error).__name__}"
         text = "".join(traceback.format_exception(type(error), error, _user_part(error.__traceback__)))
+        if not text.startswith(_HEADER):  # code that could not be compiled has no frame
+            text = _HEADER + text
         raise StartupError(message, f"{text}\n{message}") from error
 
 
@@ -204,7 +183,7 @@ def _user_part(tb: TracebackType | None) -> TracebackType | None:
 
 
 def _is_machinery(filename: str) -> bool:
-    return filename in (__file__, ast.__file__, importlib.__file__) or filename.startswith("<frozen importlib")
+    return filename in (ast.__file__, importlib.__file__) or filename.startswith(("<frozen importlib", _OURS))
 
 
 def _absolute(path: Path) -> Path:

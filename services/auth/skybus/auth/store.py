@@ -1,0 +1,93 @@
+"""Keeps lists and permissions over restarts of everything: objects in JetStream."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import nats.errors
+import structlog
+from nats.js import JetStreamContext
+from nats.js.api import ObjectMeta
+from nats.js.errors import BucketNotFoundError, ObjectNotFoundError
+from nats.js.object_store import ObjectStore
+
+from skybus.auth.catalogue import Changes, PackedCatalogue
+from skybus.bus.errors import SkybusError, UnavailableError
+from skybus.bus.messages import Message, decode, encode
+from skybus.bus.subjects import Subjects
+
+log = structlog.get_logger()
+
+_CATALOGUE, _RECORD = "catalog", "permissions"
+_PATIENCE = 10.0
+"""Seconds until an object must have come."""
+
+
+class Record(Message):
+    """What is kept beside the lists."""
+
+    permissions: dict[str, Any]
+    """As in the permissions file."""
+    stack_run: str = ""
+    """The run of the stack in which this was written."""
+    existing_changes: int = 0
+    allowed_changes: int = 0
+
+    @property
+    def changes(self) -> Changes:
+        """What makes the uids of the lists new."""
+        return Changes(self.existing_changes, self.allowed_changes)
+
+
+@dataclass(frozen=True)
+class AuthStore:
+    """The bucket of the auth service on one connection; whoever reads while it writes gets the old or the new."""
+
+    jetstream: JetStreamContext
+    subjects: Subjects
+
+    async def save_catalogue(self, catalogue: PackedCatalogue) -> None:
+        """Keep these lists in place of those before."""
+        await self._save(_CATALOGUE, catalogue.packed, catalogue.catalog_uid)
+
+    async def load_catalogue(self) -> PackedCatalogue | None:
+        """Read the lists that were kept last, if there are any."""
+        found = await self._load(_CATALOGUE)
+        return PackedCatalogue(found.info.description or "", found.data or b"") if found else None
+
+    async def save_record(self, record: Record) -> None:
+        """Keep this record in place of the one before."""
+        await self._save(_RECORD, encode(record))
+
+    async def load_record(self) -> Record | None:
+        """Read the record that was kept last, if there is one that can be read."""
+        found = await self._load(_RECORD)
+        try:
+            return decode(Record, found.data or b"") if found else None
+        except SkybusError as error:
+            log.warning("what was kept of permissions cannot be read", reason=error.message)
+            return None
+
+    async def _save(self, name: str, body: bytes, description: str | None = None) -> None:
+        try:
+            store = await self._bucket()
+            await store.put(name, body, ObjectMeta(description=description))
+        except (nats.errors.Error, OSError, TimeoutError) as error:
+            raise UnavailableError(f"JetStream does not keep it: {error or type(error).__name__}") from error
+
+    async def _load(self, name: str) -> ObjectStore.ObjectResult | None:
+        store = await self._bucket()
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                return await store.get(name)
+        except ObjectNotFoundError:
+            return None
+
+    async def _bucket(self) -> ObjectStore:
+        name = f"AUTH_{self.subjects.inst}"
+        try:
+            return await self.jetstream.object_store(name)
+        except BucketNotFoundError:
+            return await self.jetstream.create_object_store(name, description="lists of plans and devices, permissions")
