@@ -40,6 +40,7 @@ from skybus.bus.service import Handler, Service
 from skybus.bus.streams import ensure_stream, life_stream
 from skybus.client.client import Client
 from skybus.queue.__main__ import QueueService
+from skybus.queue.settings import QueueSettings
 from skybus.queue.store import Store
 from tests.servers import NatsServer, Valkey, running
 
@@ -129,7 +130,7 @@ async def queue_service(nats: NatsServer, valkey: Valkey) -> AsyncIterator[None]
     store = Store.at(valkey.url, "sim")
     async with asyncio.TaskGroup() as group:
         process = Process("queue", nats.make_bus("queue"), group)
-        serving = group.create_task(QueueService(store, process.bus, 0).serve(process))
+        serving = group.create_task(QueueService(store, process.bus, QueueSettings()).serve(process))
         yield
         process.stop.set()
         await serving

@@ -56,7 +56,7 @@ class Stack:
         self._options = options
         self._dir = data_dir
         self._subjects = Subjects(options.instrument)
-        self._run = uuid.uuid4().hex
+        self._id = uuid.uuid4().hex
         self._servers: list[Child] = []
         self._services: dict[str, Child] = {}
         self._watchers: list[asyncio.Task[None]] = []
@@ -148,7 +148,8 @@ class Stack:
             "NOTIFY_SOCKET": address,
             "SKYBUS_DATA_DIR": str(self._dir.path),
             "SKYBUS_STACK_PID": str(os.getpid()),
-            "SKYBUS_STACK_RUN": self._run,
+            "SKYBUS_STACK_RUN": self._id,
+            "SKYBUS_STACK_ID": self._id,
             "SKYBUS_ZMQ_CONTROL_ADDR": self.listen.zmq_control,
             "SKYBUS_ZMQ_INFO_ADDR": self.listen.zmq_info,
         }

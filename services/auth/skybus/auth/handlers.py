@@ -17,7 +17,16 @@ from skybus.bus.api.catalog import (
     PlanList,
 )
 from skybus.bus.api.events import CatalogChanged
-from skybus.bus.api.internal import CATALOG_REFRESH, CATALOG_UIDS, ITEMS_CHECK, ItemsCheck, ItemsChecked
+from skybus.bus.api.internal import (
+    CATALOG_REFRESH,
+    CATALOG_UIDS,
+    ITEMS_CHECK,
+    NAME_CHECK,
+    ItemsCheck,
+    ItemsChecked,
+    NameCheck,
+    NameChecked,
+)
 from skybus.bus.messages import Empty
 from skybus.bus.service import Handler, current_call
 
@@ -33,6 +42,7 @@ class AuthHandlers:
         """Who answers what."""
         return [
             Handler(ITEMS_CHECK, self.check_items),
+            Handler(NAME_CHECK, self.check_name),
             Handler(CATALOG_UIDS, self.get_uids),
             Handler(CATALOG_REFRESH, self.refresh),
             Handler(PLANS_ALLOWED, self.get_allowed_plans),
@@ -47,6 +57,10 @@ class AuthHandlers:
         view = self._keeper.catalogue.groups[actor.group]
         problems = [view.problem(item) for item in request.items]
         return ItemsChecked(user=actor.user, user_group=actor.group, problems=problems)
+
+    async def check_name(self, request: NameCheck) -> NameChecked:
+        """Say in whose name something is done that needs no group."""
+        return NameChecked(user=self._users.name(request.requester, request.claimed_user))
 
     async def get_uids(self, request: Empty) -> CatalogChanged:
         """Return the uids of the lists."""

@@ -9,7 +9,8 @@ from skybus.bus.api.engine import Run
 from skybus.bus.api.internal import PlanReport
 from skybus.bus.api.items import PLAN, Item
 from skybus.bus.messages import Message
-from skybus.queue.book import Book, Running
+from skybus.queue.book import Book
+from skybus.queue.records import Running
 
 
 class Step(Message):

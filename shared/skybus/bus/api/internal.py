@@ -193,6 +193,19 @@ class ItemsChecked(Message):
     problems: list[ItemProblem | None]
 
 
+class NameCheck(Message):
+    """Ask auth in whose name somebody acts where no group matters."""
+
+    requester: str
+    claimed_user: str
+
+
+class NameChecked(Message):
+    """The claimed name for a delegate, the requester's own for everybody else."""
+
+    user: str
+
+
 class PlanReport(Message):
     """How an attempt ended."""
 
@@ -277,6 +290,7 @@ KERNEL_SIGNAL = InternalEndpoint("environment.kernel_interrupt", Interrupt, Noth
 LOCK_CHECK = InternalEndpoint("queue.lock_check", LockCheck, Nothing)
 
 ITEMS_CHECK = InternalEndpoint("auth.check", ItemsCheck, ItemsChecked)
+NAME_CHECK = InternalEndpoint("auth.name", NameCheck, NameChecked)
 CATALOG_UIDS = InternalEndpoint("auth.catalog_uids", Empty, CatalogChanged)
 CATALOG_REFRESH = InternalEndpoint("auth.catalog_refresh", Empty, CatalogChanged)
 """Answered when auth has the catalogue that the environment has now."""
