@@ -147,7 +147,7 @@ class EnvironmentHandlers:
 
     async def pause_plan(self, request: PlanPause) -> Nothing:
         """Ask the RunEngine to pause."""
-        engine = self._engine
+        engine = self._engine or (self._space and self._space.engine)
         if engine is None or engine.state != "running":
             state = engine.state if engine else self._state.state.re_state
             raise WrongStateError(f"Run engine can be paused only in 'running' state. Current state: '{state}'")
@@ -202,7 +202,7 @@ class EnvironmentHandlers:
 
     def _moved_by_hand(self, re_state: str) -> None:
         """Somebody runs or continues a plan in a console, which may be the one that was paused."""
-        self._state.change(re_state=re_state)
+        self._state.change(re_state=re_state, **({"pause_pending": False} if re_state == "paused" else {}))
         if self._attempt and re_state in ("idle", "panicked"):
             self._end_by_hand = asyncio.get_running_loop().call_later(CELL_PATIENCE, self._ended_by_hand)
 
