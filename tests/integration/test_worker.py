@@ -23,7 +23,17 @@ from skybus.bus.api.internal import (
 )
 from skybus.bus.errors import WrongStateError
 from skybus.bus.messages import Empty
-from tests.integration.worker_fixtures import STARTUP, House, WorkerProcess, house_of, plan, stored, until_answers
+from tests.integration.worker_fixtures import (
+    STARTUP,
+    House,
+    WorkerProcess,
+    function,
+    house_of,
+    plan,
+    script,
+    stored,
+    until_answers,
+)
 from tests.servers import NatsServer
 
 
@@ -146,6 +156,31 @@ async def test_a_busy_environment_refuses_to_close_but_can_be_destroyed(house):
     await house.bus.call(WORKER_DESTROY, EnvironmentDestroy(environment_id=environment_id))  # once more does no harm
     with pytest.raises(WrongStateError, match="does not exist"):
         await house.bus.call(WORKER_DESTROY, EnvironmentDestroy())
+
+
+async def test_an_environment_closes_whatever_runs_in_its_background(house):
+    environment_id = await house.open()
+    await house.start_task(function("wait"), background=True)
+    await house.until_text("waiting")
+
+    await house.bus.call(ENVIRONMENT_END, Empty())
+
+    gone = await exited(house, environment_id, 3)
+    assert (gone["exit_code"], gone["requested"]) == (0, True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+async def test_a_script_that_never_ends_goes_with_its_environment(house, worker, number):
+    environment_id = await house.open()
+    await house.start_task(script("print('for ever')\nwhile True: pass"))
+    await house.until_text("for ever")
+    with pytest.raises(WrongStateError, match="can not be closed"):
+        await house.bus.call(ENVIRONMENT_END, Empty())
+
+    os.kill(worker.environment_pid, number)
+
+    assert (await exited(house, environment_id, 5))["requested"] is False
+    await house.open()
 
 
 async def test_startup_code_that_fails_is_reported_with_its_traceback(house_with_startup):

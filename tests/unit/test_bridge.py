@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skybus.bridge.checks import check_mode, check_unsupported, item_problem
+from skybus.bridge.checks import check_function, check_mode, check_unsupported, item_problem
 from skybus.bridge.codec import Json, Msgpack
 from skybus.bridge.control import split_envelope
 from skybus.bridge.methods import METHODS, Method
@@ -67,6 +67,23 @@ def test_one_task_has_a_status_and_several_have_one_each():
     answer = {"statuses": {"a": "running", "b": "completed"}}
     assert method.reply(answer, {"task_uid": "a"})["status"] == "running"
     assert method.reply(answer, {"task_uid": ["a", "b"]})["status"] == answer["statuses"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"name": None}, "Function name is not specified"),
+        ({"args": 50}, "Parameter 'args' is not a tuple or a list"),
+        ({"kwargs": [1]}, "Parameter 'kwargs' is not a dictionary"),
+        ({"item_type": "plan"}, "unsupported 'item_type' value: 'plan'"),
+    ],
+)
+def test_odd_function_calls_are_refused(changes: dict[str, Any], said: str):
+    item = {"item_type": "function", "name": "f", "args": [], "kwargs": {}}
+    check_function({"item": item})
+    odd = {name: value for name, value in {**item, **changes}.items() if value is not None}
+    with pytest.raises(InvalidError, match=said):
+        check_function({"item": odd})
 
 
 @pytest.mark.parametrize("mode", ["unknown_str", ["a"], {"unsupported_key": True}, {"loop": 10}, None])

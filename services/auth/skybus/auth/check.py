@@ -77,7 +77,8 @@ class ItemChecker:
         item_type = item.get("item_type", "plan")
         name = item.get("name")
         if not isinstance(name, str) or not name:
-            raise InvalidError(f"An item needs a name; this one has {shorten(name)}")
+            what = "Function name is not specified" if item_type == "function" else "An item needs a name"
+            raise InvalidError(f"{what}; this one has {shorten(name)}")
         if item_type == "instruction":
             return _check_instruction(name)
         if item_type == "function":

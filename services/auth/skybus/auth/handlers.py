@@ -20,14 +20,17 @@ from skybus.bus.api.events import CatalogChanged
 from skybus.bus.api.internal import (
     CATALOG_REFRESH,
     CATALOG_UIDS,
+    ITEM_MAY_RUN,
     ITEMS_CHECK,
     NAME_CHECK,
+    ItemMayRun,
     ItemsCheck,
     ItemsChecked,
     NameCheck,
     NameChecked,
 )
-from skybus.bus.messages import Empty
+from skybus.bus.errors import DeniedError
+from skybus.bus.messages import Empty, Nothing
 from skybus.bus.service import Handler, current_call
 
 
@@ -43,6 +46,7 @@ class AuthHandlers:
         return [
             Handler(ITEMS_CHECK, self.check_items),
             Handler(NAME_CHECK, self.check_name),
+            Handler(ITEM_MAY_RUN, self.check_item_to_run),
             Handler(CATALOG_UIDS, self.get_uids),
             Handler(CATALOG_REFRESH, self.refresh),
             Handler(PLANS_ALLOWED, self.get_allowed_plans),
@@ -61,6 +65,15 @@ class AuthHandlers:
     async def check_name(self, request: NameCheck) -> NameChecked:
         """Say in whose name something is done that needs no group."""
         return NameChecked(user=self._users.name(request.requester, request.claimed_user))
+
+    async def check_item_to_run(self, request: ItemMayRun) -> Nothing:
+        """See that the group which an item is kept for may run it now."""
+        group = str(request.item.get("user_group"))
+        view = self._keeper.catalogue.groups.get(group)
+        if view is None:
+            raise DeniedError(f"User group '{group}' has no permissions any more")
+        view.checker.check(request.item)
+        return Nothing()
 
     async def get_uids(self, request: Empty) -> CatalogChanged:
         """Return the uids of the lists."""

@@ -114,7 +114,7 @@ class QueueService:
         for pause in _pauses():
             try:
                 await self._store.take_over()
-                await self._keeper.alter(lambda book: book.belong_to(self._settings.stack_id))
+                await self._keeper.alter(lambda book: book.belong_to(self._settings.stack_run))
             except UnavailableError as error:
                 self._unreachable("redis", error.message)
                 await asyncio.sleep(pause)

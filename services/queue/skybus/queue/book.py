@@ -180,10 +180,10 @@ class Book:
         self.history_size = newest
         self.set_flags(history_uid=new_uid())
 
-    def belong_to(self, stack_id: str) -> None:
+    def belong_to(self, stack_run: str) -> None:
         """Forget what a new stack begins without."""
-        if stack_id and stack_id != self.flags.stack_id:
-            self.set_flags(stack_id=stack_id, autostart=False, stop_pending=False)
+        if stack_run and stack_run != self.flags.stack_run:
+            self.set_flags(stack_run=stack_run, autostart=False, stop_pending=False)
 
     def set_flags(self, **changes: Any) -> None:
         """Change flags."""

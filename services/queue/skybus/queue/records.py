@@ -76,8 +76,8 @@ class Flags(Message):
     queue_uid: str = Field(default_factory=new_uid)
     history_uid: str = Field(default_factory=new_uid)
     task_results_uid: str = Field(default_factory=new_uid)
-    stack_id: str = ""
-    """Of the stack that ran last: a new one forgets autostart and a pending stop."""
+    stack_run: str = ""
+    """The stack that ran last: a new one forgets autostart and a pending stop."""
 
 
 def renewed(item: Item) -> Item:

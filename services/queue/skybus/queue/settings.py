@@ -19,7 +19,7 @@ class QueueSettings(BusSettings):
     stack_pid: int = 0
     """The process of `skybus up`, which starts us with this set."""
 
-    stack_id: str = ""
+    stack_run: str = ""
     """Another one for each start of `skybus up`: autostart and a pending stop outlive our restarts, not the stack's."""
 
     emergency_lock_key: SecretStr | None = Field(default=None, min_length=1)

@@ -178,6 +178,12 @@ class ItemsCheck(Message):
     items: list[Item]
 
 
+class ItemMayRun(Message):
+    """Ask auth whether an item that is about to run may still be run by the user group that it is kept for."""
+
+    item: Item
+
+
 class ItemProblem(Message):
     """Why an item is refused; `code` as in the error tree."""
 
@@ -291,6 +297,8 @@ LOCK_CHECK = InternalEndpoint("queue.lock_check", LockCheck, Nothing)
 
 ITEMS_CHECK = InternalEndpoint("auth.check", ItemsCheck, ItemsChecked)
 NAME_CHECK = InternalEndpoint("auth.name", NameCheck, NameChecked)
+ITEM_MAY_RUN = InternalEndpoint("auth.may_run", ItemMayRun, Nothing)
+"""Refused as `auth.check` would refuse the item now: rights and lists may have changed since it was queued."""
 CATALOG_UIDS = InternalEndpoint("auth.catalog_uids", Empty, CatalogChanged)
 CATALOG_REFRESH = InternalEndpoint("auth.catalog_refresh", Empty, CatalogChanged)
 """Answered when auth has the catalogue that the environment has now."""

@@ -95,6 +95,7 @@ class Host:
             print(error.traceback, flush=True)
             self._tell(self._failed, error)
             return False
+        print("RE Environment is ready", flush=True)  # for those who watch the console, as the reference's users do
         self._tell(self._opened, space)
         return True
 
