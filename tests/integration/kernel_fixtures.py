@@ -40,6 +40,10 @@ class Console:
         """Run a cell."""
         return await self.reply(await self.begin(code))
 
+    def shut_down(self) -> None:
+        """End the kernel."""
+        self._client.shutdown()
+
     async def output(self, text: str) -> dict[str, Any]:
         """The message that brings a text, whoever has printed it."""
         while True:
