@@ -260,9 +260,24 @@ async def test_without_the_queue_service_the_reply_says_so(nats: NatsServer, con
     settings = settings_for(nats)
     async with service(nats.make_bus("bridge"), serve, settings):
         clients = Zmq(context, settings.zmq_control_addr, settings.zmq_info_addr)
-        reply = await clients.ask("status")
+        reply = await clients.ask("queue_get")
     assert reply["success"] is False
     assert "no service answers" in reply["msg"]
+
+
+async def test_without_the_queue_service_status_is_met_with_silence(nats: NatsServer, context: zmq.Context):
+    """A client of the reference reads the reply as a status without looking whether it is a refusal."""
+    settings = settings_for(nats)
+    async with service(nats.make_bus("bridge"), serve, settings):
+        with context.socket(zmq.DEALER) as socket:
+            socket.connect(settings.zmq_control_addr)
+            for method in ("status", "ping", "queue_get"):
+                socket.send_multipart([b"", json.dumps({"method": method}).encode()])
+            first = await receive(socket)
+            socket.send_multipart([b"", b'{"method": "queue_get"}'])
+            second = await receive(socket)
+    assert first == second
+    assert first["items"] == []
 
 
 async def test_without_nats_the_reply_says_so_and_service_goes_on_afterwards(
@@ -271,7 +286,7 @@ async def test_without_nats_the_reply_says_so_and_service_goes_on_afterwards(
     with clients.subscribe("QS_Info") as published:
         await receive(published)
         nats.stop()
-        reply = await clients.ask("status")
+        reply = await clients.ask("queue_get")
         assert reply["success"] is False
         assert "NATS" in reply["msg"]
         queue.status = queue.status.model_copy(update={"status_uid": "again"})

@@ -2,11 +2,12 @@
 
 import pytest
 
-from skybus.bus.api.internal import PlanReport
+from skybus.bus.api.internal import FunctionTask, PlanReport, TaskReport, TaskRun
 from skybus.bus.api.queue import ItemMove, ItemMoveBatch, QueueMode
 from skybus.bus.errors import ConflictError, InvalidError
 from skybus.queue import moves
 from skybus.queue.book import Book
+from skybus.queue.records import RunningTask
 
 
 def plan(uid: str) -> dict:
@@ -130,3 +131,45 @@ def test_a_batch_moves_together(book: Book, move: dict, expected: str) -> None:
 def test_moving_before_an_item_of_the_batch_is_refused(book: Book) -> None:
     with pytest.raises(InvalidError, match="'b' is in the batch"):
         moves.move_many(book, ItemMoveBatch(uids=["a", "b"], before_uid="b"))
+
+
+def task(uid: str, *, run_in_background: bool = False) -> RunningTask:
+    order = TaskRun(task_uid=uid, task=FunctionTask(name="f"), run_in_background=run_in_background)
+    return RunningTask(order=order, environment_id="e", time_start=1)
+
+
+def task_report(uid: str) -> TaskReport:
+    return TaskReport(
+        environment_id="e",
+        task_uid=uid,
+        success=True,
+        return_value=2**70,
+        run_in_background=False,
+        time_start=1,
+        time_stop=2,
+    )
+
+
+def test_a_task_is_filed_once_and_its_result_expires(book: Book) -> None:
+    book.begin_task(task("t"))
+    before = book.flags.task_results_uid
+    book.journal.clear()
+    assert book.file_task(task_report("t"), kept=7) is not None
+    assert book.tasks == {}
+    assert book.flags.task_results_uid != before
+    (kept,) = [command for command in book.journal if command[1] == "task:t"]
+    assert kept[-2:] == ("EX", 7)
+    assert str(2**70).encode() in kept[2]
+    book.journal.clear()
+    assert book.file_task(task_report("t"), kept=7) is None
+    assert book.journal == []
+
+
+def test_a_new_stack_begins_without_autostart_and_pending_stop(book: Book) -> None:
+    book.belong_to("first")
+    book.set_flags(autostart=True, stop_pending=True)
+    book.belong_to("first")
+    book.belong_to("")
+    assert (book.flags.autostart, book.flags.stop_pending) == (True, True)
+    book.belong_to("second")
+    assert (book.flags.autostart, book.flags.stop_pending) == (False, False)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skybus.bridge.checks import check_mode, check_unsupported, item_problem
+from skybus.bridge.checks import check_function, check_mode, check_unsupported, item_problem
 from skybus.bridge.codec import Json, Msgpack
 from skybus.bridge.control import split_envelope
 from skybus.bridge.methods import METHODS, Method
@@ -69,10 +69,41 @@ def test_one_task_has_a_status_and_several_have_one_each():
     assert method.reply(answer, {"task_uid": ["a", "b"]})["status"] == answer["statuses"]
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"name": None}, "Function name is not specified"),
+        ({"args": 50}, "Parameter 'args' is not a tuple or a list"),
+        ({"kwargs": [1]}, "Parameter 'kwargs' is not a dictionary"),
+        ({"item_type": "plan"}, "unsupported 'item_type' value: 'plan'"),
+    ],
+)
+def test_odd_function_calls_are_refused(changes: dict[str, Any], said: str):
+    item = {"item_type": "function", "name": "f", "args": [], "kwargs": {}}
+    check_function({"item": item})
+    odd = {name: value for name, value in {**item, **changes}.items() if value is not None}
+    with pytest.raises(InvalidError, match=said):
+        check_function({"item": odd})
+
+
 @pytest.mark.parametrize("mode", ["unknown_str", ["a"], {"unsupported_key": True}, {"loop": 10}, None])
 def test_odd_modes_are_refused(mode: Any):
     with pytest.raises(InvalidError, match="mode|Unsupported"):
         check_mode({"mode": mode})
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({}, "Parameter 'user_group_permissions' is missing"),
+        ({"user_group_permissions": None}, "Invalid type '<class 'NoneType'>', must be 'dict'"),
+        ({"user_group_permissions": [1]}, "Invalid type '<class 'list'>', must be 'dict'"),
+    ],
+)
+def test_permissions_must_be_a_dictionary(params: dict[str, Any], message: str):
+    (check,) = METHODS["permissions_set"].checks
+    with pytest.raises(InvalidError, match=message):
+        check(params)
 
 
 @settings(max_examples=30)

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from skybus.auth.check import check_item
+from skybus.auth.check import ItemChecker, check_item
 from skybus.bus.errors import DeniedError, InvalidError, NotFoundError
 
 KINDS = {"POSITIONAL_OR_KEYWORD": 1, "VAR_POSITIONAL": 2, "KEYWORD_ONLY": 3, "VAR_KEYWORD": 4}
@@ -152,3 +152,28 @@ def test_a_hundred_items_are_quick_with_thousands_of_devices():
     for number in range(100):
         _check("count", [f"dev_{number}", f"dev_{number}.x"], devices=devices)
     assert time.perf_counter() - start < 0.5
+
+
+def test_a_function_needs_the_right_to_be_called():
+    checker = ItemChecker("users", {}, {}, allows_function={"function_sleep"}.__contains__)
+    checker.check({"item_type": "function", "name": "function_sleep", "args": [1], "kwargs": {}})
+    with pytest.raises(DeniedError, match="Function 'reboot' is not allowed for users from 'users' group"):
+        checker.check({"item_type": "function", "name": "reboot"})
+    for wrong in ({"args": {}}, {"kwargs": []}, {"name": ""}):
+        with pytest.raises(InvalidError):
+            checker.check({"item_type": "function", "name": "function_sleep", **wrong})
+
+
+def test_a_name_that_is_not_allowed_may_be_queued_by_who_acts_for_others_and_no_other_fault_may():
+    checker = ItemChecker("users", PLANS, DEVICES, EXISTING_PLANS, EXISTING_DEVICES)
+
+    def check(*args):
+        checker.check({"item_type": "plan", "name": "count", "args": list(args)}, is_queued_only=True)
+
+    check(["det", "shutter"])
+    with pytest.raises(NotFoundError, match="nowhere"):
+        check(["nowhere", "shutter"])
+    with pytest.raises(InvalidError, match="num"):
+        check(["shutter"], "many")
+    with pytest.raises(DeniedError, match="expert_scan"):
+        checker.check({"item_type": "plan", "name": "expert_scan"}, is_queued_only=True)

@@ -102,6 +102,7 @@ def test_built_in_permissions_have_groups_that_may_all_and_nothing():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
+        ({}, "'user_groups' is a required property"),
         ({"user_groups": {"primary": {}}}, "Missing required user group: 'root'"),
         ({"user_groups": {"root": {"allowed_plan": []}}}, "user_groups → root → allowed_plan: Extra inputs"),
         ({"user_groups": {"root": {"allowed_plans": [":("]}}}, r"allowed_plans: ':\(' contains an invalid regular"),

@@ -1,4 +1,4 @@
-"""Structured logs: a constant event in words, facts as keys; lines go to standard error and the console stream."""
+"""Structured logs: a constant event in words, facts as keys; lines go to one output and to the console stream."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import uuid
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TextIO
 
 import structlog
 
@@ -38,13 +39,16 @@ class Lines:
 
     def __init__(self) -> None:
         self._waiting: deque[tuple[float, str]] = deque(maxlen=KEPT_LINES)
+        self.output: TextIO | None = None
+        """By default standard error."""
         self._listener: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
 
     def msg(self, line: str) -> None:
         """Write a line; may be called from any thread."""
         with contextlib.suppress(OSError, ValueError):  # who read it may be gone
-            sys.stderr.write(line + "\n")
-            sys.stderr.flush()
+            output = self.output or sys.stderr
+            output.write(line + "\n")
+            output.flush()
         listener = self._listener
         if listener and not listener[0].is_closed():
             listener[0].call_soon_threadsafe(self._add, line, listener[1])

@@ -72,7 +72,9 @@ def _explain_one(error: Any) -> str:
         return f"unsupported parameter {where!r}"
     if error["type"] == "missing":
         return f"required parameter {where!r} is missing"
-    return f"parameter {where!r}: {error['msg']} (given: {shown})" if where else f"{error['msg']} (given: {shown})"
+    if not where or where.endswith("lock_key"):  # what was given may hold a key
+        return f"parameter {where!r}: {error['msg']}" if where else error["msg"]
+    return f"parameter {where!r}: {error['msg']} (given: {shown})"
 
 
 def _encode_slowly(message: Message, reason: Exception) -> bytes:

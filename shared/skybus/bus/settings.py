@@ -68,7 +68,7 @@ class BusSettings(BaseSettings):
     """By default the one that `skybus up` has written down."""
     credentials_file: Path | None = None
     """By default `credentials/{name}.json` in the data directory."""
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: Literal["debug", "info", "warning", "error", "critical"] = "info"
 
     def listen(self) -> Listen:
         """Read where the stack listens.

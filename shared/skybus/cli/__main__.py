@@ -25,6 +25,10 @@ _FUNCTIONS = {
     "up": "skybus.cli.up",
     "demo": "skybus.cli.demo",
     "re-manager": "skybus.cli.re_manager",
+    "zmq-keys": "skybus.cli.zmq_keys",
+    "clear-lock": "skybus.cli.clear_lock",
+    "list-plans-devices": "skybus.cli.list_plans_devices",
+    "import-queueserver": "skybus.cli.import_queueserver",
 }
 """Modules with one function, named as the command; they need what only `skybus[stack]` installs."""
 _PLAIN = ("up", "re-manager")
@@ -74,7 +78,7 @@ def _add_function(app: typer.Typer, name: str, *, is_wanted: bool) -> None:
             typer.secho(f"skybus {name} is not installed here: pip install 'skybus[stack]'", fg="red", err=True)
             raise SystemExit(1) from None
         return
-    app.command(name)(getattr(module, name.replace("-", "_")))
+    app.command(name, context_settings=getattr(module, "CONTEXT", None))(getattr(module, name.replace("-", "_")))
 
 
 if __name__ == "__main__":

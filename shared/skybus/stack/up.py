@@ -10,20 +10,23 @@ import signal
 import sys
 import time
 import uuid
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
 
-from skybus.bus.errors import InvalidError
 from skybus.bus.settings import LISTEN_FILE, Listen
 from skybus.bus.subjects import Subjects
+from skybus.bus.tasks import end_tasks
 from skybus.stack import datadir
 from skybus.stack.accounts import server_config
+from skybus.stack.addresses import require_free, until_redis_answers, without_password
 from skybus.stack.child import Child, notify_socket, until_listening
 from skybus.stack.credentials import ensure_credentials
 from skybus.stack.datadir import DataDir
-from skybus.stack.servers import free_port, nats_binary, valkey_binary, valkey_config
+from skybus.stack.servers import free_port, nats_binary
+from skybus.stack.valkey_alone import valkey_child
 
 log = structlog.get_logger()
 
@@ -45,15 +48,28 @@ class UpOptions:
     redis_url: str | None = None
     zmq_control_addr: str | None = None
     zmq_info_addr: str | None = None
+    publishes: bool = True
+    """Whether there is an info socket."""
+    announces: bool = True
+    """Whether to print that everything is ready, and that it stops."""
     environment: dict[str, str] = field(default_factory=dict)
     """Settings of the services, as environment variables."""
+    environments: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Settings that only one service gets, by its name: keys and passwords for one."""
 
 
 class Stack:
     """The processes of one data directory."""
 
-    def __init__(self, options: UpOptions, data_dir: DataDir) -> None:
+    def __init__(
+        self,
+        options: UpOptions,
+        data_dir: DataDir,
+        beside: Callable[[], Coroutine[None, None, None]] | None = None,
+    ) -> None:
         self._options = options
+        self._beside = beside
+        self._side: list[asyncio.Task[None]] = []
         self._dir = data_dir
         self._subjects = Subjects(options.instrument)
         self._run = uuid.uuid4().hex
@@ -68,6 +84,8 @@ class Stack:
         self._services = {name: self._service(name) for name in SERVICES}
         self._write_listen()
         await self._start([*self._servers, *self._services.values()])  # a service waits for what it needs
+        if self._beside:
+            self._side = [asyncio.create_task(self._beside(), name="beside")]
 
     async def run(self) -> None:
         """Keep everything alive; ends only by being cancelled."""
@@ -79,10 +97,16 @@ class Stack:
         if worker:
             await worker.stop(WORKER_PATIENCE)
         await _stop(list(self._services.values()), SERVICE_PATIENCE)
+        await end_tasks(self._side)
         await _stop(self._servers, SERVER_PATIENCE)
         for watcher in self._watchers:
             watcher.cancel()
         (self._dir.path / LISTEN_FILE).unlink(missing_ok=True)
+
+    def announce(self, what: str) -> None:
+        """Tell people, unless nothing is to be printed."""
+        if self._options.announces:
+            print(what, flush=True)
 
     async def _start(self, children: list[Child]) -> None:
         started = [asyncio.ensure_future(child.start()) for child in children]
@@ -99,13 +123,13 @@ class Stack:
         nats = _port(options.nats_port, last.get("nats", NATS_PORT))
         control = options.zmq_control_addr or f"tcp://{HOST}:{_port(None, last.get('control', CONTROL_PORT))}"
         info = options.zmq_info_addr or f"tcp://{HOST}:{_port(None, last.get('info', INFO_PORT), not_this=control)}"
-        for address in (options.zmq_control_addr, options.zmq_info_addr):
+        for address in (options.zmq_control_addr, options.zmq_info_addr if options.publishes else None):
             if address:
-                _require_free(address)
+                require_free(address)
         return Listen(
             instrument=options.instrument,
             nats=f"nats://{HOST}:{nats}",
-            redis=options.redis_url or f"unix://{self._dir.sockets / 'valkey.sock'}",
+            redis=without_password(options.redis_url or f"unix://{self._dir.sockets / 'valkey.sock'}"),
             zmq_control=control,
             zmq_info=info,
             pid=os.getpid(),
@@ -132,10 +156,7 @@ class Stack:
         return self._server("nats", [nats_binary(), "-c", str(config)], (HOST, port))
 
     def _valkey(self) -> Child:
-        config, sock = self._dir.valkey / "valkey.conf", self._dir.sockets / "valkey.sock"
-        sock.unlink(missing_ok=True)
-        _write_private(config, valkey_config(self._dir.valkey, sock))
-        return self._server("valkey", [valkey_binary(), str(config)], sock)
+        return valkey_child(self._dir)
 
     def _server(self, name: str, command: list[str], address: tuple[str, int] | Path) -> Child:
         log_file = self._dir.logs / f"{name}.log"
@@ -151,6 +172,8 @@ class Stack:
             "SKYBUS_STACK_RUN": self._run,
             "SKYBUS_ZMQ_CONTROL_ADDR": self.listen.zmq_control,
             "SKYBUS_ZMQ_INFO_ADDR": self.listen.zmq_info,
+            **({"SKYBUS_REDIS_URL": self._options.redis_url} if self._options.redis_url and name == "queue" else {}),
+            **self._options.environments.get(name, {}),
         }
         command = [str(Path(sys.executable).parent / f"skybus-{name}")]
         return Child(
@@ -163,12 +186,19 @@ class Stack:
         )
 
 
-async def run_stack(options: UpOptions) -> None:
-    """Run the stack in the foreground until SIGINT or SIGTERM."""
+async def run_stack(options: UpOptions, beside: Callable[[], Coroutine[None, None, None]] | None = None) -> None:
+    """Run the stack in the foreground until SIGINT or SIGTERM.
+
+    Args:
+        options: what is asked for.
+        beside: makes what runs from when the stack is ready until it has stopped.
+    """
     born = time.monotonic()
+    if options.redis_url:
+        await until_redis_answers(options.redis_url)
     data_dir = datadir.take(options.data_dir)
     try:
-        stack = Stack(options, data_dir)
+        stack = Stack(options, data_dir, beside)
         await _run_until_signal(stack, born)
     finally:
         data_dir.release()
@@ -186,7 +216,7 @@ async def _run_until_signal(stack: Stack, born: float) -> None:
         if work.done():
             work.result()
         else:
-            print("stopping …", flush=True)
+            stack.announce("stopping …")
     finally:
         work.cancel()
         stop.cancel()
@@ -197,11 +227,10 @@ async def _run_until_signal(stack: Stack, born: float) -> None:
 async def _start_and_keep(stack: Stack, born: float) -> None:
     await stack.start()
     listen = stack.listen
-    print(
+    stack.announce(
         f"ready in {time.monotonic() - born:.2f} s: instrument {listen.instrument}, NATS {listen.nats}, "
         f"0MQ {listen.zmq_control} and {listen.zmq_info}\n"
-        f"data in {stack._dir.path}; try `skybus status`, `skybus env open`; Ctrl-C stops everything",
-        flush=True,
+        f"data in {stack._dir.path}; try `skybus status`, `skybus env open`; Ctrl-C stops everything"
     )
     await stack.run()
 
@@ -222,15 +251,6 @@ def _port(wanted: int | None, default: int, not_this: str = "") -> int:
         return free_port(wanted, exactly=True)
     port = free_port(default, exactly=False)
     return port if not not_this.endswith(f":{port}") else free_port(port + 1, exactly=False)
-
-
-def _require_free(address: str) -> None:
-    if not address.startswith("tcp://"):
-        return
-    host, _, port = address.removeprefix("tcp://").rpartition(":")
-    if not port.isdigit():
-        raise InvalidError(f"0MQ address {address!r}: expected tcp://HOST:PORT")
-    free_port(int(port), exactly=True, host={"*": "0.0.0.0", "localhost": HOST}.get(host, host))  # noqa: S104 - only tried
 
 
 def _port_of(url: str) -> int:

@@ -17,8 +17,20 @@ from skybus.bus.api.catalog import (
     PlanList,
 )
 from skybus.bus.api.events import CatalogChanged
-from skybus.bus.api.internal import CATALOG_REFRESH, CATALOG_UIDS, ITEMS_CHECK, ItemsCheck, ItemsChecked
-from skybus.bus.messages import Empty
+from skybus.bus.api.internal import (
+    CATALOG_REFRESH,
+    CATALOG_UIDS,
+    ITEM_MAY_RUN,
+    ITEMS_CHECK,
+    NAME_CHECK,
+    ItemMayRun,
+    ItemsCheck,
+    ItemsChecked,
+    NameCheck,
+    NameChecked,
+)
+from skybus.bus.errors import DeniedError
+from skybus.bus.messages import Empty, Nothing
 from skybus.bus.service import Handler, current_call
 
 
@@ -33,6 +45,8 @@ class AuthHandlers:
         """Who answers what."""
         return [
             Handler(ITEMS_CHECK, self.check_items),
+            Handler(NAME_CHECK, self.check_name),
+            Handler(ITEM_MAY_RUN, self.check_item_to_run),
             Handler(CATALOG_UIDS, self.get_uids),
             Handler(CATALOG_REFRESH, self.refresh),
             Handler(PLANS_ALLOWED, self.get_allowed_plans),
@@ -45,8 +59,33 @@ class AuthHandlers:
         """Say in whose name items are kept, and what is wrong with each."""
         actor = self._users.actor(request.requester, request.claimed_user, request.claimed_group)
         view = self._keeper.catalogue.groups[actor.group]
-        problems = [view.problem(item) for item in request.items]
-        return ItemsChecked(user=actor.user, user_group=actor.group, problems=problems)
+        now = [view.problem(item) for item in request.items]
+        problems = now
+        if request.requester in self._users.delegates:
+            problems = [
+                problem and view.problem(item, is_queued_only=True)
+                for problem, item in zip(now, request.items, strict=True)
+            ]
+        return ItemsChecked(
+            user=actor.user,
+            user_group=actor.group,
+            problems=problems,
+            may_run=[problem is None for problem in now],
+            lists_uid=self._keeper.catalogue.uids.allowed_uid,
+        )
+
+    async def check_name(self, request: NameCheck) -> NameChecked:
+        """Say in whose name something is done that needs no group."""
+        return NameChecked(user=self._users.name(request.requester, request.claimed_user))
+
+    async def check_item_to_run(self, request: ItemMayRun) -> Nothing:
+        """See that the group which an item is kept for may run it now."""
+        group = str(request.item.get("user_group"))
+        view = self._keeper.catalogue.groups.get(group)
+        if view is None:
+            raise DeniedError(f"User group '{group}' has no permissions any more")
+        view.checker.check(request.item)
+        return Nothing()
 
     async def get_uids(self, request: Empty) -> CatalogChanged:
         """Return the uids of the lists."""

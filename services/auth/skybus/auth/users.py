@@ -45,6 +45,10 @@ class Users:
             raise InvalidError("Incorrect request format: user name is not specified")
         return Actor(claimed_user, group)
 
+    def name(self, requester: str, claimed_user: str) -> str:
+        """Return in whose name a verified user does something for which no group is needed."""
+        return claimed_user if requester in self.delegates else requester
+
     def group_to_read(self, requester: str, asked: str | None) -> str:
         """Return the group whose lists a verified user wants to see.
 

@@ -12,7 +12,7 @@ from skybus.bridge.codec import Codec, Json
 from skybus.bridge.methods import METHODS, TAKES_ANYTHING, Method
 from skybus.bus.api.queue import QUEUE_GET, QueueGet
 from skybus.bus.connection import Bus
-from skybus.bus.errors import InvalidError, SkybusError
+from skybus.bus.errors import InvalidError, SkybusError, UnavailableError
 
 log = structlog.get_logger()
 
@@ -29,8 +29,8 @@ class Answers:
         self._codec = codec
         self._timeout = timeout
 
-    async def answer(self, parts: list[bytes]) -> bytes:
-        """Answer a request, given as the parts of its message."""
+    async def answer(self, parts: list[bytes]) -> bytes | None:
+        """Answer a request, given as the parts of its message; or, for a few methods without their service, do not."""
         try:
             return await self._answer(parts)
         except SkybusError as error:
@@ -40,7 +40,7 @@ class Answers:
             log.exception("a request failed inside the bridge")
             return self._refuse("the request failed inside the bridge; see its log")
 
-    async def _answer(self, parts: list[bytes]) -> bytes:
+    async def _answer(self, parts: list[bytes]) -> bytes | None:
         if len(parts) != 1:
             raise InvalidError(f"Failed to decode the request: one message part is expected, not {len(parts)}")
         request, is_odd = self._read(parts[0])
@@ -49,6 +49,8 @@ class Answers:
             reply, is_odd = await self._ask(method, params, is_odd=is_odd)
         except SkybusError as error:
             log.debug("request refused", method=method.name, code=error.code, reason=error.message)
+            if method.is_silent_without_service and isinstance(error, UnavailableError):
+                return None
             reply = method.refusal(error, params)
             if method.needs_queue_size:
                 reply["qsize"] = await self._queue_size()

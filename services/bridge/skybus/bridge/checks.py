@@ -80,8 +80,14 @@ def check_item(params: Params) -> None:
 
 
 def check_function(params: Params) -> None:
-    """There must be an item that is a call of a function."""
+    """There must be an item that is a call of a function, which has a name and arguments of the right kinds."""
     _check_item(params, ("function",))
+    item = params["item"]
+    if "name" not in item:
+        raise InvalidError("Function name is not specified: the item has no 'name'")
+    for name, kinds, what in (("args", (list, tuple), "a tuple or a list"), ("kwargs", dict, "a dictionary")):
+        if name in item and not isinstance(item[name], kinds):
+            raise InvalidError(f"Parameter {name!r} is not {what}: {item[name]!r}")
 
 
 def _check_item(params: Params, kinds: tuple[str, ...]) -> None:
@@ -142,7 +148,7 @@ SCRIPT = (
     required("script", "Required 'script' parameter is missing"),
     of_type("script", str, "Type of the 'script' parameter is incorrect: it is {type}, not a string"),
 )
-TASK_UID = required("task_uid", "Required 'task_uid' parameter is missing")
+TASK_UID = required("task_uid", "Required 'task_uid' parameter is missing in the API call")
 LOCK_PARAMS = (
     *filled(
         "user", "User name is not specified: 'user' is required", "User name must be a non-empty string: {value!r}"
@@ -150,11 +156,14 @@ LOCK_PARAMS = (
     *filled(
         "lock_key",
         "Lock key is not specified: 'lock_key' is required",
-        "Lock key must be a non-empty string: {value!r}",
+        "Lock key must be a non-empty string, this is no string or has nothing in it",
     ),
+    of_type("note", str, "Note must be a string or None, not {type}"),
 )
 UNLOCK_PARAMS = filled(
-    "lock_key", "No lock key is given: 'lock_key' is required", "Lock key must be a non-empty string: {value!r}"
+    "lock_key",
+    "Request contains no lock key: 'lock_key' is required",
+    "Lock key must be a non-empty string, this is no string or has nothing in it",
 )
 
 

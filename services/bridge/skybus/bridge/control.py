@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 import zmq
 
-from skybus.bus.errors import UnavailableError
+from skybus.bridge.binding import bind
 
 log = structlog.get_logger()
 
@@ -24,7 +24,7 @@ LARGEST = 64 << 20
 _COPIED = 65536
 _READABLE, _MORE = int(zmq.POLLIN), int(zmq.SNDMORE | zmq.NOBLOCK)  # the enums take longer than the calls
 
-Answer = Callable[[list[bytes]], Awaitable[bytes]]
+Answer = Callable[[list[bytes]], Awaitable[bytes | None]]
 
 
 class ControlSocket:
@@ -70,6 +70,8 @@ class ControlSocket:
     async def _reply(self, frames: list[bytes]) -> None:
         envelope, parts = split_envelope(frames)
         reply = await self._answer(parts)
+        if reply is None:
+            return
         for frame in envelope:  # not send_multipart: it takes 10 µs more
             self._socket.send(frame, _MORE)
         self._socket.send(reply, zmq.NOBLOCK, copy=len(reply) < _COPIED)
@@ -86,19 +88,3 @@ def split_envelope(frames: list[bytes]) -> tuple[list[bytes], list[bytes]]:
     if len(frames) > 1 and frames[1] == b"":
         return frames[:2], frames[2:]
     return frames[:1], frames[1:]
-
-
-def bind(socket: zmq.Socket, address: str, what: str) -> None:
-    """Bind a socket.
-
-    Raises:
-        UnavailableError: the address is taken or is none.
-    """
-    try:
-        socket.bind(address)
-    except zmq.ZMQError as error:
-        socket.close()
-        raise UnavailableError(
-            f"the 0MQ {what} socket cannot listen on {address}: {error.strerror or error}; "
-            f"stop what listens there, or set SKYBUS_ZMQ_{what.upper()}_ADDR"
-        ) from None

@@ -78,6 +78,9 @@ QUEUE_SIZE = object()
 SPOKEN = "RE Manager v0.0.25"
 """Whose 0MQ API this is; clients of the reference read it as the server's version."""
 
+HANG = 4.0
+"""Seconds; with the start that follows about the five that the reference's watchdog takes."""
+
 
 def _same(params: Mapping[str, Any]) -> Values:
     return dict(params)
@@ -99,6 +102,8 @@ class Method:
     """Stands before the reason of a refusal."""
     has_bare_refusals: bool = False
     """Only bad parameters and locks get the prefix, what the state forbids does not."""
+    is_silent_without_service: bool = False
+    """Clients expect no reply, rather than a refusal, when the service is away: they read the reply as a status."""
     checks: tuple[Check, ...] = ()
     to_request: Callable[[Mapping[str, Any]], Values] = _same
     to_reply: Callable[[Values, Mapping[str, Any]], Values] | None = None
@@ -169,6 +174,11 @@ def _keep_none(params: Mapping[str, Any]) -> Values:
     return {**params, "size": max(size, 0)} if isinstance(size, int) else dict(params)
 
 
+def _hang_first(_: Mapping[str, Any]) -> Values:
+    """Answer nobody for a while: clients use this method to see how they get on with a manager that does not answer."""
+    return {"hang": HANG}
+
+
 def _control(name: str, endpoint: Endpoint[Any, Any], *params: str, checks: tuple[Check, ...] = ()) -> Method:
     """A method that only does something."""
     return Method(name, endpoint, (*params, "lock_key"), prefix="Error: ", has_bare_refusals=True, checks=checks)
@@ -208,8 +218,8 @@ _LOCK: dict[str, Any] = {
 }
 
 _ROWS = (
-    Method("ping", PING, to_reply=status_reply),
-    Method("status", STATUS_GET, to_reply=status_reply),
+    Method("ping", PING, to_reply=status_reply, is_silent_without_service=True),
+    Method("status", STATUS_GET, to_reply=status_reply, is_silent_without_service=True),
     _catalog("plans_allowed", PLANS_ALLOWED, "user_group", checks=(USER_GROUP,)),
     _catalog("devices_allowed", DEVICES_ALLOWED, "user_group", checks=(USER_GROUP,)),
     _catalog("plans_existing", PLANS_EXISTING),
@@ -393,7 +403,7 @@ _ROWS = (
         prefix="Error: ",
         has_bare_refusals=True,
     ),
-    Method("manager_kill", MANAGER_KILL, prefix="Error: "),
+    Method("manager_kill", MANAGER_KILL, prefix="Error: ", is_silent_without_service=True, to_request=_hang_first),
     Method("manager_test", MANAGER_TEST, ("test_name",)),
     Method(
         "manager_stop",

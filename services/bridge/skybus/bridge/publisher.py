@@ -10,8 +10,8 @@ import structlog
 import zmq
 from nats.aio.msg import Msg
 
+from skybus.bridge.binding import bind
 from skybus.bridge.codec import Codec, Json
-from skybus.bridge.control import bind
 from skybus.bridge.methods import status_reply
 from skybus.bus import headers
 from skybus.bus.api.console import CONSOLE_GET, ConsoleChunk, ConsoleGet
@@ -25,6 +25,8 @@ log = structlog.get_logger()
 CONSOLE_TOPIC, INFO_TOPIC = b"QS_Console", b"QS_Info"
 _BUFFERED = 100_000
 """Messages kept for a subscriber that reads slowly."""
+_LARGEST_SUBSCRIPTION = 4096
+"""Bytes; 0MQ ends the connection of who sends more."""
 _JSON = Json()
 
 
@@ -36,6 +38,7 @@ class InfoSocket:
         self._socket = context.socket(zmq.PUB)
         self._socket.setsockopt(zmq.LINGER, 200)
         self._socket.setsockopt(zmq.SNDHWM, _BUFFERED)
+        self._socket.setsockopt(zmq.MAXMSGSIZE, _LARGEST_SUBSCRIPTION)
         bind(self._socket, address, "info")
 
     @property

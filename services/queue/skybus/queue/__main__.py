@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 import nats.errors
 import structlog
@@ -24,13 +26,21 @@ from skybus.bus.connection import Bus
 from skybus.bus.errors import SkybusError, UnavailableError
 from skybus.bus.messages import Empty, Message, decode
 from skybus.bus.runtime import Process, run_service, tell_ready
-from skybus.bus.service import Service
+from skybus.bus.service import Handler, Service
 from skybus.bus.streams import ensure_bucket
-from skybus.queue.handlers import QueueHandlers
+from skybus.queue.guards import guarded
+from skybus.queue.handlers_engine import EngineHandlers
+from skybus.queue.handlers_history import HistoryHandlers
+from skybus.queue.handlers_lock import LockHandlers
+from skybus.queue.handlers_manager import ManagerHandlers
+from skybus.queue.handlers_queue import QueueHandlers
+from skybus.queue.handlers_tasks import TaskHandlers
+from skybus.queue.item_check import ItemCheck
 from skybus.queue.keeper import Keeper
 from skybus.queue.manager import Manager
 from skybus.queue.publisher import Publisher
 from skybus.queue.reports import Reports
+from skybus.queue.rights import Rights
 from skybus.queue.settings import QueueSettings
 from skybus.queue.status import StatusMaker
 from skybus.queue.store import Store
@@ -46,25 +56,31 @@ READY_ANYWAY = 5.0
 class QueueService:
     """The parts of the queue service, and how they hang together."""
 
-    def __init__(self, store: Store, bus: Bus, stack_pid: int) -> None:
+    def __init__(self, store: Store, bus: Bus, settings: QueueSettings) -> None:
         self._bus = bus
+        self._settings = settings
         self._store = store
         self._keeper = Keeper(store, lambda: self._publisher.status_changed())
         self._must_ask = asyncio.Event()
+        self._rights = Rights(bus, lambda: self._status.catalog.allowed_uid)
         self._manager = Manager(
             self._keeper,
+            store,
             bus,
+            self._rights,
             self._event,
             lambda: self._publisher.status_changed(),
             self._catalogue_read,
             self._must_ask.set,
+            settings.task_result_retention,
         )
-        self._status = StatusMaker(self._keeper, self._manager)
+        self._status = StatusMaker(self._keeper, self._manager.situation)
         self._publisher = Publisher(bus, self._status.make)
         self._reports = Reports(bus, self._manager.handle_report)
         self._life_is_known = asyncio.Event()
-        handlers = QueueHandlers(self._keeper, self._manager, self._status, store, bus, stack_pid)
-        self._service = Service(bus, "queue", handlers.table())
+        self._has_asked = asyncio.Event()
+        handlers = guarded(self._handlers(), lambda: self._keeper.last.lock)
+        self._service = Service(bus, "queue", [_after(self._has_asked, handler) for handler in handlers])
         bus.on_connect.append(self._prepare)
 
     async def serve(self, process: Process) -> None:
@@ -86,12 +102,25 @@ class QueueService:
         await process.stop.wait()
         await self._service.drain()
 
+    def _handlers(self) -> list[Handler[Any, Any]]:
+        keeper, manager, settings = self._keeper, self._manager, self._settings
+        check = ItemCheck(self._bus, self._rights)
+        emergency_key = settings.emergency_lock_key.get_secret_value() if settings.emergency_lock_key else None
+        return [
+            *ManagerHandlers(manager, self._status, settings.stack_pid).table(),
+            *QueueHandlers(keeper, manager.runner, check).table(),
+            *HistoryHandlers(keeper, self._store).table(),
+            *EngineHandlers(manager, self._status).table(),
+            *TaskHandlers(manager.tasks, check).table(),
+            *LockHandlers(keeper, check, manager.announcer, emergency_key).table(),
+        ]
+
     async def _take_over(self) -> None:
         """Become the one who writes, as soon as Redis answers."""
         for pause in _pauses():
             try:
                 await self._store.take_over()
-                await self._keeper.fresh()
+                await self._keeper.alter(lambda book: book.belong_to(self._settings.stack_run))
             except UnavailableError as error:
                 self._unreachable("redis", error.message)
                 await asyncio.sleep(pause)
@@ -134,6 +163,8 @@ class QueueService:
                 if environment or is_drained:
                     self._life_is_known.set()
                     return
+            finally:
+                self._has_asked.set()
             await asyncio.sleep(pause)
 
     async def _ask_for_catalog(self) -> None:
@@ -172,6 +203,16 @@ class QueueService:
             self._publisher.status_changed()
 
 
+def _after(event: asyncio.Event, handler: Handler[Any, Any]) -> Handler[Any, Any]:
+    """Have a handler answer when an event has come: a status of a moment that nobody knows misleads who reads it."""
+
+    async def answer(request: Any) -> Message:
+        await event.wait()
+        return await handler.answer(request)
+
+    return dataclasses.replace(handler, answer=answer)
+
+
 def _pauses() -> Iterator[float]:
     pause = FIRST_PAUSE
     while True:
@@ -181,9 +222,9 @@ def _pauses() -> Iterator[float]:
 
 async def serve(settings: QueueSettings, process: Process) -> None:
     """Run the queue service of one instrument."""
-    store = Store.at(settings.redis(), process.bus.subjects.inst, settings.redis_prefix)
+    store = Store.at(settings.redis(), process.bus.subjects.inst, settings.redis_prefix, serves=True)
     try:
-        await QueueService(store, process.bus, settings.stack_pid).serve(process)
+        await QueueService(store, process.bus, settings).serve(process)
     finally:
         await store.close()
 

@@ -7,61 +7,31 @@ one script; if that fails, the book is read anew from Redis, so that what is in 
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
-
-from skybus.bus.api.internal import PlanReport
+from skybus.bus.api.internal import PlanReport, TaskReport
 from skybus.bus.api.items import Item
-from skybus.bus.api.queue import QueueMode
 from skybus.bus.errors import ConflictError, InvalidError, NotFoundError, SkybusError
-from skybus.bus.messages import Message
 from skybus.queue.line import Line, Position, Slot, insertion_index
-
-Command = tuple[str | bytes | float, ...]
-"""A Redis command; its second word is the name of a key of the book, without prefix."""
+from skybus.queue.locks import NO_LOCK, Lock
+from skybus.queue.records import Command, Flags, Running, RunningTask, as_json, new_uid, renewed
 
 KEPT_STATES = ("completed", "unknown", "stopped")
 """Exit statuses with which an item is done; after any other it goes back to the front of the queue."""
 
 
-class Running(Message):
-    """The item that runs."""
-
-    item: Item
-    attempt: str
-    environment_id: str
-    time_start: float
-    """Unix seconds."""
-    immediate: bool = False
-    """Executed past the queue: it never goes back there."""
-
-    def shown(self) -> Item:
-        """The item as clients see it while it runs."""
-        marks = {"time_start": self.time_start} | ({"immediate_execution": True} if self.immediate else {})
-        return {**self.item, "properties": marks}
-
-
-class Flags(Message):
-    """Small things that outlive a restart."""
-
-    mode: QueueMode = QueueMode()
-    autostart: bool = False
-    stop_pending: bool = False
-    queue_uid: str = ""
-    history_uid: str = ""
-
-
 @dataclass
 class Book:
-    """Queue, running item, size of the history, flags."""
+    """Queue, running item, running tasks, size of the history, lock, flags."""
 
     line: Line = field(default_factory=Line)
     running: Running | None = None
+    tasks: dict[str, RunningTask] = field(default_factory=dict)
+    """By uid."""
     history_size: int = 0
+    lock: Lock = NO_LOCK
     flags: Flags = field(default_factory=Flags)
     revision: int = 0
     journal: list[Command] = field(default_factory=list)
@@ -95,16 +65,20 @@ class Book:
             raise ConflictError(f"Failed to replace item: Item with UID '{uid}' is currently running")
         if uid not in self.line:
             raise NotFoundError(f"Failed to replace item: Item with UID '{uid}' is not in the queue")
+        if item == self.line.item(uid):
+            return
         key = self.line.key(uid)
         self.line.replace(uid, item)
         if item["item_uid"] != uid:
             self.journal += [("ZREM", "queue", uid), ("HDEL", "items", uid)]
             self.journal.append(("ZADD", "queue", key, item["item_uid"]))
-        self.journal.append(("HSET", "items", item["item_uid"], _json(item)))
+        self.journal.append(("HSET", "items", item["item_uid"], as_json(item)))
         self._queue_changed()
 
     def move(self, uids: Sequence[str], index_after_removal: int) -> list[Item]:
         """Take items out and put them in again, counted in the queue without them."""
+        if [self.line.index(uid) for uid in uids] == list(range(index_after_removal, index_after_removal + len(uids))):
+            return [self.line.item(uid) for uid in uids]  # they stand there already
         items = self._take(uids)
         self._put(index_after_removal, items)
         self._queue_changed()
@@ -138,8 +112,12 @@ class Book:
         """Let an item run that was never in the queue."""
         return self._run(item, environment_id, immediate=True)
 
-    def file(self, report: PlanReport) -> Item | None:
+    def file(self, report: PlanReport, *, was_lost: bool = False) -> Item | None:
         """Move the running item to history, and where its status wants that, a copy back into the queue.
+
+        Args:
+            report: how the attempt ended.
+            was_lost: whether the environment took the item with it: then it is to be run again in any mode.
 
         Returns:
             The item as it stands in history, or nothing if this attempt is not the one that runs: it is filed already.
@@ -149,10 +127,10 @@ class Book:
             return None
         filed = {**running.item, "result": _result(running, report)}
         self.running = None
-        self.journal += [("DEL", "running"), ("RPUSH", "history", _json(filed))]
+        self.journal += [("DEL", "running"), ("RPUSH", "history", as_json(filed))]
         self.history_size += 1
         if not running.immediate:
-            self._put_back(running.item, filed, report)
+            self._put_back(running.item, filed, is_done=not was_lost and self.is_done(report))
         self.flags = self.flags.model_copy(update={"history_uid": new_uid()})
         self._queue_changed()
         return filed
@@ -170,14 +148,51 @@ class Book:
         self._queue_changed()
         return item
 
-    # -- history and flags ---------------------------------------------------------------------------------------
+    # -- tasks ---------------------------------------------------------------------------------------------------
+
+    def begin_task(self, task: RunningTask) -> None:
+        """Let a task run."""
+        self.tasks[task.uid] = task
+        self.journal.append(("HSET", "tasks", task.uid, task.model_dump_json()))
+
+    def withdraw_task(self, uid: str) -> None:
+        """Forget a task that nobody has begun."""
+        if self.tasks.pop(uid, None):
+            self.journal.append(("HDEL", "tasks", uid))
+
+    def file_task(self, report: TaskReport, kept: int) -> RunningTask | None:
+        """Keep what came of a task for some seconds.
+
+        Returns:
+            The task, or nothing if it does not run: its report is filed already.
+        """
+        task = self.tasks.pop(report.task_uid, None)
+        if task is None:
+            return None
+        self.journal.append(("HDEL", "tasks", task.uid))
+        self.journal.append(("SET", f"task:{task.uid}", as_json(_task_result(report)), "EX", kept))
+        self.set_flags(task_results_uid=new_uid())
+        return task
+
+    # -- lock, history and flags ---------------------------------------------------------------------------------
+
+    def set_lock(self, lock: Lock) -> None:
+        """Lock, or unlock."""
+        self.lock = lock
+        self.journal.append(("SET", "lock", lock.model_dump_json()))
 
     def keep_history(self, newest: int) -> None:
         """Forget all but the newest items of the history."""
-        newest = min(newest, self.history_size)
+        if newest >= self.history_size:
+            return
         self.journal.append(("LTRIM", "history", -newest, -1) if newest else ("DEL", "history"))
         self.history_size = newest
         self.set_flags(history_uid=new_uid())
+
+    def belong_to(self, stack_run: str) -> None:
+        """Forget what a new stack begins without."""
+        if stack_run and stack_run != self.flags.stack_run:
+            self.set_flags(stack_run=stack_run, autostart=False, stop_pending=False)
 
     def set_flags(self, **changes: Any) -> None:
         """Change flags."""
@@ -209,7 +224,7 @@ class Book:
         self.line.put(slots)
         for key, item in slots:
             self.journal.append(("ZADD", "queue", key, item["item_uid"]))
-            self.journal.append(("HSET", "items", item["item_uid"], _json(item)))
+            self.journal.append(("HSET", "items", item["item_uid"], as_json(item)))
 
     def _take(self, uids: Sequence[str]) -> list[Item]:
         items = self.line.take(uids)
@@ -223,12 +238,12 @@ class Book:
         self.running = Running(
             item=item, attempt=new_uid(), environment_id=environment_id, time_start=time.time(), immediate=immediate
         )
-        self.journal.append(("SET", "running", _json(self.running.model_dump())))
+        self.journal.append(("SET", "running", as_json(self.running.model_dump())))
         self._queue_changed()
         return self.running
 
-    def _put_back(self, item: Item, filed: Item, report: PlanReport) -> None:
-        if self.is_done(report):
+    def _put_back(self, item: Item, filed: Item, *, is_done: bool) -> None:
+        if is_done:
             if self.flags.mode.loop:
                 self._put(len(self.line), [renewed(item)])
             return
@@ -246,16 +261,6 @@ class Book:
         self.journal.append(("SET", "flags", self.flags.model_dump_json()))
 
 
-def new_uid() -> str:
-    """A new unique id."""
-    return str(uuid.uuid4())
-
-
-def renewed(item: Item) -> Item:
-    """The same item under a new uid."""
-    return {**item, "item_uid": new_uid()}
-
-
 def _result(running: Running, report: PlanReport) -> dict[str, Any]:
     return {
         "exit_status": report.exit_status,
@@ -268,5 +273,13 @@ def _result(running: Running, report: PlanReport) -> dict[str, Any]:
     }
 
 
-def _json(value: Any) -> bytes:
-    return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
+def _task_result(report: TaskReport) -> dict[str, Any]:
+    return {
+        "task_uid": report.task_uid,
+        "success": report.success,
+        "msg": report.msg,
+        "return_value": report.return_value,
+        "traceback": report.traceback,
+        "time_start": report.time_start,
+        "time_stop": report.time_stop,
+    }

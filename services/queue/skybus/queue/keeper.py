@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import structlog
 
 from skybus.bus.errors import UnavailableError
 from skybus.bus.messages import Message, decode, encode
 from skybus.queue.book import Book
+from skybus.queue.guards import Entry, current_entry
 from skybus.queue.store import Answered, FencedError, Store
 
 log = structlog.get_logger()
@@ -21,6 +22,13 @@ R = TypeVar("R", bound=Message)
 
 REMEMBERED = 10_000
 """Answers kept in memory, so that a repeated request is usually seen without asking Redis."""
+
+
+class _Turn(NamedTuple):
+    work: Callable[[], Awaitable[Any]]
+    future: asyncio.Future[Any]
+    entry: Entry | None
+    """Of the request to which the work belongs."""
 
 
 class Keeper:
@@ -33,7 +41,7 @@ class Keeper:
     def __init__(self, store: Store, changed: Callable[[], None]) -> None:
         self._store = store
         self._changed = changed
-        self._inbox: asyncio.Queue[tuple[Callable[[], Awaitable[Any]], asyncio.Future[Any]]] = asyncio.Queue()
+        self._inbox: asyncio.Queue[_Turn] = asyncio.Queue()
         self._book: Book | None = None
         self._last = Book()
         self._answers: OrderedDict[str, bytes] = OrderedDict()
@@ -53,8 +61,10 @@ class Keeper:
     async def run(self) -> None:
         """Work until cancelled."""
         while True:
-            work, future = await self._inbox.get()
+            work, future, entry = await self._inbox.get()
             try:
+                if entry:
+                    entry.admit((await self.fresh()).lock)
                 result = await work()
             except Exception as error:  # it belongs to who has asked
                 if not future.done():
@@ -66,9 +76,13 @@ class Keeper:
                     future.set_result(result)
 
     async def do(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Do a piece of work in its turn."""
+        """Do a piece of work in its turn.
+
+        Raises:
+            LockedError: it belongs to a request that does not get past the lock.
+        """
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._inbox.put_nowait((work, future))
+        self._inbox.put_nowait(_Turn(work, future, current_entry()))
         return await future
 
     async def change(self, alter: Callable[[Book], R], reply: type[R], request_id: str = "") -> R:
@@ -79,7 +93,7 @@ class Keeper:
             reply: the class of the answer.
             request_id: of the request, if it has one.
         """
-        return await self.do(lambda: self._answer_once(alter, reply, request_id))
+        return await self.do(lambda: self.answer_once(alter, reply, request_id))
 
     async def alter(self, alter: Callable[[Book], T]) -> T:
         """Make a change inside a piece of work that the keeper is doing."""
@@ -87,19 +101,20 @@ class Keeper:
         result, _ = await self._store_change(book, alter, "")
         return result
 
+    async def answer_once(self, alter: Callable[[Book], R], reply: type[R], request_id: str) -> R:
+        """Make a change as `change` does, inside a piece of work that the keeper is doing."""
+        if request_id in self._answers:
+            return decode(reply, self._answers[request_id])
+        book = await self.fresh()
+        result, done = await self._store_change(book, alter, request_id)
+        return decode(reply, done.answer) if done else result
+
     async def fresh(self) -> Book:
         """The book, read again from Redis if there was any doubt about it."""
         if self._book is None:
             self._book = self._last = await self._store.load()
             self._changed()
         return self._book
-
-    async def _answer_once(self, alter: Callable[[Book], R], reply: type[R], request_id: str) -> R:
-        if request_id in self._answers:
-            return decode(reply, self._answers[request_id])
-        book = await self.fresh()
-        result, done = await self._store_change(book, alter, request_id)
-        return decode(reply, done.answer) if done else result
 
     async def _store_change(self, book: Book, alter: Callable[[Book], T], request_id: str) -> tuple[T, Answered | None]:
         try:
@@ -115,7 +130,7 @@ class Keeper:
         return result, done
 
     async def _commit(self, book: Book, result: object, request_id: str) -> Answered | None:
-        if not book.journal:
+        if not book.journal and not request_id:
             return None
         answer = encode(result) if request_id and isinstance(result, Message) else b""
         done = await self._store.commit(book.journal, book.revision, request_id, answer)

@@ -1,16 +1,18 @@
-"""Orders to the environment: each is sent until it is confirmed; the environment does an attempt once."""
+"""Orders to the environment: each is sent until it is confirmed; the environment does what has the same uid once."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
-from skybus.bus.api.internal import PLAN_RUN, PlanRun
 from skybus.bus.connection import Bus
+from skybus.bus.endpoints import InternalEndpoint
 from skybus.bus.errors import SkybusError, UnavailableError
-from skybus.queue.book import Running
+from skybus.bus.messages import Message
 
 log = structlog.get_logger()
 
@@ -18,41 +20,48 @@ AGAIN = 0.5
 """Seconds after which an order that may not have arrived is sent again."""
 
 
+@dataclass(frozen=True)
+class Order:
+    """Something that the environment is to do."""
+
+    endpoint: InternalEndpoint[Any, Any]
+    request: Message
+    is_awaited: Callable[[], bool]
+    """Whether it is still to be done."""
+    refused: Callable[[SkybusError], Awaitable[None]]
+    """Told that it is not to be done, and why."""
+    check: Callable[[], Awaitable[None]] | None = None
+    """Passed before the environment is told; raises what forbids it."""
+
+
 class Orders:
-    """Sends orders, each in a task of its own.
+    """Sends orders, each in a task of its own."""
 
-    Args:
-        is_awaited: whether an attempt is still the one that should run.
-        refused: told of an attempt that the environment will not run, and why.
-    """
-
-    def __init__(
-        self,
-        bus: Bus,
-        is_awaited: Callable[[Running], bool],
-        refused: Callable[[Running, SkybusError], Awaitable[None]],
-    ) -> None:
+    def __init__(self, bus: Bus) -> None:
         self._bus = bus
-        self._is_awaited = is_awaited
-        self._refused = refused
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def send(self, running: Running) -> None:
-        """Have an attempt run."""
-        task = asyncio.create_task(self._send(running), name=f"run {running.attempt}")
+    def send(self, order: Order) -> None:
+        """Have something done."""
+        task = asyncio.create_task(self._send(order), name=f"order {order.endpoint.name}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _send(self, running: Running) -> None:
-        order = PlanRun(attempt=running.attempt, item=running.item)
-        while self._is_awaited(running):
-            try:
-                await self._bus.call(PLAN_RUN, order)
-            except UnavailableError as error:
-                log.warning("the environment has not confirmed an order", reason=error.message)
-                await asyncio.sleep(AGAIN)
-            except SkybusError as error:
-                await self._refused(running, error)
-                return
-            else:
-                return
+    async def _send(self, order: Order) -> None:
+        try:
+            if order.check:
+                await _until_answered(order, order.check)
+            await _until_answered(order, lambda: self._bus.call(order.endpoint, order.request))
+        except SkybusError as error:
+            await order.refused(error)
+
+
+async def _until_answered(order: Order, ask: Callable[[], Awaitable[Any]]) -> None:
+    while order.is_awaited():
+        try:
+            await ask()
+        except UnavailableError as error:
+            log.warning("an order has to wait", order=order.endpoint.name, reason=error.message)
+            await asyncio.sleep(AGAIN)
+        else:
+            return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import Field, SecretStr
+
 from skybus.bus.settings import BusSettings
 
 
@@ -16,6 +18,15 @@ class QueueSettings(BusSettings):
 
     stack_pid: int = 0
     """The process of `skybus up`, which starts us with this set."""
+
+    stack_run: str = ""
+    """Another one for each start of `skybus up`: autostart and a pending stop outlive our restarts, not the stack's."""
+
+    emergency_lock_key: SecretStr | None = Field(default=None, min_length=1)
+    """Unlocks what is locked with a key that is lost."""
+
+    task_result_retention: int = Field(default=120, ge=1)
+    """Seconds that the result of a task is kept."""
 
     def redis(self) -> str:
         """The URL of the server that keeps the queue."""

@@ -40,19 +40,28 @@ class Event(StrEnum):
     PAUSE = "pause"
     """The running plan has paused."""
     CONTINUE = "continue"
+    TASK = "task"
+    """A foreground task has begun."""
     FINISH = "finish"
-    """Nothing is left to run, or the queue was stopped."""
+    """Nothing is left to run, the queue was stopped, or the task is done."""
 
 
 S, E = State, Event
 
 TRANSITIONS: dict[State, dict[Event, State]] = {
-    S.INITIALIZING: {E.READY: S.IDLE, E.OPEN: S.CREATING_ENVIRONMENT, E.RUN: S.EXECUTING_QUEUE, E.GONE: S.IDLE},
+    S.INITIALIZING: {
+        E.READY: S.IDLE,
+        E.OPEN: S.CREATING_ENVIRONMENT,
+        E.RUN: S.EXECUTING_QUEUE,
+        E.TASK: S.EXECUTING_TASK,
+        E.GONE: S.IDLE,
+    },
     S.IDLE: {
         E.OPEN: S.CREATING_ENVIRONMENT,
         E.CLOSE: S.CLOSING_ENVIRONMENT,
         E.DESTROY: S.DESTROYING_ENVIRONMENT,
         E.START: S.STARTING_QUEUE,
+        E.TASK: S.EXECUTING_TASK,
         E.READY: S.IDLE,
         E.GONE: S.IDLE,
     },

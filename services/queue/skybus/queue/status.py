@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from skybus.bus.api.events import CatalogChanged
 from skybus.bus.api.internal import EnvironmentPhase
 from skybus.bus.api.status import LockState, Status
 from skybus.bus.version import VERSION
-from skybus.queue.book import new_uid
 from skybus.queue.keeper import Keeper
-from skybus.queue.manager import Manager
+from skybus.queue.records import new_uid
+from skybus.queue.situation import Situation
 from skybus.queue.states import State
 
 
@@ -20,62 +21,67 @@ from skybus.queue.states import State
 class StatusMaker:
     """Makes one status after the other.
 
-    Each has a new `status_uid` and a revision that is higher than that of any status before, also of a process before.
+    Each has a revision that is higher than that of any status before, also of a process before; `status_uid` is another
+    one if anything else has changed.
     """
 
     keeper: Keeper
-    manager: Manager
+    situation: Situation
     unreachable: dict[str, str] = field(default_factory=dict)
     catalog: CatalogChanged = field(default_factory=lambda: CatalogChanged(**dict.fromkeys(_CATALOG_UIDS, "")))
     _revision: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
-    _no_tasks_uid: str = field(default_factory=new_uid)
-    _no_lock_uid: str = field(default_factory=new_uid)
     _no_runs_uid: str = field(default_factory=new_uid)
+    _last: dict[str, Any] = field(default_factory=dict)
+    _uid: str = ""
 
     def make(self) -> Status:
         """The status of now; answers also while Redis cannot be read, with what was known last."""
         self._revision += 1
-        book, manager, environment = self.keeper.last, self.manager, self.manager.environment
-        exists = manager.is_open
-        return Status(
+        known = self._known()
+        if known != self._last:
+            self._last, self._uid = known, new_uid()
+        return Status(time=datetime.now().isoformat(), status_uid=self._uid, revision=self._revision, **known)
+
+    def _known(self) -> dict[str, Any]:
+        book, now, environment = self.keeper.last, self.situation, self.situation.environment
+        exists = now.is_open
+        known = environment if exists else None
+        return dict(
             msg=f"RE Manager: skybus v{VERSION}",
-            time=datetime.now().isoformat(),
             items_in_queue=len(book.line),
             items_in_history=book.history_size,
             running_item_uid=book.running.item["item_uid"] if book.running else None,
-            manager_state=manager.state,
+            manager_state=now.state,
             queue_stop_pending=book.flags.stop_pending,
             queue_autostart_enabled=book.flags.autostart,
             worker_environment_exists=exists,
             worker_environment_state=self._phase(),
             worker_background_tasks=environment.background_tasks if environment else 0,
-            re_state=environment.re_state if environment and exists else None,
-            ip_kernel_state="disabled" if exists else None,
-            ip_kernel_captured=True if exists else None,
-            pause_pending=manager.pause_pending,
-            status_uid=new_uid(),
+            re_state=known.re_state if known else None,
+            ip_kernel_state=known.ip_kernel_state if known else None,
+            ip_kernel_captured=known.ip_kernel_captured if known else None,
+            pause_pending=now.pause_pending,
             run_list_uid=self.run_list_uid,
             plan_queue_uid=book.flags.queue_uid,
             plan_history_uid=book.flags.history_uid,
             **self.catalog.model_dump(),
             plan_queue_mode=book.flags.mode,
-            task_results_uid=self._no_tasks_uid,
-            lock_info_uid=self._no_lock_uid,
-            lock=LockState(),
-            revision=self._revision,
+            task_results_uid=book.flags.task_results_uid,
+            lock_info_uid=book.lock.uid,
+            lock=LockState(environment=book.lock.environment, queue=book.lock.queue),
             unreachable=dict(self.unreachable),
         )
 
     @property
     def run_list_uid(self) -> str:
         """Changes when the list of runs has changed."""
-        environment = self.manager.environment
+        environment = self.situation.environment
         return (environment.run_list_uid if environment else "") or self._no_runs_uid
 
     def _phase(self) -> EnvironmentPhase:
-        if self.manager.state == State.CREATING_ENVIRONMENT:
+        if self.situation.state == State.CREATING_ENVIRONMENT:
             return EnvironmentPhase.INITIALIZING
-        environment = self.manager.environment
+        environment = self.situation.environment
         return environment.phase if environment else EnvironmentPhase.CLOSED
 
 

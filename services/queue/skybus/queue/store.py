@@ -5,7 +5,10 @@ Keys, below `{prefix}:{instrument}:`
     items      hash         uid to item
     running    string       the running item with its attempt
     history    list         items with result, the oldest first
-    flags      string       mode, autostart, pending stop, uids of queue and history
+    tasks      hash         uid to running task
+    task:UID   string       what came of a task, until it expires
+    lock       string       the lock with its key; who deletes it unlocks, at the latest with the next start
+    flags      string       mode, autostart, pending stop, uids of queue, history and task results
     revision   string       grows by one with each change
     fence      string       the fencing number of the queue service that may write
     answer:ID  string       the stored answer to a request, for a day
@@ -15,6 +18,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
 
 import orjson
 import structlog
@@ -23,8 +28,10 @@ from redis.exceptions import RedisError, ResponseError
 
 from skybus.bus.api.items import Item
 from skybus.bus.errors import ConflictError, SkybusError, UnavailableError
-from skybus.queue.book import Book, Command, Flags, Running, new_uid
+from skybus.queue.book import Book
 from skybus.queue.line import Line, Slot
+from skybus.queue.locks import NO_LOCK, Lock
+from skybus.queue.records import Command, Flags, Running, RunningTask
 
 log = structlog.get_logger()
 
@@ -75,15 +82,30 @@ class Store:
         self._fence = ""
 
     @classmethod
-    def at(cls, url: str, instrument: str, prefix: str = "sky") -> Store:
-        """Make a store for a Redis URL (`redis://`, `rediss://`, `unix://`)."""
-        redis = Redis.from_url(url, socket_timeout=5, socket_connect_timeout=2, protocol=3)
-        return cls(redis, f"{prefix}:{instrument}:")
+    def at(cls, url: str, instrument: str, prefix: str = "sky", *, serves: bool = False) -> Store:
+        """Make a store for a Redis URL (`redis://`, `rediss://`, `unix://`).
+
+        Args:
+            url: of the server.
+            instrument: part of the names of all keys.
+            prefix: their beginning.
+            serves: whether it is a queue service's: its connection bears a name by which others see that it runs.
+        """
+        keys = f"{prefix}:{instrument}:"
+        name = _connection_name(keys) if serves else None
+        return cls(Redis.from_url(url, socket_timeout=5, socket_connect_timeout=2, protocol=3, client_name=name), keys)
 
     async def take_over(self) -> None:
         """Become the one who may write: whoever was it before cannot any more."""
         try:
             self._fence = str(await self._redis.incr(self._prefix + "fence"))
+        except (RedisError, OSError) as error:
+            raise _unavailable(error) from error
+
+    async def is_served(self) -> bool:
+        """Whether a queue service is connected that works on the same keys."""
+        try:
+            return any(client["name"] == _connection_name(self._prefix) for client in await self._redis.client_list())
         except (RedisError, OSError) as error:
             raise _unavailable(error) from error
 
@@ -137,6 +159,16 @@ class Store:
         except (RedisError, OSError) as error:
             raise _unavailable(error) from error
 
+    async def task_results(self, uids: Sequence[str]) -> list[dict[str, Any] | None]:
+        """Read what came of tasks, nothing for those of which nothing is kept."""
+        if not uids:
+            return []
+        try:
+            kept = await self._redis.mget([f"{self._prefix}task:{uid}" for uid in uids])
+        except (RedisError, OSError) as error:
+            raise _unavailable(error) from error
+        return [orjson.loads(raw) if raw else None for raw in kept]
+
     async def close(self) -> None:
         """Close the connections."""
         await self._redis.aclose()
@@ -145,16 +177,23 @@ class Store:
         pipe = self._redis.pipeline(transaction=True)
         pipe.zrange(self._prefix + "queue", 0, -1, withscores=True)
         pipe.hgetall(self._prefix + "items")
-        pipe.mget(self._prefix + "running", self._prefix + "flags", self._prefix + "revision")
+        pipe.hgetall(self._prefix + "tasks")
+        pipe.mget([self._prefix + name for name in ("running", "lock", "flags", "revision")])
         pipe.llen(self._prefix + "history")
-        order, items, (running, flags, revision), history_size = await pipe.execute()
+        order, items, tasks, (running, lock, flags, revision), history_size = await pipe.execute()
         return Book(
             line=Line([Slot(float(key), orjson.loads(items[uid])) for uid, key in order]),
             running=Running.model_validate_json(running) if running else None,
+            tasks={uid.decode(): RunningTask.model_validate_json(raw) for uid, raw in tasks.items()},
             history_size=history_size,
-            flags=Flags.model_validate_json(flags) if flags else Flags(queue_uid=new_uid(), history_uid=new_uid()),
+            lock=Lock.model_validate_json(lock) if lock else NO_LOCK,
+            flags=Flags.model_validate_json(flags) if flags else Flags(),
             revision=int(revision or 0),
         )
+
+
+def _connection_name(keys: str) -> str:
+    return f"skybus-queue:{quote(keys)}"
 
 
 def _flat(commands: Iterable[Command]) -> list[str | bytes | float]:

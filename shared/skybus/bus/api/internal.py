@@ -19,6 +19,8 @@ class EnvironmentPhase(StrEnum):
 
     INITIALIZING = "initializing"
     IDLE = "idle"
+    RESERVED = "reserved"
+    """As idle, but the IPython kernel is kept for a plan or task to come."""
     EXECUTING_PLAN = "executing_plan"
     EXECUTING_TASK = "executing_task"
     CLOSING = "closing"
@@ -176,6 +178,12 @@ class ItemsCheck(Message):
     items: list[Item]
 
 
+class ItemMayRun(Message):
+    """Ask auth whether an item that is about to run may still be run by the user group that it is kept for."""
+
+    item: Item
+
+
 class ItemProblem(Message):
     """Why an item is refused; `code` as in the error tree."""
 
@@ -189,6 +197,25 @@ class ItemsChecked(Message):
     user: str
     user_group: str
     problems: list[ItemProblem | None]
+    """What keeps an item out of the queue."""
+    may_run: list[bool] = []
+    """Whether an item could run at once. One without a problem that names devices which its group may not use could
+    not: delegates can queue it, as in the reference, and it fails when its turn comes."""
+    lists_uid: str = ""
+    """Of the lists of what is allowed, `CatalogChanged.allowed_uid`."""
+
+
+class NameCheck(Message):
+    """Ask auth in whose name somebody acts where no group matters."""
+
+    requester: str
+    claimed_user: str
+
+
+class NameChecked(Message):
+    """The claimed name for a delegate, the requester's own for everybody else."""
+
+    user: str
 
 
 class PlanReport(Message):
@@ -266,11 +293,18 @@ ENVIRONMENT_CATALOG = InternalEndpoint("environment.catalog", CatalogPart, Catal
 TASK_RUN = InternalEndpoint("environment.task", TaskRun, TaskAccepted)
 ENGINE_METADATA = InternalEndpoint("environment.metadata", Empty, ReMetadata)
 KERNEL_CONNECTION = InternalEndpoint("environment.kernel_connection", Empty, Connection)
+KERNEL_RESERVE = InternalEndpoint("environment.kernel_reserve", Empty, EnvironmentState)
+"""Get the IPython kernel for what follows; it is free again if nothing follows within some seconds."""
+KERNEL_RELEASE = InternalEndpoint("environment.kernel_release", Empty, EnvironmentState)
+"""Let consoles have the IPython kernel; answered when they have it."""
 KERNEL_SIGNAL = InternalEndpoint("environment.kernel_interrupt", Interrupt, Nothing)
 
 LOCK_CHECK = InternalEndpoint("queue.lock_check", LockCheck, Nothing)
 
 ITEMS_CHECK = InternalEndpoint("auth.check", ItemsCheck, ItemsChecked)
+NAME_CHECK = InternalEndpoint("auth.name", NameCheck, NameChecked)
+ITEM_MAY_RUN = InternalEndpoint("auth.may_run", ItemMayRun, Nothing)
+"""Refused as `auth.check` would refuse the item now: rights and lists may have changed since it was queued."""
 CATALOG_UIDS = InternalEndpoint("auth.catalog_uids", Empty, CatalogChanged)
 CATALOG_REFRESH = InternalEndpoint("auth.catalog_refresh", Empty, CatalogChanged)
 """Answered when auth has the catalogue that the environment has now."""

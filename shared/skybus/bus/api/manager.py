@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from pydantic import Field
+
 from skybus.bus.endpoints import Endpoint
 from skybus.bus.messages import Empty, Message, Nothing, Request
 
@@ -22,6 +24,13 @@ class Config(Message):
     """`ip_connect_info`: how to connect to the IPython kernel of the environment; empty if there is none."""
 
 
+class ManagerKill(Request):
+    """End the queue service as a crash does."""
+
+    hang: float = Field(default=0.0, ge=0, le=60)
+    """Seconds for which it answers nobody before."""
+
+
 class ManagerTest(Request):
     """Try out a part of the manager."""
 
@@ -30,6 +39,6 @@ class ManagerTest(Request):
 
 CONFIG_GET = Endpoint("config.get", Empty, Config)
 MANAGER_STOP = Endpoint("manager.stop", ManagerStop, Nothing, changes=True)
-MANAGER_KILL = Endpoint("manager.kill", Empty, Nothing, changes=True)
+MANAGER_KILL = Endpoint("manager.kill", ManagerKill, Nothing, changes=True)
 """Ends the queue service as SIGKILL does: no reply comes, the stack starts it again, and a plan that runs goes on."""
 MANAGER_TEST = Endpoint("manager.test", ManagerTest, Nothing, changes=True)

@@ -23,22 +23,24 @@ from skybus.worker.environment.execution import Executor, RunTask
 from skybus.worker.environment.handlers import engine_facts
 from skybus.worker.environment.metadata import read_metadata
 from skybus.worker.environment.space import Space
-from skybus.worker.environment.state import StateKeeper
+from skybus.worker.environment.state import AT_REST, StateKeeper
 from skybus.worker.environment.task import NAMES, Task
 from skybus.worker.environment.task_work import work_of
 from skybus.worker.environment.telling import Telling
+from skybus.worker.environment.turns import Turns
 
 REPORT_ROOM = 1 << 16
 """Bytes of a message that are left for the rest of a report."""
-BESIDE = (EnvironmentPhase.IDLE, EnvironmentPhase.EXECUTING_PLAN, EnvironmentPhase.EXECUTING_TASK)
+BESIDE = (*AT_REST, EnvironmentPhase.EXECUTING_PLAN, EnvironmentPhase.EXECUTING_TASK)
 """Phases in which a task may begin in the background."""
 
 
 class TaskHandlers:
     """Starts tasks and says what became of them."""
 
-    def __init__(self, state: StateKeeper, executor: Executor, telling: Telling, bus: Bus) -> None:
+    def __init__(self, state: StateKeeper, executor: Executor, telling: Telling, bus: Bus, turns: Turns) -> None:
         self._state = state
+        self._turns = turns
         self._executor = executor
         self._telling = telling
         self._bus = bus
@@ -56,6 +58,12 @@ class TaskHandlers:
 
     def task_ended(self, report: TaskReport) -> None:
         """The task has ended in one way or another."""
+        if report.run_in_background:
+            self._take_note(report)
+        else:
+            self._turns.give_back(lambda: self._take_note(report))
+
+    def _take_note(self, report: TaskReport) -> None:
         assert self._space
         del self._running[report.task_uid]
         facts = {"catalog_uid": self._space.offer.uid}
@@ -69,12 +77,13 @@ class TaskHandlers:
 
     async def run_task(self, request: TaskRun) -> TaskAccepted:
         """Run a task, unless it was seen before."""
-        if task := self._running.get(request.task_uid):
-            return TaskAccepted(outcome="running", time_start=task.time_start)
-        if ended := self._ended.get(request.task_uid):
-            if ended.report:
-                self._telling.task_report(ended.report)
-            return TaskAccepted(outcome="finished", time_start=ended.time_start)
+        if seen := self._seen(request.task_uid):
+            return seen
+        if not request.run_in_background:
+            self._space_for(request)
+            await self._turns.take()
+            if seen := self._seen(request.task_uid):  # asked for once more meanwhile
+                return seen
         task = Task(
             self._state.state.environment_id,
             request,
@@ -95,6 +104,16 @@ class TaskHandlers:
 
     # --------------------------------------------------------------------------------------------------------------
 
+    def _seen(self, task_uid: str) -> TaskAccepted | None:
+        if task := self._running.get(task_uid):
+            return TaskAccepted(outcome="running", time_start=task.time_start)
+        ended = self._ended.get(task_uid)
+        if ended is None:
+            return None
+        if ended.report:
+            self._telling.task_report(ended.report)
+        return TaskAccepted(outcome="finished", time_start=ended.time_start)
+
     def _space_for(self, request: TaskRun) -> Space:
         what = f"Task {NAMES[request.task.kind]!r} can not be started"
         if not request.run_in_background:
@@ -109,6 +128,7 @@ class TaskHandlers:
             self._state.change(**self._background())
             self._executor.run_beside(task)
         else:
+            self._turns.begin()
             self._state.change(phase=EnvironmentPhase.EXECUTING_TASK, task_uid=task.uid)
             self._executor.order(RunTask(task))
 

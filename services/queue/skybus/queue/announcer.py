@@ -1,0 +1,86 @@
+"""Makes events of what has happened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import structlog
+
+from skybus.bus.api.events import (
+    EnvironmentChanged,
+    HistoryChanged,
+    ItemChanged,
+    LockChanged,
+    QueueChanged,
+    TaskChanged,
+)
+from skybus.bus.api.internal import PlanReport, TaskReport
+from skybus.bus.api.items import Item
+from skybus.bus.messages import Message
+from skybus.queue.book import Book
+from skybus.queue.locks import Lock
+from skybus.queue.records import Running, RunningTask
+
+log = structlog.get_logger()
+
+
+class Announcer:
+    """Says what has happened.
+
+    Args:
+        publish: sends an event by topic.
+    """
+
+    def __init__(self, publish: Callable[[str, Message], None]) -> None:
+        self._publish = publish
+
+    def queue(self, book: Book) -> None:
+        """The queue is another one."""
+        running = book.running.item["item_uid"] if book.running else None
+        self._publish(
+            "queue",
+            QueueChanged(plan_queue_uid=book.flags.queue_uid, qsize=len(book.line), running_item_uid=running),
+        )
+
+    def begun(self, running: Running) -> None:
+        """An item runs."""
+        uid = running.item["item_uid"]
+        self._publish(f"item.{uid}", ItemChanged(item_uid=uid, state="running", name=running.item["name"]))
+
+    def filed(self, book: Book, item: Item, report: PlanReport) -> None:
+        """An item is in history."""
+        uid = item["item_uid"]
+        self._publish(
+            f"item.{uid}",
+            ItemChanged(
+                item_uid=uid, state=report.exit_status, name=item["name"], run_uids=report.run_uids, msg=report.msg
+            ),
+        )
+        self._publish("history", HistoryChanged(plan_history_uid=book.flags.history_uid, size=book.history_size))
+        self.queue(book)
+        log.info("item filed", item_uid=uid, exit_status=report.exit_status)
+
+    def environment(self, event: EnvironmentChanged) -> None:
+        """The environment has opened, or is gone."""
+        self._publish("environment", event)
+
+    def task_begun(self, task: RunningTask) -> None:
+        """A task runs."""
+        self._publish(f"task.{task.uid}", TaskChanged(task_uid=task.uid, state="running"))
+        log.info("task begun", task_uid=task.uid, kind=task.order.task.kind, foreground=task.is_foreground)
+
+    def task_done(self, report: TaskReport) -> None:
+        """What came of a task is known."""
+        self._publish(
+            f"task.{report.task_uid}",
+            TaskChanged(task_uid=report.task_uid, state="completed", success=report.success, msg=report.msg),
+        )
+        log.info("task done", task_uid=report.task_uid, success=report.success)
+
+    def lock(self, lock: Lock) -> None:
+        """The lock was set or taken away."""
+        self._publish(
+            "lock",
+            LockChanged(lock_info_uid=lock.uid, environment=lock.environment, queue=lock.queue, user=lock.user),
+        )
+        log.info("lock", environment=lock.environment, queue=lock.queue, user=lock.user)

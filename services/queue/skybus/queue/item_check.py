@@ -1,0 +1,95 @@
+"""Asks auth whether items may be run and in whose name they are kept."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from skybus.bus.api.internal import ITEMS_CHECK, NAME_CHECK, ItemsCheck, ItemsChecked, NameCheck
+from skybus.bus.api.items import ByClaim, Item, ItemSpec
+from skybus.bus.api.queue import ItemAddBatch, ItemVerdict
+from skybus.bus.api.tasks import FunctionSpec
+from skybus.bus.connection import Bus
+from skybus.bus.errors import InvalidError, error_from_wire
+from skybus.bus.messages import explain
+from skybus.bus.service import current_call
+from skybus.queue.records import new_uid
+from skybus.queue.rights import Rights
+
+
+class ItemCheck:
+    """Checks what the request that is being answered brings."""
+
+    def __init__(self, bus: Bus, rights: Rights) -> None:
+        self._bus = bus
+        self._rights = rights
+
+    async def one(self, spec: ItemSpec | FunctionSpec, claim: ByClaim) -> Item:
+        """The item with a uid and with whose it is.
+
+        Raises:
+            SkybusError: it is refused; as auth says.
+        """
+        checked = await self._check([spec.to_item()], claim)
+        problem = checked.problems[0]
+        if problem:
+            raise error_from_wire(problem.code, problem.msg)
+        return self._stamped([spec], checked)[0]
+
+    async def batch(self, request: ItemAddBatch) -> tuple[list[Item], list[ItemVerdict]]:
+        """The items as `one` makes them, and what is said of each.
+
+        Raises:
+            InvalidError: one or more are refused; with the verdicts as `results`.
+        """
+        specs = [_spec(raw) for raw in request.items]
+        good = [spec for spec in specs if isinstance(spec, ItemSpec)]
+        checked = await self._check([spec.to_item() for spec in good], request)
+        problems = iter(checked.problems)
+        results = [_verdict(spec if isinstance(spec, str) else next(problems)) for spec in specs]
+        failed = sum(not result.success for result in results)
+        if failed:
+            raise InvalidError(
+                f"Failed to add all items: validation of {failed} out of {len(specs)} submitted items failed",
+                results=[result.model_dump() for result in results],
+            )
+        return self._stamped(good, checked), results
+
+    async def name(self, claimed: str | None) -> str:
+        """In whose name something is done that needs no group; a name that is claimed counts for delegates only."""
+        requester = current_call().requester.user
+        if claimed is None or claimed == requester:
+            return requester
+        return (await self._bus.call(NAME_CHECK, NameCheck(requester=requester, claimed_user=claimed))).user
+
+    async def _check(self, items: list[Item], claim: ByClaim) -> ItemsChecked:
+        request = ItemsCheck.model_construct(
+            requester=current_call().requester.user,
+            claimed_user=claim.user,
+            claimed_group=claim.user_group,
+            items=items,
+        )
+        return await self._bus.call(ITEMS_CHECK, request)
+
+    def _stamped(self, specs: Sequence[ItemSpec | FunctionSpec], checked: ItemsChecked) -> list[Item]:
+        owner = {"user": checked.user, "user_group": checked.user_group}
+        items = [{**spec.to_item(), **owner, "item_uid": new_uid()} for spec in specs]
+        self._rights.found_right(itertools.compress(items, checked.may_run), checked.lists_uid)
+        return items
+
+
+def _spec(raw: Any) -> ItemSpec | str:
+    """The item, or what is wrong with it."""
+    try:
+        return ItemSpec.model_validate(raw)
+    except ValidationError as error:
+        return explain(error)
+
+
+def _verdict(problem: Any) -> ItemVerdict:
+    if problem is None:
+        return ItemVerdict(success=True)
+    return ItemVerdict(success=False, msg=problem if isinstance(problem, str) else problem.msg)

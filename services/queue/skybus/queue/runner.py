@@ -1,0 +1,190 @@
+"""Runs the queue: starts items, files what came of them, goes on or stops (design, section 5).
+
+All that changes the book is a piece of work for the keeper, so one thing happens at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from skybus.bus.api.internal import PLAN_RUN, PlanReport, PlanRun
+from skybus.bus.api.items import PLAN, Item
+from skybus.bus.errors import SkybusError, UnavailableError, WrongStateError
+from skybus.queue import deciding
+from skybus.queue.announcer import Announcer
+from skybus.queue.keeper import Keeper
+from skybus.queue.kernel_hold import RUNNING, KernelHold
+from skybus.queue.orders import Order, Orders
+from skybus.queue.records import Running
+from skybus.queue.rights import Rights
+from skybus.queue.situation import Situation
+from skybus.queue.states import Event, State
+
+log = structlog.get_logger()
+
+
+class Runner:
+    """Runs the items of the queue, one after the other.
+
+    Args:
+        in_doubt: the worker must be asked what there is.
+    """
+
+    def __init__(
+        self,
+        keeper: Keeper,
+        situation: Situation,
+        announcer: Announcer,
+        orders: Orders,
+        rights: Rights,
+        in_doubt: Callable[[], None],
+        hold: KernelHold,
+    ) -> None:
+        self._keeper = keeper
+        self._now = situation
+        self._announcer = announcer
+        self._orders = orders
+        self._rights = rights
+        self._in_doubt = in_doubt
+        self._hold = hold
+
+    async def start(self) -> None:
+        """Begin to run the queue."""
+        await self._get_kernel()
+        await self._keeper.do(self._start)
+
+    async def stop(self, *, cancel: bool = False) -> None:
+        """Stop the queue when the running plan is done, or take that back."""
+
+        async def work() -> None:
+            state = self._now.state
+            if not cancel and state not in (State.EXECUTING_QUEUE, State.STARTING_QUEUE):
+                raise WrongStateError(f"Failed to stop the queue. Queue is not running. Manager state: '{state}'")
+            await self._keeper.alter(lambda book: book.set_flags(stop_pending=not cancel))
+
+        await self._keeper.do(work)
+
+    async def set_autostart(self, *, enable: bool) -> None:
+        """Start the queue by itself whenever it can be."""
+
+        async def work() -> None:
+            await self._keeper.alter(lambda book: book.set_flags(autostart=enable))
+            await self.autostart()
+
+        await self._keeper.do(work)
+
+    async def items_added(self) -> None:
+        """Start the queue if that is wanted."""
+        if self._keeper.last.flags.autostart:
+            await self._keeper.do(self.autostart)
+
+    async def execute(self, item: Item) -> None:
+        """Run an item at once, past the queue."""
+        if item["item_type"] == PLAN:
+            await self._get_kernel()
+        await self._keeper.do(lambda: self._execute(item))
+
+    async def file_refused(self, running: Running, why: str) -> None:
+        """File an item that the environment will not run."""
+        await self._keeper.do(lambda: self.advance(deciding.failed(running, f"Failed to start the plan: {why}")))
+
+    # -- inside the keeper's turn --------------------------------------------------------------------------------
+
+    async def autostart(self) -> None:
+        """Start the queue if that is wanted and possible."""
+        book = await self._keeper.fresh()
+        is_possible = self._now.has_engine and self._now.state == State.IDLE and not self._now.is_kernel_taken
+        if not (book.flags.autostart and is_possible and len(book.line)):
+            return
+        if self._now.has_kernel and not self._now.holds_kernel:
+            self._hold.reserve_for(self.autostart)
+        else:
+            await self._start()
+
+    async def advance(self, report: PlanReport | None) -> None:
+        """File what has ended, and begin the next item, in one change."""
+        environment_id = self._now.environment_id
+        may_go_on = self._now.state in RUNNING
+        step = await self._keeper.alter(
+            lambda book: deciding.advance(
+                book, report, environment_id, may_go_on=may_go_on, pause_pending=self._now.pause_pending
+            )
+        )
+        if report is not None:
+            if step.filed is None:
+                log.info("a report that is filed already", attempt=report.attempt)
+                return
+            self._now.pause_pending = False
+            self._announcer.filed(self._keeper.book, step.filed, report)
+        if step.next:
+            self._has_begun(step.next)
+        elif self._now.state in RUNNING:
+            self._now.pause_pending = False
+            self._hold.finish(self.autostart)
+        await self.autostart()
+
+    async def lose(self, environment_id: str, why: str) -> None:
+        """File the running item as failed if it ran in an environment that is gone and has sent no report."""
+        book = await self._keeper.fresh()
+        running = book.running
+        if running is None or running.environment_id != environment_id:
+            return
+        report = deciding.failed(running, why, self._now.runs("active"))
+        filed = await self._keeper.alter(lambda book: deciding.file_and_stop(book, report))
+        if filed:
+            self._announcer.filed(self._keeper.book, filed, report)
+            log.error("the running plan was lost", item_uid=report.item_uid, reason=why)
+
+    def order_again(self, running: Running) -> None:
+        """Tell the environment to run an item which it may have been told before; it runs an attempt once."""
+        self._order(running)
+
+    # -- below ---------------------------------------------------------------------------------------------------
+
+    async def _get_kernel(self) -> None:
+        """Have the IPython kernel, if there is one, before the request is answered."""
+        if self._now.has_kernel:
+            await self._keeper.do(self._may_begin)
+            await self._hold.reserve()
+
+    async def _may_begin(self) -> None:
+        self._now.require_ready()
+
+    async def _start(self) -> None:
+        self._now.require_ready()
+        await self._keeper.alter(lambda book: book.set_flags(stop_pending=False))
+        self._now.go(Event.START)
+        try:
+            await self.advance(None)
+        except UnavailableError:
+            self._now.go(Event.FINISH)
+            self._in_doubt()  # an item may have begun all the same
+            raise
+
+    async def _execute(self, item: Item) -> None:
+        environment_id = self._now.require_ready()
+        if item["item_type"] != PLAN:
+            await self._keeper.alter(lambda book: book.set_flags(autostart=False))
+            return
+        running = await self._keeper.alter(lambda book: book.start_past_queue(item, environment_id))
+        self._now.go(Event.START)
+        self._has_begun(running)
+
+    def _has_begun(self, running: Running) -> None:
+        self._now.go(Event.RUN)
+        self._announcer.begun(running)
+        self._announcer.queue(self._keeper.book)
+        self._order(running, lambda: self._rights.require(running.item))
+
+    def _order(self, running: Running, check: Callable[[], Awaitable[None]] | None = None) -> None:
+        async def refused(error: SkybusError) -> None:
+            await self.file_refused(running, error.message)
+
+        request = PlanRun(attempt=running.attempt, item=running.item)
+        self._orders.send(Order(PLAN_RUN, request, lambda: self._is_awaited(running), refused, check))
+
+    def _is_awaited(self, running: Running) -> bool:
+        current = self._keeper.last.running
+        return current is not None and current.attempt == running.attempt and self._now.environment_id is not None

@@ -1,0 +1,78 @@
+"""Addresses that were asked for: whether a 0MQ socket may listen there, and whether a Redis answers there."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from urllib.parse import urlsplit
+
+from skybus.bus.errors import InvalidError, UnavailableError
+from skybus.stack.servers import free_port
+
+REDIS_PORT = 6379
+REDIS_PATIENCE = 3.0
+"""Seconds that a Redis which was started together with us has to listen."""
+_EVERYWHERE = {"*": "0.0.0.0", "localhost": "127.0.0.1"}  # noqa: S104 - only tried
+
+
+def require_free(address: str) -> None:
+    """Check the address of a 0MQ socket.
+
+    Raises:
+        InvalidError: it cannot be one.
+        UnavailableError: another program listens there.
+    """
+    if address.startswith("ipc://") and len(address) > len("ipc://"):
+        return  # the bridge sees whether somebody listens
+    host, _, port = address.removeprefix("tcp://").rpartition(":")
+    if not address.startswith("tcp://") or not port.isdigit():
+        raise InvalidError(f"0MQ address {address!r}: expected tcp://HOST:PORT, tcp://*:PORT or ipc://PATH")
+    host = _EVERYWHERE.get(host, host)
+    if _is_known(host):
+        free_port(int(port), exactly=True, host=host)
+
+
+async def until_redis_answers(url: str) -> None:
+    """Wait until something listens where Redis should.
+
+    Raises:
+        UnavailableError: nothing does.
+    """
+    deadline = time.monotonic() + REDIS_PATIENCE
+    while True:
+        try:
+            await _connect(url)
+        except OSError as error:
+            if time.monotonic() > deadline:
+                where = without_password(url)
+                raise UnavailableError(
+                    f"no Redis answers at {where} ({error.strerror or error}): start it, or name another one"
+                ) from None
+            await asyncio.sleep(0.1)  # nothing tells when a server listens
+        else:
+            return
+
+
+def without_password(url: str) -> str:
+    """The URL of a Redis as it may be shown."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+async def _connect(url: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme == "unix":
+        _, writer = await asyncio.open_unix_connection(parts.path)
+    else:
+        _, writer = await asyncio.open_connection(parts.hostname or "localhost", parts.port or REDIS_PORT)
+    writer.close()
+
+
+def _is_known(host: str) -> bool:
+    """Whether the name is one of ours to try; 0MQ takes names of network interfaces too."""
+    try:
+        socket.getaddrinfo(host, None, socket.AF_INET)
+    except socket.gaierror:
+        return False
+    return True
