@@ -30,6 +30,7 @@ from skybus.queue.book import Book
 from skybus.queue.engine_control import EngineControl
 from skybus.queue.environments import Environments
 from skybus.queue.keeper import Keeper
+from skybus.queue.kernel_hold import KernelHold
 from skybus.queue.orders import Orders
 from skybus.queue.rights import Rights
 from skybus.queue.runner import Runner
@@ -75,7 +76,8 @@ class Manager:
         self.announcer = Announcer(publish)
         self.situation = Situation(changed)
         self.environments = Environments(keeper, bus, self.situation, self.announcer, in_doubt)
-        self.runner = Runner(keeper, self.situation, self.announcer, orders, rights, in_doubt)
+        kernel = KernelHold(keeper, bus, self.situation)
+        self.runner = Runner(keeper, self.situation, self.announcer, orders, rights, in_doubt, kernel)
         self.engine = EngineControl(keeper, bus, self.situation)
         self.tasks = Tasks(
             keeper, store, bus, self.situation, self.announcer, orders, self.runner, in_doubt, results_kept

@@ -15,6 +15,7 @@ from skybus.bus.errors import SkybusError, UnavailableError, WrongStateError
 from skybus.queue import deciding
 from skybus.queue.announcer import Announcer
 from skybus.queue.keeper import Keeper
+from skybus.queue.kernel_hold import RUNNING, KernelHold
 from skybus.queue.orders import Order, Orders
 from skybus.queue.records import Running
 from skybus.queue.rights import Rights
@@ -39,6 +40,7 @@ class Runner:
         orders: Orders,
         rights: Rights,
         in_doubt: Callable[[], None],
+        hold: KernelHold,
     ) -> None:
         self._keeper = keeper
         self._now = situation
@@ -46,9 +48,11 @@ class Runner:
         self._orders = orders
         self._rights = rights
         self._in_doubt = in_doubt
+        self._hold = hold
 
     async def start(self) -> None:
         """Begin to run the queue."""
+        await self._get_kernel()
         await self._keeper.do(self._start)
 
     async def stop(self, *, cancel: bool = False) -> None:
@@ -78,6 +82,8 @@ class Runner:
 
     async def execute(self, item: Item) -> None:
         """Run an item at once, past the queue."""
+        if item["item_type"] == PLAN:
+            await self._get_kernel()
         await self._keeper.do(lambda: self._execute(item))
 
     async def file_refused(self, running: Running, why: str) -> None:
@@ -90,13 +96,17 @@ class Runner:
         """Start the queue if that is wanted and possible."""
         book = await self._keeper.fresh()
         is_possible = self._now.has_engine and self._now.state == State.IDLE and not self._now.is_kernel_taken
-        if book.flags.autostart and is_possible and len(book.line):
+        if not (book.flags.autostart and is_possible and len(book.line)):
+            return
+        if self._now.has_kernel and not self._now.holds_kernel:
+            self._hold.reserve_for(self.autostart)
+        else:
             await self._start()
 
     async def advance(self, report: PlanReport | None) -> None:
         """File what has ended, and begin the next item, in one change."""
         environment_id = self._now.environment_id
-        may_go_on = self._now.state in (State.STARTING_QUEUE, State.EXECUTING_QUEUE, State.PAUSED)
+        may_go_on = self._now.state in RUNNING
         step = await self._keeper.alter(
             lambda book: deciding.advance(
                 book, report, environment_id, may_go_on=may_go_on, pause_pending=self._now.pause_pending
@@ -110,9 +120,9 @@ class Runner:
             self._announcer.filed(self._keeper.book, step.filed, report)
         if step.next:
             self._has_begun(step.next)
-        elif self._now.state in (State.STARTING_QUEUE, State.EXECUTING_QUEUE, State.PAUSED):
+        elif self._now.state in RUNNING:
             self._now.pause_pending = False
-            self._now.go(Event.FINISH)
+            self._hold.finish(self.autostart)
         await self.autostart()
 
     async def lose(self, environment_id: str, why: str) -> None:
@@ -132,6 +142,15 @@ class Runner:
         self._order(running)
 
     # -- below ---------------------------------------------------------------------------------------------------
+
+    async def _get_kernel(self) -> None:
+        """Have the IPython kernel, if there is one, before the request is answered."""
+        if self._now.has_kernel:
+            await self._keeper.do(self._may_begin)
+            await self._hold.reserve()
+
+    async def _may_begin(self) -> None:
+        self._now.require_ready()
 
     async def _start(self) -> None:
         self._now.require_ready()

@@ -19,6 +19,8 @@ class EnvironmentPhase(StrEnum):
 
     INITIALIZING = "initializing"
     IDLE = "idle"
+    RESERVED = "reserved"
+    """As idle, but the IPython kernel is kept for a plan or task to come."""
     EXECUTING_PLAN = "executing_plan"
     EXECUTING_TASK = "executing_task"
     CLOSING = "closing"
@@ -291,9 +293,11 @@ ENVIRONMENT_CATALOG = InternalEndpoint("environment.catalog", CatalogPart, Catal
 TASK_RUN = InternalEndpoint("environment.task", TaskRun, TaskAccepted)
 ENGINE_METADATA = InternalEndpoint("environment.metadata", Empty, ReMetadata)
 KERNEL_CONNECTION = InternalEndpoint("environment.kernel_connection", Empty, Connection)
+KERNEL_RESERVE = InternalEndpoint("environment.kernel_reserve", Empty, EnvironmentState)
+"""Get the IPython kernel for what follows; it is free again if nothing follows within some seconds."""
+KERNEL_RELEASE = InternalEndpoint("environment.kernel_release", Empty, EnvironmentState)
+"""Let consoles have the IPython kernel; answered when they have it."""
 KERNEL_SIGNAL = InternalEndpoint("environment.kernel_interrupt", Interrupt, Nothing)
-KERNEL_RESERVE = InternalEndpoint("environment.kernel_reserve", Empty, Nothing)
-"""Let the manager have the IPython kernel, as before a plan."""
 
 LOCK_CHECK = InternalEndpoint("queue.lock_check", LockCheck, Nothing)
 

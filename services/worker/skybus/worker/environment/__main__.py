@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+from contextlib import suppress
 
 import structlog
 
@@ -14,13 +15,14 @@ from skybus.bus.logs import start_logging
 from skybus.worker.environment.output import unbuffer_python
 from skybus.worker.folder import EnvironmentFolder
 from skybus.worker.order import Order
+from skybus.worker.spare import WITH_KERNEL
 
 
 def main() -> int:
     """Get ready, read the order and carry it out."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     unbuffer_python()
-    _warm_up()
+    _warm_up(kernel=WITH_KERNEL in sys.argv)
     line = sys.stdin.buffer.readline()
     if not line.endswith(b"\n"):  # the supervisor has no use for us
         return 0
@@ -34,9 +36,13 @@ def main() -> int:
     return Host(order).run()
 
 
-def _warm_up() -> None:
+def _warm_up(*, kernel: bool) -> None:
     """Import what takes long and what nearly every startup code uses."""
-    import skybus.worker.environment.host  # noqa: F401
+    import skybus.worker.environment.host
+
+    if kernel:
+        with suppress(ImportError):  # opening says what is missing
+            import skybus.worker.environment.kernel_app  # noqa: F401
 
 
 def _read_nothing() -> None:

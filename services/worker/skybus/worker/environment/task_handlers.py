@@ -23,24 +23,26 @@ from skybus.worker.environment.execution import Executor, RunTask
 from skybus.worker.environment.handlers import engine_facts
 from skybus.worker.environment.metadata import read_metadata
 from skybus.worker.environment.space import Space
-from skybus.worker.environment.state import StateKeeper
+from skybus.worker.environment.state import AT_REST, StateKeeper
 from skybus.worker.environment.task import NAMES, Task
 from skybus.worker.environment.task_work import work_of
 from skybus.worker.environment.telling import Telling
+from skybus.worker.environment.turns import Turns
 
 REMEMBERED = 200
 """Reports that are kept, to be sent again if somebody asks for the task once more."""
 REPORT_ROOM = 1 << 16
 """Bytes of a message that are left for the rest of a report."""
-BESIDE = (EnvironmentPhase.IDLE, EnvironmentPhase.EXECUTING_PLAN, EnvironmentPhase.EXECUTING_TASK)
+BESIDE = (*AT_REST, EnvironmentPhase.EXECUTING_PLAN, EnvironmentPhase.EXECUTING_TASK)
 """Phases in which a task may begin in the background."""
 
 
 class TaskHandlers:
     """Starts tasks and says what became of them."""
 
-    def __init__(self, state: StateKeeper, executor: Executor, telling: Telling, bus: Bus) -> None:
+    def __init__(self, state: StateKeeper, executor: Executor, telling: Telling, bus: Bus, turns: Turns) -> None:
         self._state = state
+        self._turns = turns
         self._executor = executor
         self._telling = telling
         self._bus = bus
@@ -58,6 +60,12 @@ class TaskHandlers:
 
     def task_ended(self, report: TaskReport) -> None:
         """The task has ended in one way or another."""
+        if report.run_in_background:
+            self._take_note(report)
+        else:
+            self._turns.give_back(lambda: self._take_note(report))
+
+    def _take_note(self, report: TaskReport) -> None:
         assert self._space
         del self._running[report.task_uid]
         facts = {"catalog_uid": self._space.offer.uid}
@@ -76,6 +84,9 @@ class TaskHandlers:
         if report := self._reports.get(request.task_uid):
             self._telling.task_report(report)
             return TaskAccepted(outcome="finished", time_start=report.time_start)
+        if not request.run_in_background:
+            self._space_for(request)
+            await self._turns.take()
         task = Task(
             self._state.state.environment_id,
             request,
@@ -110,6 +121,7 @@ class TaskHandlers:
             self._state.change(**self._background())
             self._executor.run_beside(task)
         else:
+            self._turns.begin()
             self._state.change(phase=EnvironmentPhase.EXECUTING_TASK, task_uid=task.uid)
             self._executor.order(RunTask(task))
 
