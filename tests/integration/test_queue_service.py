@@ -3,161 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 
 import pytest
 
-from skybus.bus.api.events import CatalogChanged
-from skybus.bus.api.internal import (
-    CATALOG_REFRESH,
-    CATALOG_UIDS,
-    ENVIRONMENT_STATE,
-    ENVIRONMENT_STATE_TOPIC,
-    ITEMS_CHECK,
-    PLAN_RUN,
-    WORKER_OPEN,
-    WORKER_STATE,
-    EnvironmentOpen,
-    EnvironmentOpened,
-    EnvironmentPhase,
-    EnvironmentState,
-    ItemsCheck,
-    ItemsChecked,
-    PlanAccepted,
-    PlanReport,
-    PlanRun,
-    WorkerState,
-)
+from skybus.bus.api.internal import ENVIRONMENT_STATE_TOPIC
 from skybus.bus.api.queue import ITEM_ADD, ItemAdd
-from skybus.bus.connection import Bus
-from skybus.bus.errors import ConflictError, UnavailableError
-from skybus.bus.messages import Empty, Message, Nothing, encode
-from skybus.bus.runtime import Process
-from skybus.bus.service import Handler, Service
-from skybus.bus.streams import ensure_stream, life_stream
+from skybus.bus.api.status import Status
+from skybus.bus.errors import ConflictError, DeniedError, UnavailableError
 from skybus.client.client import Client
-from skybus.queue.__main__ import QueueService
-from skybus.queue.settings import QueueSettings
-from skybus.queue.store import Store
-from tests.servers import NatsServer, Valkey, running
+from tests.integration.queue_fixtures import COUNT, StandIns, client, house, opened, queue_service
 
-COUNT = {"item_type": "plan", "name": "count"}
-
-
-@dataclass
-class StandIns:
-    """Worker and auth as one service, the environment as another; `orders` are the plans it was told to run."""
-
-    services: Bus
-    environment: Bus
-    environment_id: str | None = None
-    answers_open: bool = True
-    answers_run: bool = True
-    orders: asyncio.Queue[PlanRun] = field(default_factory=asyncio.Queue)
-    state: EnvironmentState | None = None
-
-    def serve(self) -> None:
-        Service(
-            self.services,
-            "stand-ins",
-            [
-                Handler(WORKER_STATE, self.worker_state),
-                Handler(WORKER_OPEN, self.open),
-                Handler(ITEMS_CHECK, self.check),
-                Handler(CATALOG_UIDS, self.uids),
-                Handler(CATALOG_REFRESH, self.uids),
-            ],
-        )
-        Service(
-            self.environment, "environment", [Handler(ENVIRONMENT_STATE, self.get_state), Handler(PLAN_RUN, self.run)]
-        )
-
-    async def worker_state(self, _: Empty) -> WorkerState:
-        return WorkerState(environment_id=self.environment_id)
-
-    async def open(self, request: EnvironmentOpen) -> Nothing:
-        self.environment_id = request.environment_id
-        self.state = EnvironmentState(environment_id=request.environment_id, revision=1, phase=EnvironmentPhase.IDLE)
-        if not self.answers_open:
-            raise UnavailableError("no answer came")
-        return Nothing()
-
-    async def check(self, request: ItemsCheck) -> ItemsChecked:
-        return ItemsChecked(user="operator", user_group="root", problems=[None] * len(request.items))
-
-    async def uids(self, _: Empty) -> CatalogChanged:
-        return CatalogChanged(
-            plans_existing_uid="1", devices_existing_uid="1", plans_allowed_uid="1", devices_allowed_uid="1"
-        )
-
-    async def get_state(self, _: Empty) -> EnvironmentState:
-        assert self.state
-        return self.state
-
-    async def run(self, request: PlanRun) -> PlanAccepted:
-        self.orders.put_nowait(request)
-        if not self.answers_run:
-            raise UnavailableError("no answer came")
-        return PlanAccepted(outcome="started")
-
-    async def report(self, kind: str, report: Message) -> None:
-        subject = self.environment.subjects.life(kind)
-        await self.environment.jetstream.publish(subject, encode(report))
-
-    async def opened(self) -> None:
-        assert self.environment_id
-        await self.report("opened", EnvironmentOpened(environment_id=self.environment_id, success=True))
-
-    async def finished(self, order: PlanRun, exit_status: str = "completed") -> None:
-        report = PlanReport.model_validate(
-            {
-                "environment_id": self.environment_id,
-                "attempt": order.attempt,
-                "item_uid": order.item["item_uid"],
-                "exit_status": exit_status,
-                "time_start": time.time(),
-                "time_stop": time.time(),
-            }
-        )
-        await self.report("report", report)
-
-
-@asynccontextmanager
-async def queue_service(nats: NatsServer, valkey: Valkey) -> AsyncIterator[None]:
-    store = Store.at(valkey.url, "sim")
-    async with asyncio.TaskGroup() as group:
-        process = Process("queue", nats.make_bus("queue"), group)
-        serving = group.create_task(QueueService(store, process.bus, QueueSettings()).serve(process))
-        yield
-        process.stop.set()
-        await serving
-        await process.end()
-    await store.close()
-
-
-@pytest.fixture
-async def house(nats: NatsServer, valkey: Valkey) -> AsyncIterator[StandIns]:
-    house = StandIns(nats.make_bus("worker"), nats.make_bus("environment"))
-    house.serve()
-    async with running(house.services), running(house.environment):
-        await ensure_stream(house.services.jetstream, life_stream(house.services.subjects))
-        yield house
-
-
-@pytest.fixture
-async def client(nats: NatsServer) -> AsyncIterator[Client]:
-    async with Client.connect(data_dir=nats.data_dir) as client, asyncio.timeout(20):
-        yield client
-
-
-async def opened(house: StandIns, client: Client) -> None:
-    await client.wait("idle")
-    await client.open_environment(wait=False)
-    await house.opened()
-    await client.wait(lambda status: status.worker_environment_exists)
+__all__ = ["StandIns", "client", "house", "queue_service"]
 
 
 async def test_the_next_plan_starts_when_the_report_of_the_last_has_come(nats, valkey, house, client) -> None:
@@ -219,6 +75,28 @@ async def test_a_running_plan_is_taken_up_by_the_next_queue_service(nats, valkey
         await client.wait(lambda status: status.items_in_history == 2)
 
 
+async def test_the_first_answer_after_a_restart_knows_what_runs(nats, valkey, house, client) -> None:
+    async with queue_service(nats, valkey):
+        await opened(house, client)
+        await client.add_item(COUNT)
+        await client.start()
+        order = await house.orders.get()
+    async with queue_service(nats, valkey):
+        async with asyncio.timeout(10):
+            while (status := await answered(client)) is None:
+                await asyncio.sleep(0.005)  # that somebody answers is told by nobody
+        assert (status.manager_state, status.worker_environment_state) == ("executing_queue", "idle")
+        await house.finished(order)
+        await client.wait("queue_drained")
+
+
+async def answered(client: Client) -> Status | None:
+    try:
+        return await client.status()
+    except UnavailableError:
+        return None
+
+
 async def test_an_environment_that_opens_although_nobody_answered_is_found(nats, valkey, house, client) -> None:
     async with queue_service(nats, valkey):
         await client.wait("idle")
@@ -254,3 +132,28 @@ async def test_a_change_on_stale_knowledge_is_refused(nats, valkey, house, clien
         with pytest.raises(ConflictError, match="changed since you read it"):
             await client.call(ITEM_ADD, ItemAdd.model_validate({"item": COUNT, "expected_queue_uid": seen}))
         assert (await client.status()).items_in_queue == 1
+
+
+async def test_an_item_whose_right_was_taken_away_fails_when_its_turn_comes(nats, valkey, house, client) -> None:
+    async with queue_service(nats, valkey):
+        await opened(house, client)
+        await client.add_item(COUNT)
+        await house.allowed_lists_change()
+        await client.wait(lambda status: status.plans_allowed_uid == str(house.catalogue))
+        house.refuses_to_run = DeniedError("Plan 'count' is not allowed any more")
+        await client.start()
+        status = await client.wait(lambda status: status.items_in_history == 1 and status.manager_state == "idle")
+        assert status.items_in_queue == 1
+        assert "not allowed any more" in (await client.history()).items[0]["result"]["msg"]
+        assert house.orders.empty()
+
+
+async def test_an_item_that_was_found_right_runs_also_while_auth_is_away(nats, valkey, house, client) -> None:
+    async with queue_service(nats, valkey):
+        await opened(house, client)
+        await client.add_item(COUNT)
+        house.refuses_to_run = UnavailableError("auth is away")
+        await client.start()
+        await house.finished(await house.orders.get())
+        await client.wait("queue_drained")
+        assert house.checked_to_run == []

@@ -92,6 +92,20 @@ def test_odd_modes_are_refused(mode: Any):
         check_mode({"mode": mode})
 
 
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({}, "Parameter 'user_group_permissions' is missing"),
+        ({"user_group_permissions": None}, "Invalid type '<class 'NoneType'>', must be 'dict'"),
+        ({"user_group_permissions": [1]}, "Invalid type '<class 'list'>', must be 'dict'"),
+    ],
+)
+def test_permissions_must_be_a_dictionary(params: dict[str, Any], message: str):
+    (check,) = METHODS["permissions_set"].checks
+    with pytest.raises(InvalidError, match=message):
+        check(params)
+
+
 @settings(max_examples=30)
 @given(JSON)
 def test_any_item_is_judged_without_failing(item: Any):

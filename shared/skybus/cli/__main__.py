@@ -28,6 +28,7 @@ _FUNCTIONS = {
     "zmq-keys": "skybus.cli.zmq_keys",
     "clear-lock": "skybus.cli.clear_lock",
     "list-plans-devices": "skybus.cli.list_plans_devices",
+    "import-queueserver": "skybus.cli.import_queueserver",
 }
 """Modules with one function, named as the command; they need what only `skybus[stack]` installs."""
 _PLAIN = ("up", "re-manager")

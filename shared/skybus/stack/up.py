@@ -25,7 +25,8 @@ from skybus.stack.addresses import require_free, until_redis_answers, without_pa
 from skybus.stack.child import Child, notify_socket, until_listening
 from skybus.stack.credentials import ensure_credentials
 from skybus.stack.datadir import DataDir
-from skybus.stack.servers import free_port, nats_binary, valkey_binary, valkey_config
+from skybus.stack.servers import free_port, nats_binary
+from skybus.stack.valkey_alone import valkey_child
 
 log = structlog.get_logger()
 
@@ -155,10 +156,7 @@ class Stack:
         return self._server("nats", [nats_binary(), "-c", str(config)], (HOST, port))
 
     def _valkey(self) -> Child:
-        config, sock = self._dir.valkey / "valkey.conf", self._dir.sockets / "valkey.sock"
-        sock.unlink(missing_ok=True)
-        _write_private(config, valkey_config(self._dir.valkey, sock))
-        return self._server("valkey", [valkey_binary(), str(config)], sock)
+        return valkey_child(self._dir)
 
     def _server(self, name: str, command: list[str], address: tuple[str, int] | Path) -> Child:
         log_file = self._dir.logs / f"{name}.log"

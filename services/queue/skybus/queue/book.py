@@ -65,6 +65,8 @@ class Book:
             raise ConflictError(f"Failed to replace item: Item with UID '{uid}' is currently running")
         if uid not in self.line:
             raise NotFoundError(f"Failed to replace item: Item with UID '{uid}' is not in the queue")
+        if item == self.line.item(uid):
+            return
         key = self.line.key(uid)
         self.line.replace(uid, item)
         if item["item_uid"] != uid:
@@ -75,6 +77,8 @@ class Book:
 
     def move(self, uids: Sequence[str], index_after_removal: int) -> list[Item]:
         """Take items out and put them in again, counted in the queue without them."""
+        if [self.line.index(uid) for uid in uids] == list(range(index_after_removal, index_after_removal + len(uids))):
+            return [self.line.item(uid) for uid in uids]  # they stand there already
         items = self._take(uids)
         self._put(index_after_removal, items)
         self._queue_changed()
@@ -108,8 +112,12 @@ class Book:
         """Let an item run that was never in the queue."""
         return self._run(item, environment_id, immediate=True)
 
-    def file(self, report: PlanReport) -> Item | None:
+    def file(self, report: PlanReport, *, was_lost: bool = False) -> Item | None:
         """Move the running item to history, and where its status wants that, a copy back into the queue.
+
+        Args:
+            report: how the attempt ended.
+            was_lost: whether the environment took the item with it: then it is to be run again in any mode.
 
         Returns:
             The item as it stands in history, or nothing if this attempt is not the one that runs: it is filed already.
@@ -122,7 +130,7 @@ class Book:
         self.journal += [("DEL", "running"), ("RPUSH", "history", as_json(filed))]
         self.history_size += 1
         if not running.immediate:
-            self._put_back(running.item, filed, report)
+            self._put_back(running.item, filed, is_done=not was_lost and self.is_done(report))
         self.flags = self.flags.model_copy(update={"history_uid": new_uid()})
         self._queue_changed()
         return filed
@@ -175,7 +183,8 @@ class Book:
 
     def keep_history(self, newest: int) -> None:
         """Forget all but the newest items of the history."""
-        newest = min(newest, self.history_size)
+        if newest >= self.history_size:
+            return
         self.journal.append(("LTRIM", "history", -newest, -1) if newest else ("DEL", "history"))
         self.history_size = newest
         self.set_flags(history_uid=new_uid())
@@ -233,8 +242,8 @@ class Book:
         self._queue_changed()
         return self.running
 
-    def _put_back(self, item: Item, filed: Item, report: PlanReport) -> None:
-        if self.is_done(report):
+    def _put_back(self, item: Item, filed: Item, *, is_done: bool) -> None:
+        if is_done:
             if self.flags.mode.loop:
                 self._put(len(self.line), [renewed(item)])
             return

@@ -44,7 +44,7 @@ def advance(
     if report is not None and report.exit_status == "unknown":  # somebody works with the Run Engine by hand
         stops = True
     if stops or environment_id is None:
-        book.set_flags(stop_pending=False)
+        book.set_flags(stop_pending=False, autostart=book.flags.autostart and not book.flags.stop_pending)
         return Step(filed=filed)
     pause_pending = pause_pending or (report is not None and report.pause_pending)
     return Step(filed=filed, next=_begin_next(book, environment_id, pause_pending=pause_pending))
@@ -52,7 +52,7 @@ def advance(
 
 def file_and_stop(book: Book, report: PlanReport) -> Item | None:
     """File an attempt after which nothing can follow."""
-    filed = book.file(report)
+    filed = book.file(report, was_lost=True)
     book.set_flags(autostart=False, stop_pending=False)
     return filed
 

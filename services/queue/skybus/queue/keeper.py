@@ -130,7 +130,7 @@ class Keeper:
         return result, done
 
     async def _commit(self, book: Book, result: object, request_id: str) -> Answered | None:
-        if not book.journal:
+        if not book.journal and not request_id:
             return None
         answer = encode(result) if request_id and isinstance(result, Message) else b""
         done = await self._store.commit(book.journal, book.revision, request_id, answer)

@@ -5,7 +5,7 @@ All that changes the book is a piece of work for the keeper, so one thing happen
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -18,6 +18,7 @@ from skybus.queue.keeper import Keeper
 from skybus.queue.kernel_hold import RUNNING, KernelHold
 from skybus.queue.orders import Order, Orders
 from skybus.queue.records import Running
+from skybus.queue.rights import Rights
 from skybus.queue.situation import Situation
 from skybus.queue.states import Event, State
 
@@ -37,6 +38,7 @@ class Runner:
         situation: Situation,
         announcer: Announcer,
         orders: Orders,
+        rights: Rights,
         in_doubt: Callable[[], None],
         hold: KernelHold,
     ) -> None:
@@ -44,6 +46,7 @@ class Runner:
         self._now = situation
         self._announcer = announcer
         self._orders = orders
+        self._rights = rights
         self._in_doubt = in_doubt
         self._hold = hold
 
@@ -134,14 +137,9 @@ class Runner:
             self._announcer.filed(self._keeper.book, filed, report)
             log.error("the running plan was lost", item_uid=report.item_uid, reason=why)
 
-    def order(self, running: Running) -> None:
-        """Tell the environment to run an item; it runs an attempt once."""
-
-        async def refused(error: SkybusError) -> None:
-            await self.file_refused(running, error.message)
-
-        request = PlanRun(attempt=running.attempt, item=running.item)
-        self._orders.send(Order(PLAN_RUN, request, lambda: self._is_awaited(running), refused))
+    def order_again(self, running: Running) -> None:
+        """Tell the environment to run an item which it may have been told before; it runs an attempt once."""
+        self._order(running)
 
     # -- below ---------------------------------------------------------------------------------------------------
 
@@ -178,7 +176,14 @@ class Runner:
         self._now.go(Event.RUN)
         self._announcer.begun(running)
         self._announcer.queue(self._keeper.book)
-        self.order(running)
+        self._order(running, lambda: self._rights.require(running.item))
+
+    def _order(self, running: Running, check: Callable[[], Awaitable[None]] | None = None) -> None:
+        async def refused(error: SkybusError) -> None:
+            await self.file_refused(running, error.message)
+
+        request = PlanRun(attempt=running.attempt, item=running.item)
+        self._orders.send(Order(PLAN_RUN, request, lambda: self._is_awaited(running), refused, check))
 
     def _is_awaited(self, running: Running) -> bool:
         current = self._keeper.last.running

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from skybus.bus.api.events import CatalogChanged
 from skybus.bus.api.internal import EnvironmentPhase
@@ -20,7 +21,8 @@ from skybus.queue.states import State
 class StatusMaker:
     """Makes one status after the other.
 
-    Each has a new `status_uid` and a revision that is higher than that of any status before, also of a process before.
+    Each has a revision that is higher than that of any status before, also of a process before; `status_uid` is another
+    one if anything else has changed.
     """
 
     keeper: Keeper
@@ -29,16 +31,23 @@ class StatusMaker:
     catalog: CatalogChanged = field(default_factory=lambda: CatalogChanged(**dict.fromkeys(_CATALOG_UIDS, "")))
     _revision: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
     _no_runs_uid: str = field(default_factory=new_uid)
+    _last: dict[str, Any] = field(default_factory=dict)
+    _uid: str = ""
 
     def make(self) -> Status:
         """The status of now; answers also while Redis cannot be read, with what was known last."""
         self._revision += 1
+        known = self._known()
+        if known != self._last:
+            self._last, self._uid = known, new_uid()
+        return Status(time=datetime.now().isoformat(), status_uid=self._uid, revision=self._revision, **known)
+
+    def _known(self) -> dict[str, Any]:
         book, now, environment = self.keeper.last, self.situation, self.situation.environment
         exists = now.is_open
         known = environment if exists else None
-        return Status(
+        return dict(
             msg=f"RE Manager: skybus v{VERSION}",
-            time=datetime.now().isoformat(),
             items_in_queue=len(book.line),
             items_in_history=book.history_size,
             running_item_uid=book.running.item["item_uid"] if book.running else None,
@@ -52,7 +61,6 @@ class StatusMaker:
             ip_kernel_state=known.ip_kernel_state if known else None,
             ip_kernel_captured=known.ip_kernel_captured if known else None,
             pause_pending=now.pause_pending,
-            status_uid=new_uid(),
             run_list_uid=self.run_list_uid,
             plan_queue_uid=book.flags.queue_uid,
             plan_history_uid=book.flags.history_uid,
@@ -61,7 +69,6 @@ class StatusMaker:
             task_results_uid=book.flags.task_results_uid,
             lock_info_uid=book.lock.uid,
             lock=LockState(environment=book.lock.environment, queue=book.lock.queue),
-            revision=self._revision,
             unreachable=dict(self.unreachable),
         )
 

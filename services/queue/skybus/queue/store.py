@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 import structlog
@@ -81,15 +82,30 @@ class Store:
         self._fence = ""
 
     @classmethod
-    def at(cls, url: str, instrument: str, prefix: str = "sky") -> Store:
-        """Make a store for a Redis URL (`redis://`, `rediss://`, `unix://`)."""
-        redis = Redis.from_url(url, socket_timeout=5, socket_connect_timeout=2, protocol=3)
-        return cls(redis, f"{prefix}:{instrument}:")
+    def at(cls, url: str, instrument: str, prefix: str = "sky", *, serves: bool = False) -> Store:
+        """Make a store for a Redis URL (`redis://`, `rediss://`, `unix://`).
+
+        Args:
+            url: of the server.
+            instrument: part of the names of all keys.
+            prefix: their beginning.
+            serves: whether it is a queue service's: its connection bears a name by which others see that it runs.
+        """
+        keys = f"{prefix}:{instrument}:"
+        name = _connection_name(keys) if serves else None
+        return cls(Redis.from_url(url, socket_timeout=5, socket_connect_timeout=2, protocol=3, client_name=name), keys)
 
     async def take_over(self) -> None:
         """Become the one who may write: whoever was it before cannot any more."""
         try:
             self._fence = str(await self._redis.incr(self._prefix + "fence"))
+        except (RedisError, OSError) as error:
+            raise _unavailable(error) from error
+
+    async def is_served(self) -> bool:
+        """Whether a queue service is connected that works on the same keys."""
+        try:
+            return any(client["name"] == _connection_name(self._prefix) for client in await self._redis.client_list())
         except (RedisError, OSError) as error:
             raise _unavailable(error) from error
 
@@ -174,6 +190,10 @@ class Store:
             flags=Flags.model_validate_json(flags) if flags else Flags(),
             revision=int(revision or 0),
         )
+
+
+def _connection_name(keys: str) -> str:
+    return f"skybus-queue:{quote(keys)}"
 
 
 def _flat(commands: Iterable[Command]) -> list[str | bytes | float]:

@@ -197,6 +197,12 @@ class ItemsChecked(Message):
     user: str
     user_group: str
     problems: list[ItemProblem | None]
+    """What keeps an item out of the queue."""
+    may_run: list[bool] = []
+    """Whether an item could run at once. One without a problem that names devices which its group may not use could
+    not: delegates can queue it, as in the reference, and it fails when its turn comes."""
+    lists_uid: str = ""
+    """Of the lists of what is allowed, `CatalogChanged.allowed_uid`."""
 
 
 class NameCheck(Message):

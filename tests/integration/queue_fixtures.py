@@ -1,0 +1,231 @@
+"""A queue service on real NATS and Valkey; worker, environment and auth are stand-ins that can be told to fail."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from skybus.bus.api.events import CatalogChanged
+from skybus.bus.api.internal import (
+    CATALOG_REFRESH,
+    CATALOG_UIDS,
+    ENVIRONMENT_STATE,
+    ITEM_MAY_RUN,
+    ITEMS_CHECK,
+    NAME_CHECK,
+    PLAN_RUN,
+    TASK_RUN,
+    WORKER_OPEN,
+    WORKER_STATE,
+    EnvironmentExited,
+    EnvironmentOpen,
+    EnvironmentOpened,
+    EnvironmentPhase,
+    EnvironmentState,
+    ItemMayRun,
+    ItemsCheck,
+    ItemsChecked,
+    NameCheck,
+    NameChecked,
+    PlanAccepted,
+    PlanReport,
+    PlanRun,
+    TaskAccepted,
+    TaskReport,
+    TaskRun,
+    WorkerState,
+)
+from skybus.bus.api.items import Item
+from skybus.bus.connection import Bus
+from skybus.bus.errors import SkybusError, UnavailableError
+from skybus.bus.messages import Empty, Message, Nothing, encode
+from skybus.bus.runtime import Process
+from skybus.bus.service import Handler, Service
+from skybus.bus.streams import ensure_stream, life_stream
+from skybus.client.client import Client
+from skybus.queue.__main__ import QueueService
+from skybus.queue.settings import QueueSettings
+from skybus.queue.store import Store
+from tests.servers import NatsServer, Valkey, running
+
+COUNT = {"item_type": "plan", "name": "count"}
+
+
+@dataclass
+class StandIns:
+    """Worker and auth as one service, the environment as another; `orders` and `tasks` are what it was told to run."""
+
+    services: Bus
+    environment: Bus
+    environment_id: str | None = None
+    answers_open: bool = True
+    answers_run: bool = True
+    refuses_to_run: SkybusError | None = None
+    checked_to_run: list[Item] = field(default_factory=list)
+    refuses_task: SkybusError | None = None
+    answers_task: bool = True
+    orders: asyncio.Queue[PlanRun] = field(default_factory=asyncio.Queue)
+    tasks: asyncio.Queue[TaskRun] = field(default_factory=asyncio.Queue)
+    catalogue: int = 1
+    """The version that auth knows."""
+    state: EnvironmentState | None = None
+
+    def serve(self) -> None:
+        Service(
+            self.services,
+            "stand-ins",
+            [
+                Handler(WORKER_STATE, self.worker_state),
+                Handler(WORKER_OPEN, self.open),
+                Handler(ITEMS_CHECK, self.check),
+                Handler(ITEM_MAY_RUN, self.check_to_run),
+                Handler(NAME_CHECK, self.name),
+                Handler(CATALOG_UIDS, self.uids),
+                Handler(CATALOG_REFRESH, self.refresh),
+            ],
+        )
+        Service(
+            self.environment,
+            "environment",
+            [
+                Handler(ENVIRONMENT_STATE, self.get_state),
+                Handler(PLAN_RUN, self.run),
+                Handler(TASK_RUN, self.run_task),
+            ],
+        )
+
+    async def worker_state(self, _: Empty) -> WorkerState:
+        return WorkerState(environment_id=self.environment_id)
+
+    async def open(self, request: EnvironmentOpen) -> Nothing:
+        self.environment_id = request.environment_id
+        self.state = EnvironmentState(environment_id=request.environment_id, revision=1, phase=EnvironmentPhase.IDLE)
+        if not self.answers_open:
+            raise UnavailableError("no answer came")
+        return Nothing()
+
+    async def check(self, request: ItemsCheck) -> ItemsChecked:
+        number = len(request.items)
+        return ItemsChecked(
+            user="operator",
+            user_group="root",
+            problems=[None] * number,
+            may_run=[True] * number,
+            lists_uid=(await self.uids(Empty())).allowed_uid,
+        )
+
+    async def check_to_run(self, request: ItemMayRun) -> Nothing:
+        self.checked_to_run.append(request.item)
+        if self.refuses_to_run:
+            raise self.refuses_to_run
+        return Nothing()
+
+    async def name(self, request: NameCheck) -> NameChecked:
+        return NameChecked(user=request.requester)
+
+    async def uids(self, _: Empty) -> CatalogChanged:
+        return CatalogChanged(**dict.fromkeys(CatalogChanged.model_fields, str(self.catalogue)))
+
+    async def refresh(self, _: Empty) -> CatalogChanged:
+        self.catalogue += 1
+        return await self.uids(_)
+
+    async def allowed_lists_change(self) -> None:
+        self.catalogue += 1
+        await self.services.publish(self.services.subjects.event("catalog"), await self.uids(Empty()))
+
+    async def get_state(self, _: Empty) -> EnvironmentState:
+        assert self.state
+        return self.state
+
+    async def run(self, request: PlanRun) -> PlanAccepted:
+        self.orders.put_nowait(request)
+        if not self.answers_run:
+            raise UnavailableError("no answer came")
+        return PlanAccepted(outcome="started")
+
+    async def run_task(self, request: TaskRun) -> TaskAccepted:
+        if self.refuses_task:
+            raise self.refuses_task
+        self.tasks.put_nowait(request)
+        if not self.answers_task:
+            raise UnavailableError("no answer came")
+        return TaskAccepted(outcome="started", time_start=time.time())
+
+    async def report(self, kind: str, report: Message) -> None:
+        subject = self.environment.subjects.life(kind)
+        await self.environment.jetstream.publish(subject, encode(report))
+
+    async def opened(self) -> None:
+        assert self.environment_id
+        await self.report("opened", EnvironmentOpened(environment_id=self.environment_id, success=True))
+
+    async def finished(self, order: PlanRun, exit_status: str = "completed") -> None:
+        report = PlanReport.model_validate(
+            {
+                "environment_id": self.environment_id,
+                "attempt": order.attempt,
+                "item_uid": order.item["item_uid"],
+                "exit_status": exit_status,
+                "time_start": time.time(),
+                "time_stop": time.time(),
+            }
+        )
+        await self.report("report", report)
+
+    async def task_done(self, order: TaskRun, **result) -> None:
+        assert self.environment_id
+        report = TaskReport(
+            environment_id=self.environment_id,
+            task_uid=order.task_uid,
+            run_in_background=order.run_in_background,
+            time_start=time.time(),
+            time_stop=time.time(),
+            **{"success": True, **result},
+        )
+        await self.report("task", report)
+
+    async def exited(self) -> None:
+        assert self.environment_id
+        await self.report("exited", EnvironmentExited(environment_id=self.environment_id, msg="killed by a test"))
+        self.environment_id = self.state = None
+
+
+@asynccontextmanager
+async def queue_service(nats: NatsServer, valkey: Valkey, **settings) -> AsyncIterator[None]:
+    store = Store.at(valkey.url, "sim")
+    async with asyncio.TaskGroup() as group:
+        process = Process("queue", nats.make_bus("queue"), group)
+        serving = group.create_task(QueueService(store, process.bus, QueueSettings(**settings)).serve(process))
+        yield
+        process.stop.set()
+        await serving
+        await process.end()
+    await store.close()
+
+
+@pytest.fixture
+async def house(nats: NatsServer, valkey: Valkey) -> AsyncIterator[StandIns]:
+    house = StandIns(nats.make_bus("worker"), nats.make_bus("environment"))
+    house.serve()
+    async with running(house.services), running(house.environment):
+        await ensure_stream(house.services.jetstream, life_stream(house.services.subjects))
+        yield house
+
+
+@pytest.fixture
+async def client(nats: NatsServer) -> AsyncIterator[Client]:
+    async with Client.connect(data_dir=nats.data_dir) as client, asyncio.timeout(20):
+        yield client
+
+
+async def opened(house: StandIns, client: Client) -> None:
+    await client.wait("idle")
+    await client.open_environment(wait=False)
+    await house.opened()
+    await client.wait(lambda status: status.worker_environment_exists)
