@@ -77,4 +77,7 @@ async def console_of(house: House) -> AsyncIterator[Console]:
 def kernel_worker(data_dir: Path, **environ: str) -> WorkerProcess:
     """A supervisor whose environments run in an IPython kernel, and leave the user's own IPython folder alone."""
     home = {"IPYTHONDIR": str(data_dir / "ipython"), "JUPYTER_RUNTIME_DIR": str(data_dir / "jupyter")}
-    return WorkerProcess(data_dir, SKYBUS_USE_IPYTHON_KERNEL="1", SKYBUS_SPARE="0", **home, **environ)
+    worker = WorkerProcess(data_dir, SKYBUS_USE_IPYTHON_KERNEL="1", SKYBUS_SPARE="0", **home, **environ)
+    if "SKYBUS_STARTUP_PROFILE" in environ:
+        del worker.environ["SKYBUS_STARTUP_DIR"]
+    return worker

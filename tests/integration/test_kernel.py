@@ -66,7 +66,8 @@ def servers():
 async def house(servers):
     async with house_of(servers) as house:
         yield house
-        await house.until_state(lambda state: state.ip_kernel_state == "idle")
+        if (await house.state()).ip_kernel_state == "busy":
+            await house.until_state(lambda state: state.ip_kernel_state == "idle")
         state = await house.state()
         assert (state.phase, state.attempt, state.ip_kernel_captured) == ("idle", None, False)
 
@@ -227,57 +228,86 @@ async def test_one_interrupt_pauses_a_plan_at_its_next_checkpoint_and_two_at_onc
 # -- startup, connection, the end --------------------------------------------------------------------------------------
 
 
-async def test_a_profile_is_loaded_and_its_kernel_is_reached_in_the_same_way_again(tmp_path):
+@pytest.fixture
+def profile(tmp_path: Path) -> Path:
+    """The startup folder of a profile."""
     startup = tmp_path / "profile_beamline" / "startup"
     startup.mkdir(parents=True)
     (startup / "00-first.py").write_text("from bluesky import RunEngine\nRE = RunEngine({})\nhere = __file__\n")
     (startup / "10-second.ipy").write_text("%env SKY_MAGIC=1\nlisting = !echo $here\n")
-    connection = {"SKYBUS_IPYTHON_CONNECTION_FILE": "sky.json", "SKYBUS_IPYTHON_CONNECTION_DIR": str(tmp_path)}
-    with site(
-        SKYBUS_STARTUP_DIR="", SKYBUS_STARTUP_PROFILE="beamline", SKYBUS_IPYTHON_DIR=str(tmp_path), **connection
-    ) as (
-        nats,
-        _,
-    ):
-        async with house_of(nats) as house:
-            await until_answers(house)
-            infos = []
-            for _ in range(2):
-                environment_id = await house.open()
-                infos.append((await house.bus.call(KERNEL_CONNECTION, Empty())).ip_connect_info)
-                async with console_of(house) as console:
-                    cell = "import os; print(os.environ['SKY_MAGIC'], listing[0])"
-                    assert (await console.run(cell))["status"] == "ok"
-                await house.bus.call(ENVIRONMENT_END, Empty())
-                exited = await house.life.report("exited", environment_id=environment_id)
-                assert (exited["requested"], exited["exit_code"]) == (True, 0)
-            await house.until_text(f"1 {startup / '00-first.py'}")
-            assert infos[0] == infos[1]
-
-            (startup / "05-broken.py").write_text("1/0\n")
-            broken = str(uuid.uuid4())
-            await house.bus.call(WORKER_OPEN, EnvironmentOpen(environment_id=broken))
-            opened = await house.life.report("opened", 20, environment_id=broken)
-            assert not opened["success"]
-            assert "05-broken.py" in opened["traceback"]
-            assert "ZeroDivisionError" in opened["traceback"]
-            await house.life.report("exited", environment_id=broken)
+    return startup
 
 
-async def test_a_console_may_shut_the_kernel_down_and_sigterm_ends_one_in_which_a_cell_runs():
-    with site() as (nats, worker):
-        async with house_of(nats) as house:
-            await until_answers(house)
-            environment_id = await house.open()
-            async with console_of(house) as console:
-                console.shut_down()
-                exited = await house.life.report("exited", environment_id=environment_id)
-            assert (exited["requested"], exited["exit_code"]) == (True, 0)
+@pytest.fixture
+def profile_site(profile: Path):
+    """A worker that runs this profile, with a connection file."""
+    root = str(profile.parent.parent)
+    settings = {"STARTUP_PROFILE": "beamline", "IPYTHON_DIR": root}
+    connection = {"IPYTHON_CONNECTION_FILE": "sky.json", "IPYTHON_CONNECTION_DIR": root}
+    with site(**{f"SKYBUS_{name}": value for name, value in (settings | connection).items()}) as servers:
+        yield servers
 
-            environment_id = await house.open()
-            async with console_of(house) as console:
-                await console.begin("while True: pass")
-                await house.until_state(lambda state: state.ip_kernel_state == "busy")
-                os.kill(worker.environment_pid, signal.SIGTERM)
-                exited = await house.life.report("exited", environment_id=environment_id)
-            assert exited["exit_code"] == 128 + signal.SIGTERM
+
+@pytest.fixture
+def own_site():
+    """A worker without an environment."""
+    with site() as servers:
+        yield servers
+
+
+async def look_at_profile(house: House) -> dict:
+    """Open an environment, have a console read what the profile has done, and close it again."""
+    environment_id = await house.open()
+    info = (await house.bus.call(KERNEL_CONNECTION, Empty())).ip_connect_info
+    async with console_of(house) as console:
+        assert (await console.run("import os; print(os.environ['SKY_MAGIC'], listing[0])"))["status"] == "ok"
+    await house.bus.call(ENVIRONMENT_END, Empty())
+    exited = await house.life.report("exited", environment_id=environment_id)
+    assert (exited["requested"], exited["exit_code"]) == (True, 0)
+    return info
+
+
+async def test_a_profile_is_loaded_and_its_kernel_is_reached_in_the_same_way_again(profile_site, profile: Path):
+    async with house_of(profile_site[0]) as house:
+        await until_answers(house)
+        assert await look_at_profile(house) == await look_at_profile(house)
+        await house.until_text(f"1 {profile / '00-first.py'}")
+
+
+async def test_startup_code_that_fails_in_a_kernel_is_reported_with_its_traceback(profile_site, profile: Path):
+    broken = profile / "05-broken.py"
+    broken.write_text("1/0\n")
+    async with house_of(profile_site[0]) as house:
+        await until_answers(house)
+        environment_id = str(uuid.uuid4())
+        await house.bus.call(WORKER_OPEN, EnvironmentOpen(environment_id=environment_id))
+        opened = await house.life.report("opened", 20, environment_id=environment_id)
+        assert not opened["success"]
+        assert "05-broken.py" in opened["traceback"]
+        assert "ZeroDivisionError" in opened["traceback"]
+        await house.life.report("exited", environment_id=environment_id)
+        broken.unlink()
+        await look_at_profile(house)
+
+
+async def test_a_console_may_shut_the_kernel_down(own_site):
+    async with house_of(own_site[0]) as house:
+        await until_answers(house)
+        environment_id = await house.open()
+        async with console_of(house) as console:
+            console.shut_down()
+            exited = await house.life.report("exited", environment_id=environment_id)
+        assert (exited["requested"], exited["exit_code"]) == (True, 0)
+
+
+async def test_sigterm_ends_an_environment_in_which_a_cell_runs(own_site):
+    nats, worker = own_site
+    async with house_of(nats) as house:
+        await until_answers(house)
+        environment_id = await house.open()
+        async with console_of(house) as console:
+            await console.begin("while True: pass")
+            await house.until_state(lambda state: state.ip_kernel_state == "busy")
+            os.kill(worker.environment_pid, signal.SIGTERM)
+            exited = await house.life.report("exited", environment_id=environment_id)
+    assert exited["exit_code"] == 128 + signal.SIGTERM

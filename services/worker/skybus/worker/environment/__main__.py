@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from importlib import import_module
 
 import structlog
 
@@ -16,6 +17,9 @@ from skybus.worker.environment.output import unbuffer_python
 from skybus.worker.folder import EnvironmentFolder
 from skybus.worker.order import Order
 from skybus.worker.spare import WITH_KERNEL
+
+FOR_KERNEL = ("skybus.worker.environment.kernel_app", "matplotlib.pyplot")
+"""What an IPython kernel imports besides."""
 
 
 def main() -> int:
@@ -38,11 +42,11 @@ def main() -> int:
 
 def _warm_up(*, kernel: bool) -> None:
     """Import what takes long and what nearly every startup code uses."""
-    import skybus.worker.environment.host
+    import skybus.worker.environment.host  # noqa: F401
 
-    if kernel:
-        with suppress(ImportError):  # opening says what is missing
-            import skybus.worker.environment.kernel_app  # noqa: F401
+    for module in FOR_KERNEL if kernel else ():
+        with suppress(Exception):  # if it is needed, opening says what is wrong
+            import_module(module)
 
 
 def _read_nothing() -> None:

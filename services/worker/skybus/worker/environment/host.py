@@ -201,8 +201,11 @@ class Host:
 
     def _on_signal(self) -> None:
         with suppress(BlockingIOError):
-            if signal.SIGTERM in self._signals[0].recv(4096):
+            signals = self._signals[0].recv(4096)
+            if signal.SIGTERM in signals:
                 self._terminate()
+            if signal.SIGINT in signals and self._kernel:
+                self._kernel.wake()
 
     def _terminate(self) -> None:
         if not self._is_leaving:

@@ -165,6 +165,11 @@ class Kernel:
         if self._loop:
             self.grab()
 
+    def wake(self) -> None:
+        """Have a cell that awaits something take note of an interrupt: the kernel forgets to wake its own loop."""
+        if self._loop:
+            self._loop.call_soon_threadsafe(_nothing)
+
 
 def interrupt_main_thread() -> None:
     """Send Ctrl-C to what runs there, if it listens."""
@@ -181,6 +186,10 @@ def interruptible() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _nothing() -> None:
+    pass
 
 
 def _existing(path: Path) -> str:
