@@ -204,9 +204,9 @@ async def test_the_terminal_shows_the_console_or_nothing_and_plan_code_sees_no_k
 
 @asynccontextmanager
 async def connected(site: Site) -> AsyncIterator[Client]:
-    """A client, once the stack answers over 0MQ: with no output there is no other sign."""
+    """A client, once there is something that answers over 0MQ: with no output there is no other sign."""
     async with peer(site.control) as first:
-        await first.ask("status")
+        await first.ask("history_get")
     async with Client.connect(data_dir=site.data_dir, connect_timeout=20) as client:
         await client.wait("idle")
         yield client

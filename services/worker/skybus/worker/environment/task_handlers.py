@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from typing import Any
 
 from skybus.bus.api.engine import ReMetadata
@@ -19,6 +18,7 @@ from skybus.bus.connection import Bus
 from skybus.bus.errors import WrongStateError
 from skybus.bus.messages import Empty
 from skybus.bus.service import Handler
+from skybus.worker.environment.ended_tasks import EndedTasks
 from skybus.worker.environment.execution import Executor, RunTask
 from skybus.worker.environment.handlers import engine_facts
 from skybus.worker.environment.metadata import read_metadata
@@ -29,8 +29,6 @@ from skybus.worker.environment.task_work import work_of
 from skybus.worker.environment.telling import Telling
 from skybus.worker.environment.turns import Turns
 
-REMEMBERED = 200
-"""Reports that are kept, to be sent again if somebody asks for the task once more."""
 REPORT_ROOM = 1 << 16
 """Bytes of a message that are left for the rest of a report."""
 BESIDE = (*AT_REST, EnvironmentPhase.EXECUTING_PLAN, EnvironmentPhase.EXECUTING_TASK)
@@ -48,7 +46,7 @@ class TaskHandlers:
         self._bus = bus
         self._space: Space | None = None
         self._running: dict[str, Task] = {}
-        self._reports: OrderedDict[str, TaskReport] = OrderedDict()
+        self._ended = EndedTasks()
 
     def table(self) -> list[Handler[Any, Any]]:
         """Who answers what."""
@@ -75,15 +73,16 @@ class TaskHandlers:
             facts |= {"phase": EnvironmentPhase.IDLE, "task_uid": None}
         self._state.change(**facts, **self._background())
         self._telling.task_report(report)
-        self._remember(report)
+        self._ended.add(report)
 
     async def run_task(self, request: TaskRun) -> TaskAccepted:
         """Run a task, unless it was seen before."""
         if task := self._running.get(request.task_uid):
             return TaskAccepted(outcome="running", time_start=task.time_start)
-        if report := self._reports.get(request.task_uid):
-            self._telling.task_report(report)
-            return TaskAccepted(outcome="finished", time_start=report.time_start)
+        if ended := self._ended.get(request.task_uid):
+            if ended.report:
+                self._telling.task_report(ended.report)
+            return TaskAccepted(outcome="finished", time_start=ended.time_start)
         if not request.run_in_background:
             self._space_for(request)
             await self._turns.take()
@@ -128,8 +127,3 @@ class TaskHandlers:
     def _background(self) -> dict[str, Any]:
         uids = [uid for uid, task in self._running.items() if task.request.run_in_background]
         return {"background_tasks": len(uids), "background_task_uids": uids}
-
-    def _remember(self, report: TaskReport) -> None:
-        self._reports[report.task_uid] = report
-        if len(self._reports) > REMEMBERED:
-            self._reports.popitem(last=False)
