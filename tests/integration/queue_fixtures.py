@@ -15,6 +15,7 @@ from skybus.bus.api.internal import (
     CATALOG_REFRESH,
     CATALOG_UIDS,
     ENVIRONMENT_STATE,
+    ITEM_MAY_RUN,
     ITEMS_CHECK,
     NAME_CHECK,
     PLAN_RUN,
@@ -26,6 +27,7 @@ from skybus.bus.api.internal import (
     EnvironmentOpened,
     EnvironmentPhase,
     EnvironmentState,
+    ItemMayRun,
     ItemsCheck,
     ItemsChecked,
     NameCheck,
@@ -38,6 +40,7 @@ from skybus.bus.api.internal import (
     TaskRun,
     WorkerState,
 )
+from skybus.bus.api.items import Item
 from skybus.bus.connection import Bus
 from skybus.bus.errors import SkybusError, UnavailableError
 from skybus.bus.messages import Empty, Message, Nothing, encode
@@ -62,6 +65,8 @@ class StandIns:
     environment_id: str | None = None
     answers_open: bool = True
     answers_run: bool = True
+    refuses_to_run: SkybusError | None = None
+    checked_to_run: list[Item] = field(default_factory=list)
     refuses_task: SkybusError | None = None
     answers_task: bool = True
     orders: asyncio.Queue[PlanRun] = field(default_factory=asyncio.Queue)
@@ -78,6 +83,7 @@ class StandIns:
                 Handler(WORKER_STATE, self.worker_state),
                 Handler(WORKER_OPEN, self.open),
                 Handler(ITEMS_CHECK, self.check),
+                Handler(ITEM_MAY_RUN, self.check_to_run),
                 Handler(NAME_CHECK, self.name),
                 Handler(CATALOG_UIDS, self.uids),
                 Handler(CATALOG_REFRESH, self.refresh),
@@ -104,7 +110,20 @@ class StandIns:
         return Nothing()
 
     async def check(self, request: ItemsCheck) -> ItemsChecked:
-        return ItemsChecked(user="operator", user_group="root", problems=[None] * len(request.items))
+        number = len(request.items)
+        return ItemsChecked(
+            user="operator",
+            user_group="root",
+            problems=[None] * number,
+            may_run=[True] * number,
+            lists_uid=(await self.uids(Empty())).allowed_uid,
+        )
+
+    async def check_to_run(self, request: ItemMayRun) -> Nothing:
+        self.checked_to_run.append(request.item)
+        if self.refuses_to_run:
+            raise self.refuses_to_run
+        return Nothing()
 
     async def name(self, request: NameCheck) -> NameChecked:
         return NameChecked(user=request.requester)
@@ -115,6 +134,10 @@ class StandIns:
     async def refresh(self, _: Empty) -> CatalogChanged:
         self.catalogue += 1
         return await self.uids(_)
+
+    async def allowed_lists_change(self) -> None:
+        self.catalogue += 1
+        await self.services.publish(self.services.subjects.event("catalog"), await self.uids(Empty()))
 
     async def get_state(self, _: Empty) -> EnvironmentState:
         assert self.state

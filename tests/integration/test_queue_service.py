@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from skybus.bus.api.internal import ENVIRONMENT_STATE_TOPIC
 from skybus.bus.api.queue import ITEM_ADD, ItemAdd
-from skybus.bus.errors import ConflictError, UnavailableError
+from skybus.bus.api.status import Status
+from skybus.bus.errors import ConflictError, DeniedError, UnavailableError
+from skybus.client.client import Client
 from tests.integration.queue_fixtures import COUNT, StandIns, client, house, opened, queue_service
 
 __all__ = ["StandIns", "client", "house", "queue_service"]
@@ -71,6 +75,28 @@ async def test_a_running_plan_is_taken_up_by_the_next_queue_service(nats, valkey
         await client.wait(lambda status: status.items_in_history == 2)
 
 
+async def test_the_first_answer_after_a_restart_knows_what_runs(nats, valkey, house, client) -> None:
+    async with queue_service(nats, valkey):
+        await opened(house, client)
+        await client.add_item(COUNT)
+        await client.start()
+        order = await house.orders.get()
+    async with queue_service(nats, valkey):
+        async with asyncio.timeout(10):
+            while (status := await answered(client)) is None:
+                await asyncio.sleep(0.005)  # that somebody answers is told by nobody
+        assert (status.manager_state, status.worker_environment_state) == ("executing_queue", "idle")
+        await house.finished(order)
+        await client.wait("queue_drained")
+
+
+async def answered(client: Client) -> Status | None:
+    try:
+        return await client.status()
+    except UnavailableError:
+        return None
+
+
 async def test_an_environment_that_opens_although_nobody_answered_is_found(nats, valkey, house, client) -> None:
     async with queue_service(nats, valkey):
         await client.wait("idle")
@@ -106,3 +132,28 @@ async def test_a_change_on_stale_knowledge_is_refused(nats, valkey, house, clien
         with pytest.raises(ConflictError, match="changed since you read it"):
             await client.call(ITEM_ADD, ItemAdd.model_validate({"item": COUNT, "expected_queue_uid": seen}))
         assert (await client.status()).items_in_queue == 1
+
+
+async def test_an_item_whose_right_was_taken_away_fails_when_its_turn_comes(nats, valkey, house, client) -> None:
+    async with queue_service(nats, valkey):
+        await opened(house, client)
+        await client.add_item(COUNT)
+        await house.allowed_lists_change()
+        await client.wait(lambda status: status.plans_allowed_uid == str(house.catalogue))
+        house.refuses_to_run = DeniedError("Plan 'count' is not allowed any more")
+        await client.start()
+        status = await client.wait(lambda status: status.items_in_history == 1 and status.manager_state == "idle")
+        assert status.items_in_queue == 1
+        assert "not allowed any more" in (await client.history()).items[0]["result"]["msg"]
+        assert house.orders.empty()
+
+
+async def test_an_item_that_was_found_right_runs_also_while_auth_is_away(nats, valkey, house, client) -> None:
+    async with queue_service(nats, valkey):
+        await opened(house, client)
+        await client.add_item(COUNT)
+        house.refuses_to_run = UnavailableError("auth is away")
+        await client.start()
+        await house.finished(await house.orders.get())
+        await client.wait("queue_drained")
+        assert house.checked_to_run == []

@@ -124,11 +124,11 @@ class House:
                 await self.state_changed.wait()
             return self.states[-1]
 
-    async def open(self) -> str:
+    async def open(self, seconds: float = 30) -> str:
         """Open an environment and wait until it is open."""
         environment_id = str(uuid.uuid4())
         await self.bus.call(WORKER_OPEN, EnvironmentOpen(environment_id=environment_id))
-        opened = await self.life.report("opened", 20, environment_id=environment_id)
+        opened = await self.life.report("opened", seconds, environment_id=environment_id)
         assert opened["success"], opened
         return environment_id
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import tempfile
 from pathlib import Path
 
+import psutil
 import pytest
 import pytest_asyncio
+import zmq
+import zmq.asyncio
 
 from skybus.bus.api.queue import ITEM_ADD, ItemAdd
 from skybus.bus.errors import InvalidError, NotFoundError, SkybusError, TooLargeError
@@ -120,3 +124,47 @@ async def test_a_claimed_user_must_be_a_printable_name(stack: RunningStack, user
     """Over 0MQ a name is a claim that is written down; dots and blanks are as good as in the reference."""
     request = {"item": {"item_type": "instruction", "name": "queue_stop"}, "user": user, "user_group": "primary"}
     assert named in await refused(stack, "queue_item_add", request)
+
+
+GREETING = b"\xff\x00\x00\x00\x00\x00\x00\x00\x01\x7f\x03\x00NULL".ljust(64, b"\x00")
+"""How a 0MQ peer begins (ZMTP 3.0)."""
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"GET / HTTP/1.1\r\nHost: beamline\r\n\r\n",
+        bytes(range(256)) * 64,
+        GREETING[:20],
+        GREETING + b"\x04\xff",
+        GREETING + b"\x04\x26\x05READY" + b"\xff" * 40,
+    ],
+    ids=["port scan", "HTTP", "noise", "half a greeting", "half a handshake", "a handshake that is none"],
+)
+@pytest.mark.parametrize("which", ["control", "info"])
+async def test_what_is_not_0mq_harms_no_socket(stack: RunningStack, which: str, data: bytes) -> None:
+    host, _, port = getattr(stack, which).removeprefix("tcp://").rpartition(":")
+    strangers = [await asyncio.open_connection(host, int(port)) for _ in range(50)]
+    for _, writer in strangers:
+        writer.write(data)
+    assert (await stack.ask("status"))["manager_state"] == "idle"
+    for _, writer in strangers:
+        writer.transport.abort()
+    assert (await stack.ask("status"))["manager_state"] == "idle"
+
+
+@pytest.mark.parametrize(("which", "kind"), [("control", zmq.DEALER), ("info", zmq.XSUB)])
+async def test_a_hundred_megabytes_in_one_message_end_its_connection(stack: RunningStack, which, kind: int) -> None:
+    with zmq.asyncio.Context() as context, context.socket(kind) as socket:
+        socket.linger = 0
+        monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        socket.connect(getattr(stack, which))
+        await socket.send(b"x" * 100_000_000)
+        async with asyncio.timeout(20):
+            await monitor.recv_multipart()
+        socket.disable_monitor()
+        monitor.close(linger=0)
+    memory = psutil.Process(stack.pid_of("bridge")).memory_info().rss
+    assert memory < 200_000_000
+    assert (await stack.ask("status"))["manager_state"] == "idle"

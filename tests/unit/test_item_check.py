@@ -162,3 +162,18 @@ def test_a_function_needs_the_right_to_be_called():
     for wrong in ({"args": {}}, {"kwargs": []}, {"name": ""}):
         with pytest.raises(InvalidError):
             checker.check({"item_type": "function", "name": "function_sleep", **wrong})
+
+
+def test_a_name_that_is_not_allowed_may_be_queued_by_who_acts_for_others_and_no_other_fault_may():
+    checker = ItemChecker("users", PLANS, DEVICES, EXISTING_PLANS, EXISTING_DEVICES)
+
+    def check(*args):
+        checker.check({"item_type": "plan", "name": "count", "args": list(args)}, is_queued_only=True)
+
+    check(["det", "shutter"])
+    with pytest.raises(NotFoundError, match="nowhere"):
+        check(["nowhere", "shutter"])
+    with pytest.raises(InvalidError, match="num"):
+        check(["shutter"], "many")
+    with pytest.raises(DeniedError, match="expert_scan"):
+        checker.check({"item_type": "plan", "name": "expert_scan"}, is_queued_only=True)

@@ -1,6 +1,5 @@
 """A task ends with a report that can be sent, whatever its code does."""
 
-import sys
 from typing import Any
 
 import numpy as np
@@ -9,6 +8,7 @@ import pytest
 from skybus.bus.api.internal import FunctionTask, TaskReport, TaskRun
 from skybus.bus.errors import InvalidError, NotFoundError
 from skybus.bus.messages import decode, encode
+from skybus.worker.environment import ended_tasks
 from skybus.worker.environment.metadata import select
 from skybus.worker.environment.task import Task
 from skybus.worker.environment.task_work import call_function
@@ -103,10 +103,22 @@ def test_a_result_may_be_as_deep_as_can_be_read():
 
 def test_tracebacks_begin_in_the_users_code():
     def fail():
-        sys.intern(5)
+        int("five")
 
     first = report_of(fail).traceback.splitlines()[1]
     assert __file__ in first
+
+
+def test_ended_tasks_are_remembered_longer_than_their_reports(monkeypatch):
+    monkeypatch.setattr(ended_tasks, "REPORT_BYTES", 1000)
+    ended = ended_tasks.EndedTasks()
+    for number in range(10):
+        ended.add(report_of(lambda: "x" * 300).model_copy(update={"task_uid": str(number)}))
+
+    left = [ended.get(str(number)) for number in range(10)]
+    assert [bool(task and task.report) for task in left] == [False] * 8 + [True] * 2
+    assert all(left)
+    assert ended.get("other") is None
 
 
 @pytest.mark.parametrize(

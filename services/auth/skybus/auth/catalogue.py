@@ -48,10 +48,10 @@ class GroupView:
     allowed: AllowedItems
     checker: ItemChecker
 
-    def problem(self, item: Item) -> ItemProblem | None:
-        """Return why the group may not run this item."""
+    def problem(self, item: Item, *, is_queued_only: bool = False) -> ItemProblem | None:
+        """Return why the group may not run this item, or (`is_queued_only`) why it can never be run."""
         try:
-            self.checker.check(item)
+            self.checker.check(item, is_queued_only=is_queued_only)
         except SkybusError as error:
             return ItemProblem(code=error.code, msg=error.message)
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from skybus.auth.device_filter import is_in_tree
@@ -68,8 +68,12 @@ class ItemChecker:
             is_catalogue_known,
         )
 
-    def check(self, item: Mapping[str, Any]) -> None:
+    def check(self, item: Mapping[str, Any], *, is_queued_only: bool = False) -> None:
         """Check one item, as `check_item` does.
+
+        Args:
+            item: As for `check_item`.
+            is_queued_only: Let names pass that exist and are not allowed: rights may have changed when the item runs.
 
         Raises:
             WrongStateError: It is a plan, and nobody knows yet which plans there are.
@@ -87,7 +91,7 @@ class ItemChecker:
             raise InvalidError(
                 f"Item type {shorten(item_type)} is not supported; it is 'plan', 'instruction' or 'function'"
             )
-        return _check_plan(item, name, self._rights)
+        return _check_plan(item, name, replace(self._rights, defers_denied=True) if is_queued_only else self._rights)
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,8 @@ class _Rights:
     existing: Mapping[str, Descriptions]
     is_known: bool = True
     """Whether anybody has ever said what there is."""
+    defers_denied: bool = False
+    """Whether names of what exists and is not allowed may stand in arguments for now."""
     signatures: dict[str, inspect.Signature] = field(default_factory=dict)
     """Of the plans that were asked for; `inspect` takes most of the time of a check to make one."""
 
@@ -142,8 +148,10 @@ class _ParameterNames:
         """Check that a string names an allowed device or plan."""
         if not kinds or any(is_in_tree(value, self.rights.allowed[kind]) for kind in kinds):
             return
-        kind = next((kind for kind in kinds if is_in_tree(value, self.rights.existing[kind])), kinds[-1])
-        raise _within(self.parameter, self.rights.refuse(kind, value))
+        kind = next((kind for kind in kinds if is_in_tree(value, self.rights.existing[kind])), None)
+        if kind and self.rights.defers_denied:
+            return
+        raise _within(self.parameter, self.rights.refuse(kind or kinds[-1], value))
 
     def _check_listed(self, kind: str, choices: list[str], value: Any) -> None:
         if value in choices:
@@ -280,6 +288,8 @@ def _parts(parameter: Mapping[str, Any], shape: Shape, value: Any) -> Iterator[t
 
 def _check_denied_names(parameter: Mapping[str, Any], value: Any, rights: _Rights) -> None:
     """Refuse names of what exists and is not allowed, where the worker would replace them by the objects."""
+    if rights.defers_denied:
+        return
     is_untyped = "annotation" not in parameter
     for kind in ("plan", "device"):
         if not parameter.get(f"convert_{kind}_names", is_untyped):

@@ -59,8 +59,20 @@ class AuthHandlers:
         """Say in whose name items are kept, and what is wrong with each."""
         actor = self._users.actor(request.requester, request.claimed_user, request.claimed_group)
         view = self._keeper.catalogue.groups[actor.group]
-        problems = [view.problem(item) for item in request.items]
-        return ItemsChecked(user=actor.user, user_group=actor.group, problems=problems)
+        now = [view.problem(item) for item in request.items]
+        problems = now
+        if request.requester in self._users.delegates:
+            problems = [
+                problem and view.problem(item, is_queued_only=True)
+                for problem, item in zip(now, request.items, strict=True)
+            ]
+        return ItemsChecked(
+            user=actor.user,
+            user_group=actor.group,
+            problems=problems,
+            may_run=[problem is None for problem in now],
+            lists_uid=self._keeper.catalogue.uids.allowed_uid,
+        )
 
     async def check_name(self, request: NameCheck) -> NameChecked:
         """Say in whose name something is done that needs no group."""

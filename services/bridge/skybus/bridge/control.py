@@ -52,7 +52,7 @@ class ControlSocket:
         """Finish what has been begun, and close."""
         self._loop.remove_reader(self._socket.FD)
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=2)
+            await asyncio.wait(self._tasks, timeout=0.5)
         for task in self._tasks:
             task.cancel()
         self._socket.close()

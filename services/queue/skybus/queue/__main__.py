@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -39,6 +40,7 @@ from skybus.queue.keeper import Keeper
 from skybus.queue.manager import Manager
 from skybus.queue.publisher import Publisher
 from skybus.queue.reports import Reports
+from skybus.queue.rights import Rights
 from skybus.queue.settings import QueueSettings
 from skybus.queue.status import StatusMaker
 from skybus.queue.store import Store
@@ -60,10 +62,12 @@ class QueueService:
         self._store = store
         self._keeper = Keeper(store, lambda: self._publisher.status_changed())
         self._must_ask = asyncio.Event()
+        self._rights = Rights(bus, lambda: self._status.catalog.allowed_uid)
         self._manager = Manager(
             self._keeper,
             store,
             bus,
+            self._rights,
             self._event,
             lambda: self._publisher.status_changed(),
             self._catalogue_read,
@@ -74,7 +78,9 @@ class QueueService:
         self._publisher = Publisher(bus, self._status.make)
         self._reports = Reports(bus, self._manager.handle_report)
         self._life_is_known = asyncio.Event()
-        self._service = Service(bus, "queue", guarded(self._handlers(), lambda: self._keeper.last.lock))
+        self._has_asked = asyncio.Event()
+        handlers = guarded(self._handlers(), lambda: self._keeper.last.lock)
+        self._service = Service(bus, "queue", [_after(self._has_asked, handler) for handler in handlers])
         bus.on_connect.append(self._prepare)
 
     async def serve(self, process: Process) -> None:
@@ -98,7 +104,7 @@ class QueueService:
 
     def _handlers(self) -> list[Handler[Any, Any]]:
         keeper, manager, settings = self._keeper, self._manager, self._settings
-        check = ItemCheck(self._bus)
+        check = ItemCheck(self._bus, self._rights)
         emergency_key = settings.emergency_lock_key.get_secret_value() if settings.emergency_lock_key else None
         return [
             *ManagerHandlers(manager, self._status, settings.stack_pid).table(),
@@ -157,6 +163,8 @@ class QueueService:
                 if environment or is_drained:
                     self._life_is_known.set()
                     return
+            finally:
+                self._has_asked.set()
             await asyncio.sleep(pause)
 
     async def _ask_for_catalog(self) -> None:
@@ -193,6 +201,16 @@ class QueueService:
         if self._status.unreachable.pop(what, None):
             log.info("a part of the house answers again", part=what)
             self._publisher.status_changed()
+
+
+def _after(event: asyncio.Event, handler: Handler[Any, Any]) -> Handler[Any, Any]:
+    """Have a handler answer when an event has come: a status of a moment that nobody knows misleads who reads it."""
+
+    async def answer(request: Any) -> Message:
+        await event.wait()
+        return await handler.answer(request)
+
+    return dataclasses.replace(handler, answer=answer)
 
 
 def _pauses() -> Iterator[float]:

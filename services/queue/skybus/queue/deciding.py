@@ -41,6 +41,8 @@ def advance(
     if report is not None and (not book.is_done(report) or report.exit_status == "stopped"):
         book.set_flags(autostart=False)
         stops = True
+    if report is not None and report.exit_status == "unknown":  # somebody works with the Run Engine by hand
+        stops = True
     if stops or environment_id is None:
         book.set_flags(stop_pending=False, autostart=book.flags.autostart and not book.flags.stop_pending)
         return Step(filed=filed)

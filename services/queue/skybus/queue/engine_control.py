@@ -18,7 +18,7 @@ from skybus.bus.api.internal import (
     PlanPause,
 )
 from skybus.bus.connection import Bus
-from skybus.bus.errors import SkybusError, WrongStateError
+from skybus.bus.errors import WrongStateError
 from skybus.bus.messages import Empty
 from skybus.queue.keeper import Keeper
 from skybus.queue.situation import Situation
@@ -69,10 +69,7 @@ class EngineControl:
         self._now.require_open("Worker environment does not exist")
         if not self._now.has_kernel:
             raise WrongStateError("IPython kernel mode is not enabled")
-        try:
-            await self._bus.call(KERNEL_RESERVE, Empty())
-        except SkybusError as error:
-            raise type(error)(f"Failed to capture IPython kernel: {error.message}") from None
+        await self._bus.call(KERNEL_RESERVE, Empty())
 
     def follow(self, environment: EnvironmentState) -> None:
         """Follow the Run Engine into and out of the pause of the running plan; inside the keeper's turn."""
@@ -83,7 +80,7 @@ class EngineControl:
         if is_paused and self._now.state == State.EXECUTING_QUEUE:
             self._now.pause_pending = False
             self._now.go(Event.PAUSE)
-        elif self._now.state == State.PAUSED and environment.re_state == "running":
+        elif self._now.state == State.PAUSED and environment.phase == EnvironmentPhase.EXECUTING_PLAN:
             self._now.go(Event.CONTINUE)
 
     # -- pieces of work ------------------------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -15,13 +17,15 @@ from skybus.bus.errors import InvalidError, error_from_wire
 from skybus.bus.messages import explain
 from skybus.bus.service import current_call
 from skybus.queue.records import new_uid
+from skybus.queue.rights import Rights
 
 
 class ItemCheck:
     """Checks what the request that is being answered brings."""
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, rights: Rights) -> None:
         self._bus = bus
+        self._rights = rights
 
     async def one(self, spec: ItemSpec | FunctionSpec, claim: ByClaim) -> Item:
         """The item with a uid and with whose it is.
@@ -33,7 +37,7 @@ class ItemCheck:
         problem = checked.problems[0]
         if problem:
             raise error_from_wire(problem.code, problem.msg)
-        return _stamped(spec, checked)
+        return self._stamped([spec], checked)[0]
 
     async def batch(self, request: ItemAddBatch) -> tuple[list[Item], list[ItemVerdict]]:
         """The items as `one` makes them, and what is said of each.
@@ -52,7 +56,7 @@ class ItemCheck:
                 f"Failed to add all items: validation of {failed} out of {len(specs)} submitted items failed",
                 results=[result.model_dump() for result in results],
             )
-        return [_stamped(spec, checked) for spec in good], results
+        return self._stamped(good, checked), results
 
     async def name(self, claimed: str | None) -> str:
         """In whose name something is done that needs no group; a name that is claimed counts for delegates only."""
@@ -70,6 +74,12 @@ class ItemCheck:
         )
         return await self._bus.call(ITEMS_CHECK, request)
 
+    def _stamped(self, specs: Sequence[ItemSpec | FunctionSpec], checked: ItemsChecked) -> list[Item]:
+        owner = {"user": checked.user, "user_group": checked.user_group}
+        items = [{**spec.to_item(), **owner, "item_uid": new_uid()} for spec in specs]
+        self._rights.found_right(itertools.compress(items, checked.may_run), checked.lists_uid)
+        return items
+
 
 def _spec(raw: Any) -> ItemSpec | str:
     """The item, or what is wrong with it."""
@@ -83,7 +93,3 @@ def _verdict(problem: Any) -> ItemVerdict:
     if problem is None:
         return ItemVerdict(success=True)
     return ItemVerdict(success=False, msg=problem if isinstance(problem, str) else problem.msg)
-
-
-def _stamped(spec: ItemSpec | FunctionSpec, checked: ItemsChecked) -> Item:
-    return {**spec.to_item(), "user": checked.user, "user_group": checked.user_group, "item_uid": new_uid()}

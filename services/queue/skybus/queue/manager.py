@@ -30,7 +30,9 @@ from skybus.queue.book import Book
 from skybus.queue.engine_control import EngineControl
 from skybus.queue.environments import Environments
 from skybus.queue.keeper import Keeper
+from skybus.queue.kernel_hold import KernelHold
 from skybus.queue.orders import Orders
+from skybus.queue.rights import Rights
 from skybus.queue.runner import Runner
 from skybus.queue.situation import Situation
 from skybus.queue.states import Event, State
@@ -58,6 +60,7 @@ class Manager:
         keeper: Keeper,
         store: Store,
         bus: Bus,
+        rights: Rights,
         publish: Callable[[str, Message], None],
         changed: Callable[[], None],
         catalogue_read: Callable[[CatalogChanged], None],
@@ -73,7 +76,8 @@ class Manager:
         self.announcer = Announcer(publish)
         self.situation = Situation(changed)
         self.environments = Environments(keeper, bus, self.situation, self.announcer, in_doubt)
-        self.runner = Runner(keeper, self.situation, self.announcer, orders, in_doubt)
+        kernel = KernelHold(keeper, bus, self.situation)
+        self.runner = Runner(keeper, self.situation, self.announcer, orders, rights, in_doubt, kernel)
         self.engine = EngineControl(keeper, bus, self.situation)
         self.tasks = Tasks(
             keeper, store, bus, self.situation, self.announcer, orders, self.runner, in_doubt, results_kept
@@ -189,5 +193,5 @@ class Manager:
 
     def _order_again(self, book: Book, environment_id: str) -> None:
         if book.running and book.running.environment_id == environment_id:
-            self.runner.order(book.running)
+            self.runner.order_again(book.running)
         self.tasks.order_again(book, environment_id)

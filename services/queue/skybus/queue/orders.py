@@ -29,7 +29,9 @@ class Order:
     is_awaited: Callable[[], bool]
     """Whether it is still to be done."""
     refused: Callable[[SkybusError], Awaitable[None]]
-    """Told that the environment will not do it, and why."""
+    """Told that it is not to be done, and why."""
+    check: Callable[[], Awaitable[None]] | None = None
+    """Passed before the environment is told; raises what forbids it."""
 
 
 class Orders:
@@ -46,14 +48,20 @@ class Orders:
         task.add_done_callback(self._tasks.discard)
 
     async def _send(self, order: Order) -> None:
-        while order.is_awaited():
-            try:
-                await self._bus.call(order.endpoint, order.request)
-            except UnavailableError as error:
-                log.warning("the environment has not confirmed an order", reason=error.message)
-                await asyncio.sleep(AGAIN)
-            except SkybusError as error:
-                await order.refused(error)
-                return
-            else:
-                return
+        try:
+            if order.check:
+                await _until_answered(order, order.check)
+            await _until_answered(order, lambda: self._bus.call(order.endpoint, order.request))
+        except SkybusError as error:
+            await order.refused(error)
+
+
+async def _until_answered(order: Order, ask: Callable[[], Awaitable[Any]]) -> None:
+    while order.is_awaited():
+        try:
+            await ask()
+        except UnavailableError as error:
+            log.warning("an order has to wait", order=order.endpoint.name, reason=error.message)
+            await asyncio.sleep(AGAIN)
+        else:
+            return

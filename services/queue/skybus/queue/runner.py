@@ -5,7 +5,7 @@ All that changes the book is a piece of work for the keeper, so one thing happen
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -15,8 +15,10 @@ from skybus.bus.errors import SkybusError, UnavailableError, WrongStateError
 from skybus.queue import deciding
 from skybus.queue.announcer import Announcer
 from skybus.queue.keeper import Keeper
+from skybus.queue.kernel_hold import RUNNING, KernelHold
 from skybus.queue.orders import Order, Orders
 from skybus.queue.records import Running
+from skybus.queue.rights import Rights
 from skybus.queue.situation import Situation
 from skybus.queue.states import Event, State
 
@@ -36,16 +38,21 @@ class Runner:
         situation: Situation,
         announcer: Announcer,
         orders: Orders,
+        rights: Rights,
         in_doubt: Callable[[], None],
+        hold: KernelHold,
     ) -> None:
         self._keeper = keeper
         self._now = situation
         self._announcer = announcer
         self._orders = orders
+        self._rights = rights
         self._in_doubt = in_doubt
+        self._hold = hold
 
     async def start(self) -> None:
         """Begin to run the queue."""
+        await self._get_kernel()
         await self._keeper.do(self._start)
 
     async def stop(self, *, cancel: bool = False) -> None:
@@ -75,6 +82,8 @@ class Runner:
 
     async def execute(self, item: Item) -> None:
         """Run an item at once, past the queue."""
+        if item["item_type"] == PLAN:
+            await self._get_kernel()
         await self._keeper.do(lambda: self._execute(item))
 
     async def file_refused(self, running: Running, why: str) -> None:
@@ -87,13 +96,17 @@ class Runner:
         """Start the queue if that is wanted and possible."""
         book = await self._keeper.fresh()
         is_possible = self._now.has_engine and self._now.state == State.IDLE and not self._now.is_kernel_taken
-        if book.flags.autostart and is_possible and len(book.line):
+        if not (book.flags.autostart and is_possible and len(book.line)):
+            return
+        if self._now.has_kernel and not self._now.holds_kernel:
+            self._hold.reserve_for(self.autostart)
+        else:
             await self._start()
 
     async def advance(self, report: PlanReport | None) -> None:
         """File what has ended, and begin the next item, in one change."""
         environment_id = self._now.environment_id
-        may_go_on = self._now.state in (State.STARTING_QUEUE, State.EXECUTING_QUEUE, State.PAUSED)
+        may_go_on = self._now.state in RUNNING
         step = await self._keeper.alter(
             lambda book: deciding.advance(
                 book, report, environment_id, may_go_on=may_go_on, pause_pending=self._now.pause_pending
@@ -107,9 +120,9 @@ class Runner:
             self._announcer.filed(self._keeper.book, step.filed, report)
         if step.next:
             self._has_begun(step.next)
-        elif self._now.state in (State.STARTING_QUEUE, State.EXECUTING_QUEUE, State.PAUSED):
+        elif self._now.state in RUNNING:
             self._now.pause_pending = False
-            self._now.go(Event.FINISH)
+            self._hold.finish(self.autostart)
         await self.autostart()
 
     async def lose(self, environment_id: str, why: str) -> None:
@@ -124,16 +137,20 @@ class Runner:
             self._announcer.filed(self._keeper.book, filed, report)
             log.error("the running plan was lost", item_uid=report.item_uid, reason=why)
 
-    def order(self, running: Running) -> None:
-        """Tell the environment to run an item; it runs an attempt once."""
-
-        async def refused(error: SkybusError) -> None:
-            await self.file_refused(running, error.message)
-
-        request = PlanRun(attempt=running.attempt, item=running.item)
-        self._orders.send(Order(PLAN_RUN, request, lambda: self._is_awaited(running), refused))
+    def order_again(self, running: Running) -> None:
+        """Tell the environment to run an item which it may have been told before; it runs an attempt once."""
+        self._order(running)
 
     # -- below ---------------------------------------------------------------------------------------------------
+
+    async def _get_kernel(self) -> None:
+        """Have the IPython kernel, if there is one, before the request is answered."""
+        if self._now.has_kernel:
+            await self._keeper.do(self._may_begin)
+            await self._hold.reserve()
+
+    async def _may_begin(self) -> None:
+        self._now.require_ready()
 
     async def _start(self) -> None:
         self._now.require_ready()
@@ -159,7 +176,14 @@ class Runner:
         self._now.go(Event.RUN)
         self._announcer.begun(running)
         self._announcer.queue(self._keeper.book)
-        self.order(running)
+        self._order(running, lambda: self._rights.require(running.item))
+
+    def _order(self, running: Running, check: Callable[[], Awaitable[None]] | None = None) -> None:
+        async def refused(error: SkybusError) -> None:
+            await self.file_refused(running, error.message)
+
+        request = PlanRun(attempt=running.attempt, item=running.item)
+        self._orders.send(Order(PLAN_RUN, request, lambda: self._is_awaited(running), refused, check))
 
     def _is_awaited(self, running: Running) -> bool:
         current = self._keeper.last.running

@@ -48,6 +48,12 @@ class Situation:
         environment = self.environment
         return environment is not None and environment.ip_kernel_state == "busy" and not environment.ip_kernel_captured
 
+    @property
+    def holds_kernel(self) -> bool:
+        """Whether the manager has the IPython kernel, if there is one."""
+        environment = self.environment
+        return self.has_kernel and environment is not None and environment.ip_kernel_captured
+
     def go(self, event: Event) -> None:
         """Take a step in the table of states."""
         before, self.state = self.state, states.after(self.state, event)

@@ -7,6 +7,7 @@ from typing import Literal
 
 from skybus.bus.messages import Message
 from skybus.bus.settings import BusSettings
+from skybus.worker.kernel_options import KernelOptions
 
 UpdatePolicy = Literal["NEVER", "ENVIRONMENT_OPEN", "ALWAYS"]
 """When the catalogue is saved; `ALWAYS` is also whenever it changes."""
@@ -24,6 +25,8 @@ class Order(Message):
     credentials_file: Path | None = None
     """By default `credentials/environment.json` in the data directory."""
     log_level: str = "info"
+    kernel: KernelOptions | None = None
+    """If there are such, the environment runs in an IPython kernel."""
     startup_dir: Path | None = None
     startup_script: Path | None = None
     startup_module: str | None = None

@@ -8,18 +8,20 @@ from typing import Annotated, Any
 from pydantic import field_validator, model_validator
 from pydantic_settings import NoDecode
 
-from skybus.bus.settings import BusSettings
 from skybus.worker.folder import EnvironmentFolder
+from skybus.worker.kernel_settings import KernelSettings
 from skybus.worker.order import Order, UpdatePolicy
+from skybus.worker.profiles import startup_folder
 
 BUILT_IN_PROFILE = Path(__file__).parent / "profile_sim"
 
 
-class WorkerSettings(BusSettings):
+class WorkerSettings(KernelSettings):
     """Settings, each from the environment variable `SKYBUS_...`.
 
-    At most one of `startup_dir`, `startup_script` and `startup_module` says where startup code comes from; by default
-    it is a simulated beamline.
+    At most one of `startup_dir`, `startup_script` and `startup_module` says where startup code comes from, or else
+    `startup_profile`; by default it is a simulated beamline. In an IPython kernel the startup folder is run in any
+    case, before the script or the module.
     """
 
     startup_dir: Path | None = None
@@ -54,9 +56,12 @@ class WorkerSettings(BusSettings):
 
     @model_validator(mode="after")
     def _one_source(self) -> WorkerSettings:
-        given = [name for name in ("startup_dir", "startup_script", "startup_module") if getattr(self, name)]
-        if len(given) > 1:
-            raise ValueError(f"{', '.join(given)} exclude each other")
+        folders = ("startup_dir", "startup_profile" if self.startup_profile else "ipython_dir")
+        code = ("startup_script", "startup_module")
+        for names in (folders, code if self.use_ipython_kernel else ("startup_dir", *code)):
+            given = [name for name in names if getattr(self, name)]
+            if len(given) > 1:
+                raise ValueError(f"{', '.join(given)} exclude each other")
         return self
 
     def order(self, folder: EnvironmentFolder) -> Order:
@@ -76,16 +81,27 @@ class WorkerSettings(BusSettings):
             permitted_re_metadata_keys=self.permitted_re_metadata_keys,
             existing_plans_and_devices=_absolute(self.existing_plans_and_devices),
             update_existing_plans_devices=self.update_existing_plans_devices,
+            kernel=self.kernel(self.startup_dir),
             **self._startup(),
         )
 
     def _startup(self) -> dict[str, Any]:
+        """Where the startup code is: one of three, in a kernel a folder and maybe one of the others."""
+        code: dict[str, Any] = {}
         if self.startup_module:
-            return {"startup_module": self.startup_module}
-        if self.startup_script:
-            return {"startup_script": self.startup_script.expanduser().absolute()}
-        directory = self.startup_dir or self.sim_profile or BUILT_IN_PROFILE
-        return {"startup_dir": directory.expanduser().absolute()}
+            code = {"startup_module": self.startup_module}
+        elif self.startup_script:
+            code = {"startup_script": _absolute(self.startup_script)}
+        if code and not self.use_ipython_kernel:
+            return code
+        return {"startup_dir": self._startup_dir(is_all=not code), **code}
+
+    def _startup_dir(self, *, is_all: bool) -> Path | None:
+        if self.startup_dir:
+            return _absolute(self.startup_dir)
+        if self.startup_profile or self.ipython_dir or not is_all:
+            return startup_folder(self.startup_profile, self.ipython_dir)
+        return _absolute(self.sim_profile or BUILT_IN_PROFILE)
 
 
 def _absolute(path: Path | None) -> Path | None:

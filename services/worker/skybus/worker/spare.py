@@ -12,17 +12,25 @@ from skybus.worker.order import Order
 
 log = structlog.get_logger()
 
+WITH_KERNEL = "--with-kernel"
+"""An argument of `skybus-environment`."""
+
 
 class Spares:
-    """Keeps at most one spare process, which ends by itself when we end."""
+    """Keeps at most one spare process, which ends by itself when we end.
 
-    def __init__(self) -> None:
+    Args:
+        kernel: an IPython kernel will be needed; it takes as long to import as all the rest.
+    """
+
+    def __init__(self, *, kernel: bool = False) -> None:
+        self._kernel = kernel
         self._spare: Popen[bytes] | None = None
 
     def keep_one(self) -> None:
         """Start a spare if there is none."""
         if self._spare is None or self._spare.poll() is not None:
-            self._spare = _start()
+            self._spare = _start(kernel=self._kernel)
 
     def take(self) -> Popen[bytes]:
         """Take the spare, or start a process if there is none."""
@@ -51,9 +59,9 @@ def give_order(process: Popen[bytes], order: Order) -> bool:
     return True
 
 
-def _start() -> Popen[bytes]:
+def _start(*, kernel: bool) -> Popen[bytes]:
     script = Path(sys.executable).with_name("skybus-environment")
     command = [str(script)] if script.exists() else [sys.executable, "-m", "skybus.worker.environment"]
-    process = Popen(command, stdin=PIPE, start_new_session=True)
+    process = Popen([*command, WITH_KERNEL] if kernel else command, stdin=PIPE, start_new_session=True)
     log.debug("spare process started", pid=process.pid)
     return process

@@ -62,7 +62,7 @@ class Supervisor:
         self._bus = bus
         self._start_task = start
         self._file = RecordFile(settings.data_dir)
-        self._spares = Spares()
+        self._spares = Spares(kernel=settings.use_ipython_kernel)
         self._record: EnvironmentRecord | None = None
         self._process: Watched | None = None
         self._fifo: int | None = None

@@ -48,6 +48,11 @@ class CatalogChanged(Message):
     plans_allowed_uid: str
     devices_allowed_uid: str
 
+    @property
+    def allowed_uid(self) -> str:
+        """Changes when either list of what is allowed has changed."""
+        return f"{self.plans_allowed_uid} {self.devices_allowed_uid}"
+
 
 class TaskChanged(Message):
     """Topic `task.{task_uid}`: a task has begun or ended."""

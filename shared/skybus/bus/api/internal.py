@@ -19,6 +19,8 @@ class EnvironmentPhase(StrEnum):
 
     INITIALIZING = "initializing"
     IDLE = "idle"
+    RESERVED = "reserved"
+    """As idle, but the IPython kernel is kept for a plan or task to come."""
     EXECUTING_PLAN = "executing_plan"
     EXECUTING_TASK = "executing_task"
     CLOSING = "closing"
@@ -195,6 +197,12 @@ class ItemsChecked(Message):
     user: str
     user_group: str
     problems: list[ItemProblem | None]
+    """What keeps an item out of the queue."""
+    may_run: list[bool] = []
+    """Whether an item could run at once. One without a problem that names devices which its group may not use could
+    not: delegates can queue it, as in the reference, and it fails when its turn comes."""
+    lists_uid: str = ""
+    """Of the lists of what is allowed, `CatalogChanged.allowed_uid`."""
 
 
 class NameCheck(Message):
@@ -285,9 +293,11 @@ ENVIRONMENT_CATALOG = InternalEndpoint("environment.catalog", CatalogPart, Catal
 TASK_RUN = InternalEndpoint("environment.task", TaskRun, TaskAccepted)
 ENGINE_METADATA = InternalEndpoint("environment.metadata", Empty, ReMetadata)
 KERNEL_CONNECTION = InternalEndpoint("environment.kernel_connection", Empty, Connection)
+KERNEL_RESERVE = InternalEndpoint("environment.kernel_reserve", Empty, EnvironmentState)
+"""Get the IPython kernel for what follows; it is free again if nothing follows within some seconds."""
+KERNEL_RELEASE = InternalEndpoint("environment.kernel_release", Empty, EnvironmentState)
+"""Let consoles have the IPython kernel; answered when they have it."""
 KERNEL_SIGNAL = InternalEndpoint("environment.kernel_interrupt", Interrupt, Nothing)
-KERNEL_RESERVE = InternalEndpoint("environment.kernel_reserve", Empty, Nothing)
-"""Let the manager have the IPython kernel, as before a plan."""
 
 LOCK_CHECK = InternalEndpoint("queue.lock_check", LockCheck, Nothing)
 

@@ -7,6 +7,8 @@ import logging
 import os
 import signal
 import sys
+from contextlib import suppress
+from importlib import import_module
 
 import structlog
 
@@ -14,13 +16,17 @@ from skybus.bus.logs import start_logging
 from skybus.worker.environment.output import unbuffer_python
 from skybus.worker.folder import EnvironmentFolder
 from skybus.worker.order import Order
+from skybus.worker.spare import WITH_KERNEL
+
+FOR_KERNEL = ("skybus.worker.environment.kernel_app", "matplotlib.pyplot")
+"""What an IPython kernel imports besides."""
 
 
 def main() -> int:
     """Get ready, read the order and carry it out."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     unbuffer_python()
-    _warm_up()
+    _warm_up(kernel=WITH_KERNEL in sys.argv)
     line = sys.stdin.buffer.readline()
     if not line.endswith(b"\n"):  # the supervisor has no use for us
         return 0
@@ -34,9 +40,13 @@ def main() -> int:
     return Host(order).run()
 
 
-def _warm_up() -> None:
+def _warm_up(*, kernel: bool) -> None:
     """Import what takes long and what nearly every startup code uses."""
     import skybus.worker.environment.host  # noqa: F401
+
+    for module in FOR_KERNEL if kernel else ():
+        with suppress(Exception):  # if it is needed, opening says what is wrong
+            import_module(module)
 
 
 def _read_nothing() -> None:

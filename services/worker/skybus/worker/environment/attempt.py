@@ -26,6 +26,9 @@ EXIT_STATUS: dict[str, ExitStatus] = {
 }
 """How a plan has ended that was last told to do this, and has not failed."""
 
+BY_HAND: dict[str, ExitStatus] = {"fail": "failed", "abort": "aborted"}
+"""Exit status of a run → how its plan has ended, the worst first."""
+
 RETURN_BYTES = 100_000
 
 
@@ -57,6 +60,12 @@ class Attempt:
             return_value=as_json_or_none(return_value, RETURN_BYTES),
             pause_pending=pause_pending,
         )
+
+    def ended_by_hand(self) -> PlanReport:
+        """The report of a plan that was paused, and that somebody has ended without us: its runs say how."""
+        statuses = {run.exit_status for run in self.runs.runs}
+        found = next((named for status, named in BY_HAND.items() if status in statuses), "unknown")
+        return self._report(exit_status=found, msg="The plan is completed outside RE Manager")
 
     def failed(self, error: BaseException, *, pause_pending: bool = False) -> PlanReport:
         """The report of a plan that has raised an error."""

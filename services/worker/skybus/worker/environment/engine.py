@@ -28,13 +28,17 @@ class Engine:
     Args:
         run_engine: made by the startup code.
         on_state: told of each new state, in the thread of the RunEngine.
+        by_hand: others run plans with it too, and may pause with Ctrl-C.
     """
 
-    def __init__(self, run_engine: Any, on_state: OnState) -> None:
+    def __init__(self, run_engine: Any, on_state: OnState, *, by_hand: bool = False) -> None:
         self.run_engine = run_engine
         self._on_state = on_state
         self._result: Any = None
-        _ignore_interrupts(run_engine)
+        if by_hand:
+            self._watch_state()
+        else:
+            _ignore_interrupts(run_engine)
         threading.Thread(target=self._keep_loop_running, name="engine guard", daemon=True).start()
 
     @property

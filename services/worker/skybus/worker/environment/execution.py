@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from typing import Any, Protocol
 
@@ -47,13 +48,18 @@ class RunTask:
 
 
 @dataclass(frozen=True)
+class Release:
+    """Let others have the main thread."""
+
+
+@dataclass(frozen=True)
 class Leave:
     """End the process."""
 
     exit_code: int
 
 
-Command = RunPlan | GoOn | RunTask | Leave
+Command = RunPlan | GoOn | RunTask | Release | Leave
 
 
 class Listener(Protocol):
@@ -70,11 +76,18 @@ class Listener(Protocol):
 
 
 class Executor:
-    """Runs plans and tasks."""
+    """Runs plans and tasks.
 
-    def __init__(self, output: Output, listener: Listener) -> None:
+    Args:
+        guard: surrounds user code in the main thread.
+    """
+
+    def __init__(
+        self, output: Output, listener: Listener, guard: Callable[[], AbstractContextManager[None]] = nullcontext
+    ) -> None:
         self._output = output
         self._listener = listener
+        self._guard = guard
         self._commands: SimpleQueue[Command] = SimpleQueue()
         self._present: RunPlan | None = None
 
@@ -82,18 +95,24 @@ class Executor:
         """Have something done; may be called from any thread."""
         self._commands.put(command)
 
+    def forget_plan(self) -> None:
+        """The paused plan has ended without us; may be called from any thread."""
+        self._output.set_item(None)
+
     def run_beside(self, task: Task) -> None:
         """Run a task in a thread of its own, which ends with the process at the latest."""
         run = threading.Thread(target=self._run_task, args=(task,), name=f"task {task.uid}", daemon=True)
         run.start()
 
-    def work(self) -> int:
-        """Work until told to leave, and return the exit code; this is the main thread's loop."""
+    def work(self) -> int | None:
+        """Work until told to leave, and return the exit code, or until others want to have the main thread."""
         while True:
             command = self._commands.get()
             match command:
                 case Leave():
                     return command.exit_code
+                case Release():
+                    return None
                 case RunPlan():
                     self._present = command
                     self._output.set_item(command.attempt.item_uid)
@@ -103,14 +122,14 @@ class Executor:
                     self._do(command.action, lambda action=command.action, engine=engine: engine.go_on(action))
                 case RunTask():
                     self._output.set_item(command.task.uid)
-                    self._run_task(command.task)
+                    self._run_task(replace(command.task, work=lambda work=command.task.work: self._guarded(work)))
 
     def _do(self, action: str, work: Callable[[], Any]) -> None:
         """Run or continue the plan until it pauses or ends."""
         assert self._present
         attempt, engine = self._present.attempt, self._present.engine
         try:
-            result = work()
+            result = self._guarded(work)
         except BaseException as error:  # whatever the plan has done, the environment lives on
             if engine.state == "paused":
                 self._output.read_rest()
@@ -123,6 +142,10 @@ class Executor:
         self._present = None
         self._output.set_item(None)
         self._listener.plan_ended(report)
+
+    def _guarded(self, work: Callable[[], Any]) -> Any:
+        with self._guard():
+            return work()
 
     def _run_task(self, task: Task) -> None:
         report = task.run()

@@ -38,6 +38,7 @@ from skybus.worker.environment.progress import ProgressMeter
 from skybus.worker.environment.space import Space
 from skybus.worker.environment.state import StateKeeper
 from skybus.worker.environment.telling import Telling
+from skybus.worker.environment.turns import Turns
 
 log = structlog.get_logger()
 
@@ -45,6 +46,9 @@ REMEMBERED = 200
 """Reports that are kept, to be sent again if somebody asks for the attempt once more."""
 PAUSE_PATIENCE = 1.0
 """Seconds that the RunEngine's loop has to take note of a pause; one that is stuck takes note later."""
+
+CELL_PATIENCE = 0.5
+"""Seconds that a cell has to end after the plan that it has run, before the end of the plan is reported."""
 
 
 class Life(Protocol):
@@ -57,9 +61,10 @@ class Life(Protocol):
 class EnvironmentHandlers:
     """Answers for one environment."""
 
-    def __init__(self, state: StateKeeper, executor: Executor, telling: Telling, life: Life) -> None:
+    def __init__(self, state: StateKeeper, executor: Executor, telling: Telling, life: Life, turns: Turns) -> None:
         self._state = state
         self._executor = executor
+        self._turns = turns
         self._telling = telling
         self._life = life
         self._space: Space | None = None
@@ -68,6 +73,7 @@ class EnvironmentHandlers:
         """Runs the attempt; the namespace may have another one meanwhile."""
         self._progress: ProgressMeter | None = None
         self._reports: OrderedDict[str, PlanReport] = OrderedDict()
+        self._end_by_hand: asyncio.TimerHandle | None = None
 
     def table(self) -> list[Handler[Any, Any]]:
         """Who answers what."""
@@ -89,10 +95,13 @@ class EnvironmentHandlers:
 
     def plan_paused(self) -> None:
         """The plan waits for somebody to say how to go on."""
-        self._state.change(phase=EnvironmentPhase.IDLE, re_state="paused", pause_pending=False)
+        self._turns.give_back(
+            lambda: self._state.change(phase=EnvironmentPhase.IDLE, re_state="paused", pause_pending=False)
+        )
 
     def plan_ended(self, report: PlanReport) -> None:
         """The plan has ended in one way or another."""
+        self._turns.end()
         self._telling.report(report)
         self._remember(report)
         if self._progress:
@@ -110,8 +119,16 @@ class EnvironmentHandlers:
 
     def engine_moved(self, re_state: str) -> None:
         """The RunEngine has a new state; `idle` and `paused` are told when the main thread is free again."""
-        if self._state.state.attempt and re_state not in ("idle", "paused"):
+        if not self._turns.is_ours:
+            self._moved_by_hand(re_state)
+        elif self._state.state.attempt and re_state not in ("idle", "paused"):
             self._state.change(re_state=re_state)
+
+    def cells_ended(self) -> None:
+        """No cell of the IPython kernel runs any more."""
+        if self._end_by_hand:
+            self._end_by_hand.cancel()
+            self._ended_by_hand()
 
     # -- what others ask -------------------------------------------------------------------------------------------
 
@@ -123,12 +140,14 @@ class EnvironmentHandlers:
             self._telling.report(report)
             return PlanAccepted(outcome="finished")
         self._state.require_idle("A plan can not be started")
+        await self._turns.take()
+        self._state.require_idle("A plan can not be started")
         self._start(request)
         return PlanAccepted(outcome="started")
 
     async def pause_plan(self, request: PlanPause) -> Nothing:
         """Ask the RunEngine to pause."""
-        engine = self._engine
+        engine = self._engine or (self._space and self._space.engine)
         if engine is None or engine.state != "running":
             state = engine.state if engine else self._state.state.re_state
             raise WrongStateError(f"Run engine can be paused only in 'running' state. Current state: '{state}'")
@@ -142,18 +161,19 @@ class EnvironmentHandlers:
 
     async def continue_plan(self, request: PlanContinue) -> Nothing:
         """Go on with the paused plan, or end it."""
-        self.go_on(request.action)
+        await self.go_on(request.action)
         return Nothing()
 
-    def go_on(self, action: str) -> None:
+    async def go_on(self, action: str) -> None:
         """Go on with the paused plan, or end it.
 
         Raises:
-            WrongStateError: no plan is paused.
+            WrongStateError: no plan is paused, or the IPython kernel runs a cell.
         """
-        if not self._state.is_paused:
-            state = self._state.state.re_state
-            raise WrongStateError(f"Run Engine must be in 'paused' state to continue. The state is '{state}'")
+        self._require_paused()
+        await self._turns.take()
+        self._require_paused()
+        self._turns.begin()
         self._state.change(phase=EnvironmentPhase.EXECUTING_PLAN)
         self._executor.order(GoOn(action))
 
@@ -165,6 +185,9 @@ class EnvironmentHandlers:
         """Close the environment."""
         if self._state.state.phase != EnvironmentPhase.CLOSING:
             self._state.require_idle("The environment can not be closed")
+            await self._turns.take()
+            self._state.require_idle("The environment can not be closed")
+            self._turns.begin()
             self._state.change(phase=EnvironmentPhase.CLOSING)
             self._life.close()
         return Nothing()
@@ -177,6 +200,23 @@ class EnvironmentHandlers:
 
     # --------------------------------------------------------------------------------------------------------------
 
+    def _moved_by_hand(self, re_state: str) -> None:
+        """Somebody runs or continues a plan in a console, which may be the one that was paused."""
+        self._state.change(re_state=re_state, **({"pause_pending": False} if re_state == "paused" else {}))
+        if self._attempt and re_state in ("idle", "panicked"):
+            self._end_by_hand = asyncio.get_running_loop().call_later(CELL_PATIENCE, self._ended_by_hand)
+
+    def _ended_by_hand(self) -> None:
+        self._end_by_hand = None
+        if self._attempt:
+            self._executor.forget_plan()
+            self.plan_ended(self._attempt.ended_by_hand())
+
+    def _require_paused(self) -> None:
+        if not self._state.is_paused:
+            state = self._state.state.re_state
+            raise WrongStateError(f"Run Engine must be in 'paused' state to continue. The state is '{state}'")
+
     def _start(self, request: PlanRun) -> None:
         assert self._space
         space, engine = self._space, self._space.engine
@@ -187,6 +227,7 @@ class EnvironmentHandlers:
         attempt = Attempt(self._state.state.environment_id, request.attempt, request.item)
         self._attempt, self._engine = attempt, engine
         self._progress = self._telling.progress_meter(attempt.item_uid)
+        self._turns.begin()
         on_document = self._telling.document_sender(attempt, self._progress, self._runs_changed)
         self._executor.order(
             RunPlan(

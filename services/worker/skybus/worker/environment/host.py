@@ -14,23 +14,29 @@ import socket
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 
 import structlog
 
 from skybus.bus.api.internal import EnvironmentOpened, EnvironmentPhase, PlanReport, TaskReport
 from skybus.bus.connection import Bus
+from skybus.bus.errors import WrongStateError
 from skybus.bus.runtime import run_loop
 from skybus.bus.service import Service
 from skybus.worker.environment.execution import Executor, Leave
 from skybus.worker.environment.handlers import EnvironmentHandlers
+from skybus.worker.environment.kernel import Kernel, interruptible
+from skybus.worker.environment.kernel_handlers import KernelHandlers
+from skybus.worker.environment.kernel_turns import KernelTurns
 from skybus.worker.environment.output import Output
 from skybus.worker.environment.space import Space, load_space
 from skybus.worker.environment.startup import StartupError
 from skybus.worker.environment.state import StateKeeper
 from skybus.worker.environment.task_handlers import TaskHandlers
 from skybus.worker.environment.telling import Telling
+from skybus.worker.environment.turns import Turns
 from skybus.worker.folder import EnvironmentFolder
+from skybus.worker.kernel_options import KernelOptions
 from skybus.worker.order import Order
 from skybus.worker.outbox import Outbox
 from skybus.worker.spool import Spool
@@ -55,6 +61,7 @@ class Host:
         self._order = order
         self._folder = EnvironmentFolder(order.folder)
         self._is_leaving = False
+        self._kernel: Kernel | None = None
 
     def run(self) -> int:
         """Run the environment and return the exit code; called in the main thread."""
@@ -63,23 +70,34 @@ class Host:
         ready.result()
         self._listen_to_signals()
         self._output.capture()
-        self._open()
-        code = self._executor.work()
+        code = self._work(is_open=self._open())
         self._end(code)
         return code
 
     # -- the main thread -------------------------------------------------------------------------------------------
 
-    def _open(self) -> None:
+    def _work(self, *, is_open: bool) -> int:
+        """Do what is ordered until the end, which a client of the kernel may bring about too."""
+        code = None
+        if self._kernel and is_open:
+            code = self._kernel.run()
+            if code is None:
+                self._tell(self._left)
+        while code is None:
+            code = self._executor.work()
+        return code
+
+    def _open(self) -> bool:
         try:
-            space = load_space(self._order, lambda state: self._tell(self._handlers.engine_moved, state))
+            space = load_space(self._order, lambda state: self._tell(self._handlers.engine_moved, state), self._kernel)
         except StartupError as error:
             log.error("startup code has failed", error=error.message)
             print(error.traceback, flush=True)
             self._tell(self._failed, error)
-            return
+            return False
         print("RE Environment is ready", flush=True)  # for those who watch the console, as the reference's users do
         self._tell(self._opened, space)
+        return True
 
     def plan_paused(self) -> None:
         """Called in the main thread; see `Listener`."""
@@ -135,14 +153,28 @@ class Host:
         self._telling = Telling(order.environment_id, self._outbox, self._bus, self._loop)
         self._output = Output(self._folder.fifo, self._folder.item, self._telling.console)
         self._state = StateKeeper(order.environment_id, self._bus)
-        self._executor = Executor(self._output, self)
-        self._handlers = EnvironmentHandlers(self._state, self._executor, self._telling, self)
-        self._tasks = TaskHandlers(self._state, self._executor, self._telling, self._bus)
-        self._service = Service(self._bus, "environment", [*self._handlers.table(), *self._tasks.table()])
+        self._executor = Executor(self._output, self, interruptible if order.kernel else nullcontext)
+        self._turns = turns = self._share_main_thread(order.kernel) if order.kernel else Turns()
+        kernel_handlers = KernelHandlers(self._state, turns, self._kernel)
+        self._handlers = EnvironmentHandlers(self._state, self._executor, self._telling, self, turns)
+        self._tasks = TaskHandlers(self._state, self._executor, self._telling, self._bus, turns)
+        handlers = [*self._handlers.table(), *self._tasks.table(), *kernel_handlers.table()]
+        self._service = Service(self._bus, "environment", handlers)
         self._bus.on_connect.append(self._state.publish_again)  # when questions about it can be answered
         self._output.read_on(self._loop)
         ready.set_result(None)
         await asyncio.gather(_keep_up(self._bus.run), _keep_up(self._outbox.run))
+
+    def _share_main_thread(self, options: KernelOptions) -> Turns:
+        turns = KernelTurns(options, self._state, self._executor, lambda: self._handlers.cells_ended())
+        self._kernel = turns.kernel
+        return turns
+
+    def _left(self) -> None:
+        """A client has shut the kernel down."""
+        if not self._is_leaving:
+            self._state.change(phase=EnvironmentPhase.CLOSING)
+            self.close()
 
     def close(self) -> None:
         """End the process when the replies are sent; see `Life`."""
@@ -150,6 +182,7 @@ class Host:
         self._leave(0)
 
     def _opened(self, space: Space) -> None:
+        self._turns.opened()
         self._tasks.opened(space)
         self._handlers.opened(space)
         self._telling.opened(EnvironmentOpened(environment_id=self._order.environment_id, success=True))
@@ -168,8 +201,11 @@ class Host:
 
     def _on_signal(self) -> None:
         with suppress(BlockingIOError):
-            if signal.SIGTERM in self._signals[0].recv(4096):
+            signals = self._signals[0].recv(4096)
+            if signal.SIGTERM in signals:
                 self._terminate()
+            if signal.SIGINT in signals and self._kernel:
+                self._kernel.wake()
 
     def _terminate(self) -> None:
         if not self._is_leaving:
@@ -189,6 +225,8 @@ class Host:
             async with asyncio.timeout(FLUSH if self._bus.is_connected else FLUSH_ALONE):
                 await self._outbox.delivered()
         self._executor.order(Leave(code))
+        if self._kernel:
+            self._kernel.nudge()
         if code < 0:  # the main thread may be busy for long
             self._loop.call_later(EXIT_HANDLERS, os._exit, 128 - code)
 
@@ -197,7 +235,7 @@ class Host:
         try:
             async with asyncio.timeout(ABORT):
                 await self._try_abort()
-        except TimeoutError:
+        except (TimeoutError, WrongStateError):
             log.warning("the plan could not be aborted in time", item=self._state.state.attempt)
         self._state.change(phase=EnvironmentPhase.CLOSING)
 
@@ -208,7 +246,7 @@ class Host:
             await self._handlers.pause_now()
             await self._state.wait_for(lambda state: self._state.is_paused or state.attempt is None)
         if self._state.is_paused:
-            self._handlers.go_on("abort")
+            await self._handlers.go_on("abort")
             await self._state.wait_for(lambda state: state.attempt is None)
 
 

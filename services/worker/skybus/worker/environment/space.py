@@ -13,6 +13,7 @@ from skybus.worker.environment import reference_names
 from skybus.worker.environment.catalog import Catalog, CatalogError, describe_catalog
 from skybus.worker.environment.engine import Engine
 from skybus.worker.environment.existing_file import save_existing
+from skybus.worker.environment.kernel import Kernel
 from skybus.worker.environment.packed_catalog import PackedCatalog
 from skybus.worker.environment.script import run_script
 from skybus.worker.environment.startup import StartupError, StartupSource, load_startup
@@ -48,7 +49,10 @@ class Space:
         """Let the object that has the name `RE` now run the plans to come; without one the present engine stays."""
         run_engine = self.namespace.get("RE", self.engine and self.engine.run_engine)
         if self.engine is None or self.engine.run_engine is not run_engine:
-            self.engine = Engine(run_engine, self._on_engine_state) if isinstance(run_engine, RunEngine) else None
+            self.engine = self._engine(run_engine) if isinstance(run_engine, RunEngine) else None
+
+    def _engine(self, run_engine: RunEngine) -> Engine:
+        return Engine(run_engine, self._on_engine_state, by_hand=self._order.kernel is not None)
 
     def run_script(self, script: str, *, update_re: bool) -> None:
         """Run an uploaded script.
@@ -56,9 +60,9 @@ class Space:
         Raises:
             StartupError: it has failed.
         """
-        run_script(
-            script, self.namespace, root=_source(self._order).root or self._order.script_root, update_re=update_re
-        )
+        order = self._order
+        root = _source(order).root or order.script_root or order.startup_dir
+        run_script(script, self.namespace, root=root, update_re=update_re)
 
     def describe_anew(self) -> None:
         """Offer the plans and devices that the namespace has now; called in the thread of a task.
@@ -91,19 +95,21 @@ class Space:
         return catalog
 
 
-def load_space(order: Order, on_engine_state: Callable[[str], None]) -> Space:
-    """Run the startup code and describe what it has made.
+def load_space(order: Order, on_engine_state: Callable[[str], None], kernel: Kernel | None = None) -> Space:
+    """Run the startup code, in a kernel if there is one, and describe what it has made.
 
     Raises:
         StartupError: something of that has failed.
     """
-    reference_names.install()
-    return Space(order, load_startup(_source(order)), on_engine_state)
+    reference_names.install(ipython_mode=kernel is not None)
+    namespace = load_startup(_source(order)) if kernel is None else kernel.load(order)
+    return Space(order, namespace, on_engine_state)
 
 
 def _source(order: Order) -> StartupSource:
+    is_all = not (order.startup_script or order.startup_module)
     return StartupSource(
-        directory=order.startup_dir,
+        directory=order.startup_dir if is_all else None,
         script=order.startup_script,
         module=order.startup_module,
         keep_re=order.keep_re,

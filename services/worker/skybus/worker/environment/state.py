@@ -19,6 +19,9 @@ from skybus.bus.errors import SkybusError, WrongStateError
 
 log = structlog.get_logger()
 
+AT_REST = (EnvironmentPhase.IDLE, EnvironmentPhase.RESERVED)
+"""Phases in which nothing of ours runs in the main thread."""
+
 
 class StateKeeper:
     """Holds the state and publishes it."""
@@ -39,12 +42,13 @@ class StateKeeper:
     @property
     def is_idle(self) -> bool:
         """Whether a plan could begin."""
-        return self._state.phase == EnvironmentPhase.IDLE and self._state.attempt is None
+        return self._state.phase in AT_REST and self._state.attempt is None
 
     @property
     def is_paused(self) -> bool:
         """Whether a plan waits for somebody to say how to go on."""
-        return self._state.phase == EnvironmentPhase.IDLE and self._state.attempt is not None
+        state = self._state
+        return state.phase in AT_REST and state.attempt is not None and state.re_state == "paused"
 
     def require_idle(self, what: str) -> None:
         """Refuse what needs the main thread for itself.

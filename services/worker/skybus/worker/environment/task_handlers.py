@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from typing import Any
 
 from skybus.bus.api.engine import ReMetadata
@@ -19,34 +18,35 @@ from skybus.bus.connection import Bus
 from skybus.bus.errors import WrongStateError
 from skybus.bus.messages import Empty
 from skybus.bus.service import Handler
+from skybus.worker.environment.ended_tasks import EndedTasks
 from skybus.worker.environment.execution import Executor, RunTask
 from skybus.worker.environment.handlers import engine_facts
 from skybus.worker.environment.metadata import read_metadata
 from skybus.worker.environment.space import Space
-from skybus.worker.environment.state import StateKeeper
+from skybus.worker.environment.state import AT_REST, StateKeeper
 from skybus.worker.environment.task import NAMES, Task
 from skybus.worker.environment.task_work import work_of
 from skybus.worker.environment.telling import Telling
+from skybus.worker.environment.turns import Turns
 
-REMEMBERED = 200
-"""Reports that are kept, to be sent again if somebody asks for the task once more."""
 REPORT_ROOM = 1 << 16
 """Bytes of a message that are left for the rest of a report."""
-BESIDE = (EnvironmentPhase.IDLE, EnvironmentPhase.EXECUTING_PLAN, EnvironmentPhase.EXECUTING_TASK)
+BESIDE = (*AT_REST, EnvironmentPhase.EXECUTING_PLAN, EnvironmentPhase.EXECUTING_TASK)
 """Phases in which a task may begin in the background."""
 
 
 class TaskHandlers:
     """Starts tasks and says what became of them."""
 
-    def __init__(self, state: StateKeeper, executor: Executor, telling: Telling, bus: Bus) -> None:
+    def __init__(self, state: StateKeeper, executor: Executor, telling: Telling, bus: Bus, turns: Turns) -> None:
         self._state = state
+        self._turns = turns
         self._executor = executor
         self._telling = telling
         self._bus = bus
         self._space: Space | None = None
         self._running: dict[str, Task] = {}
-        self._reports: OrderedDict[str, TaskReport] = OrderedDict()
+        self._ended = EndedTasks()
 
     def table(self) -> list[Handler[Any, Any]]:
         """Who answers what."""
@@ -58,6 +58,12 @@ class TaskHandlers:
 
     def task_ended(self, report: TaskReport) -> None:
         """The task has ended in one way or another."""
+        if report.run_in_background:
+            self._take_note(report)
+        else:
+            self._turns.give_back(lambda: self._take_note(report))
+
+    def _take_note(self, report: TaskReport) -> None:
         assert self._space
         del self._running[report.task_uid]
         facts = {"catalog_uid": self._space.offer.uid}
@@ -67,15 +73,17 @@ class TaskHandlers:
             facts |= {"phase": EnvironmentPhase.IDLE, "task_uid": None}
         self._state.change(**facts, **self._background())
         self._telling.task_report(report)
-        self._remember(report)
+        self._ended.add(report)
 
     async def run_task(self, request: TaskRun) -> TaskAccepted:
         """Run a task, unless it was seen before."""
-        if task := self._running.get(request.task_uid):
-            return TaskAccepted(outcome="running", time_start=task.time_start)
-        if report := self._reports.get(request.task_uid):
-            self._telling.task_report(report)
-            return TaskAccepted(outcome="finished", time_start=report.time_start)
+        if seen := self._seen(request.task_uid):
+            return seen
+        if not request.run_in_background:
+            self._space_for(request)
+            await self._turns.take()
+            if seen := self._seen(request.task_uid):  # asked for once more meanwhile
+                return seen
         task = Task(
             self._state.state.environment_id,
             request,
@@ -96,6 +104,16 @@ class TaskHandlers:
 
     # --------------------------------------------------------------------------------------------------------------
 
+    def _seen(self, task_uid: str) -> TaskAccepted | None:
+        if task := self._running.get(task_uid):
+            return TaskAccepted(outcome="running", time_start=task.time_start)
+        ended = self._ended.get(task_uid)
+        if ended is None:
+            return None
+        if ended.report:
+            self._telling.task_report(ended.report)
+        return TaskAccepted(outcome="finished", time_start=ended.time_start)
+
     def _space_for(self, request: TaskRun) -> Space:
         what = f"Task {NAMES[request.task.kind]!r} can not be started"
         if not request.run_in_background:
@@ -110,14 +128,10 @@ class TaskHandlers:
             self._state.change(**self._background())
             self._executor.run_beside(task)
         else:
+            self._turns.begin()
             self._state.change(phase=EnvironmentPhase.EXECUTING_TASK, task_uid=task.uid)
             self._executor.order(RunTask(task))
 
     def _background(self) -> dict[str, Any]:
         uids = [uid for uid, task in self._running.items() if task.request.run_in_background]
         return {"background_tasks": len(uids), "background_task_uids": uids}
-
-    def _remember(self, report: TaskReport) -> None:
-        self._reports[report.task_uid] = report
-        if len(self._reports) > REMEMBERED:
-            self._reports.popitem(last=False)

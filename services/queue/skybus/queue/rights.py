@@ -1,0 +1,44 @@
+"""Whether an item that is about to run may be run: rights and lists may have changed since it was queued."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+
+from skybus.bus.api.internal import ITEM_MAY_RUN, ItemMayRun
+from skybus.bus.api.items import Item
+from skybus.bus.connection import Bus
+
+REMEMBERED = 200_000
+"""Items whose check is remembered; the others are checked again when they are about to run."""
+
+
+class Rights:
+    """Remembers which items were found right with which lists, and asks auth about the others.
+
+    So auth need not be there for a queue to go on.
+
+    Args:
+        lists_uid: of the lists of allowed plans and devices that hold now.
+    """
+
+    def __init__(self, bus: Bus, lists_uid: Callable[[], str]) -> None:
+        self._bus = bus
+        self._lists_uid = lists_uid
+        self._found_right: OrderedDict[str, str] = OrderedDict()
+
+    def found_right(self, items: Iterable[Item], lists_uid: str) -> None:
+        """Remember items that may be run with these lists."""
+        for item in items:
+            self._found_right[item["item_uid"]] = lists_uid
+        while len(self._found_right) > REMEMBERED:
+            self._found_right.popitem(last=False)
+
+    async def require(self, item: Item) -> None:
+        """Let an item pass that may be run now.
+
+        Raises:
+            SkybusError: it may not; as auth says.
+        """
+        if self._found_right.pop(item["item_uid"], "") != self._lists_uid():
+            await self._bus.call(ITEM_MAY_RUN, ItemMayRun.model_construct(item=item))

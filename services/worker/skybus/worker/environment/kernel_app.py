@@ -1,0 +1,153 @@
+"""The IPython kernel of an environment. Imported only where environments run in one: IPython takes long to import."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+from ipykernel.displayhook import ZMQShellDisplayHook
+from ipykernel.ipkernel import IPythonKernel
+from ipykernel.kernelapp import IPKernelApp
+from ipykernel.zmqshell import ZMQInteractiveShell
+from IPython.core.profiledir import ProfileDir
+from jupyter_client.session import Session
+from tornado.ioloop import IOLoop
+from tornado.platform.asyncio import AsyncIOLoop
+from traitlets import Any as AnyTrait
+from traitlets import Bool, Type, Unicode
+
+ANSI = re.compile(r"\x1B(?:[@-Z\\-_]|\[[0-?]*[ -/]*[@-~])")
+"""Colours of a terminal."""
+
+NOT_LOUDER = logging.CRITICAL
+"""What the kernel says of itself at its start (how to leave it, that it does not encrypt) is not for our users."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Something that was raised, and its traceback without colours."""
+
+    error: BaseException
+    traceback: str
+
+
+class StartupCodeError(Exception):
+    """IPython goes on after a failure in startup code; an environment must not."""
+
+    def __init__(self, failures: list[Failure]) -> None:
+        super().__init__(str(failures[0].error))
+        self.traceback = "\n".join(failure.traceback for failure in failures)
+
+
+class EchoingDisplayHook(ZMQShellDisplayHook):
+    """Shows the value of a cell in the console of the environment too."""
+
+    def write_format_data(self, format_dict: dict[str, Any], md_dict: dict[str, Any] | None = None) -> None:
+        """Keep the value for clients, and print it."""
+        super().write_format_data(format_dict, md_dict)
+        print(f">> {format_dict.get('text/plain', '')}", file=sys.__stdout__)
+
+
+class EmbeddedShell(ZMQInteractiveShell):
+    """Shows tracebacks in the console of the environment too, and keeps those of the startup code."""
+
+    displayhook_class = Type(EchoingDisplayHook)
+    failures: list[Failure] | None = AnyTrait()  # pyright: ignore[reportAssignmentType]
+    """What has failed, as long as somebody wants to know it."""
+
+    def _showtraceback(self, etype: Any, evalue: Any, stb: Any) -> None:
+        super()._showtraceback(etype, evalue, stb)
+        text = ANSI.sub("", "\n".join(stb))
+        if self.failures is not None:
+            self.failures.append(Failure(evalue, text))
+        print(f"Traceback: {text}", file=sys.__stderr__)
+
+
+class EmbeddedKernel(IPythonKernel):
+    """Says when cells run in the main thread."""
+
+    shell_class = Type(EmbeddedShell)
+
+    async def do_execute(self, *args: Any, **kwargs: Any) -> Any:
+        """Run a cell."""
+        if threading.current_thread() is not threading.main_thread():  # a subshell: the main thread stays free
+            return await super().do_execute(*args, **kwargs)
+        app = cast("EmbeddedKernelApp", self.parent)
+        app.on_cell(+1)
+        try:
+            return await super().do_execute(*args, **kwargs)
+        finally:
+            app.on_cell(-1)
+
+
+class EmbeddedKernelApp(IPKernelApp):
+    """An IPython kernel whose output stays in the descriptors of the process."""
+
+    kernel_class = Type(EmbeddedKernel, klass="ipykernel.kernelbase.Kernel")
+    startup_folder = Unicode()
+    """Whose files are run, instead of those in the startup folder of the profile."""
+    keeps_connection_file = Bool(False)
+    on_cell: Callable[[int], None] = AnyTrait(lambda _change: None)  # pyright: ignore[reportAssignmentType]
+    """Told of one cell more or less."""
+
+    def init_code(self) -> None:
+        """Run the startup code.
+
+        Raises:
+            StartupCodeError: it has failed.
+        """
+        shell = cast("EmbeddedShell", self.shell)
+        if self.startup_folder:
+            cast("ProfileDir", self.profile_dir).startup_dir = self.startup_folder
+        failures = shell.failures = []
+        try:
+            super().init_code()
+        finally:
+            shell.failures = None
+        if failures:
+            raise StartupCodeError(failures)
+
+    @property
+    def has_been_left(self) -> bool:
+        """Whether a client has shut the kernel down."""
+        return bool(self.shell and self.shell.exit_now)
+
+    def begin_work(self) -> None:
+        """Show clients a kernel that is busy with somebody else's request, to which all output belongs."""
+        request = Session(key=self.session.key).msg("execute_request", {"code": "", "silent": True})
+        self.kernel.set_parent([b""], request)
+        self.kernel._publish_status("busy", "shell")
+
+    def end_work(self) -> None:
+        """Show clients an idle kernel, after all that was printed."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self.kernel._publish_status("idle", "shell")
+
+    def cleanup_connection_file(self) -> None:
+        """Remove the connection file, unless the next kernel is to be reached in the same way."""
+        if self.keeps_connection_file:
+            self.cleanup_ipc_files()
+        else:
+            super().cleanup_connection_file()
+
+
+def make_app(user_ns: dict[str, Any]) -> EmbeddedKernelApp:
+    """Make the one kernel of this process, not yet started."""
+    app = EmbeddedKernelApp.instance(user_ns=user_ns)
+    app.log_level = NOT_LOUDER
+    app.capture_fd_output = False  # the descriptors are captured already
+    app.quiet = False  # what Python prints goes to the descriptors as well as to clients
+    app.parent_handle = 0  # whoever has started us may end
+    return app
+
+
+def main_loop() -> asyncio.AbstractEventLoop:
+    """The event loop of this thread, where the kernel runs cells."""
+    return cast(AsyncIOLoop, IOLoop.current()).asyncio_loop
