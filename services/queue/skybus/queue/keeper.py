@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import structlog
 
-from skybus.bus.errors import UnavailableError
+from skybus.bus.errors import SkybusError, UnavailableError
 from skybus.bus.messages import Message, decode, encode
 from skybus.queue.book import Book
 from skybus.queue.guards import Entry, current_entry
@@ -106,7 +106,15 @@ class Keeper:
         if request_id in self._answers:
             return decode(reply, self._answers[request_id])
         book = await self.fresh()
-        result, done = await self._store_change(book, alter, request_id)
+        try:
+            result, done = await self._store_change(book, alter, request_id)
+        except (
+            SkybusError
+        ):  # it may be impossible because it is done: only Redis knows what was answered before a start
+            done = await self._store.answered(request_id)
+            if done is None:
+                raise
+            return decode(reply, done.answer)
         return decode(reply, done.answer) if done else result
 
     async def fresh(self) -> Book:

@@ -149,6 +149,16 @@ class Store:
                 raise FencedError
         raise ConflictError("the stored queue is not the one in memory")
 
+    async def answered(self, request_id: str) -> Answered | None:
+        """The stored answer to a request, if it was done."""
+        if not request_id:
+            return None
+        try:
+            answer = await self._redis.get(self._prefix + "answer:" + request_id)
+        except (RedisError, OSError) as error:
+            raise _unavailable(error) from error
+        return Answered(answer) if answer is not None else None
+
     async def history(self, offset: int, limit: int | None) -> list[Item]:
         """Read items of the history, counted from the oldest."""
         last = -1 if limit is None else offset + limit - 1
