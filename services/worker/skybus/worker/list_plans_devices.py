@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from skybus.bus.messages import explain
 from skybus.worker.environment.catalog import Catalog
 from skybus.worker.environment.existing_file import FILE_NAME, write_existing
+from skybus.worker.environment.kernel import Grab, Kernel
 from skybus.worker.environment.space import load_space
 from skybus.worker.environment.startup import StartupError
 from skybus.worker.folder import EnvironmentFolder
@@ -40,7 +41,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _catalog(settings: WorkerSettings) -> Catalog:
     order = settings.order(EnvironmentFolder(Path()))
-    return load_space(order, lambda _: None).offer.catalog
+    kernel = Kernel(order.kernel, lambda: None, Unwatched()) if order.kernel else None
+    return load_space(order, lambda _: None, kernel).offer.catalog
+
+
+class Unwatched:
+    """The kernel is made for its startup code alone: no cell ever runs."""
+
+    def cells_changed(self, running: int) -> None:
+        """See `Watcher`."""
+
+    def kernel_taken(self, grab: Grab) -> None:
+        """See `Watcher`."""
+
+    def kernel_refused(self, grab: Grab) -> None:
+        """See `Watcher`."""
+
+    def kernel_given_back(self) -> None:
+        """See `Watcher`."""
 
 
 def _settings(options: argparse.Namespace) -> WorkerSettings:
@@ -48,6 +66,7 @@ def _settings(options: argparse.Namespace) -> WorkerSettings:
     return WorkerSettings(
         **given,
         instrument="none",
+        use_ipython_kernel=options.use_ipython_kernel == "ON",
         ignore_invalid_plans=options.ignore_invalid_plans == "ON",
         device_max_depth=options.device_max_depth,
     )

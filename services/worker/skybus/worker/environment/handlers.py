@@ -134,13 +134,12 @@ class EnvironmentHandlers:
 
     async def run_plan(self, request: PlanRun) -> PlanAccepted:
         """Run an item, unless this attempt was seen before."""
-        if self._attempt and self._attempt.uid == request.attempt:
-            return PlanAccepted(outcome="running")
-        if report := self._reports.get(request.attempt):
-            self._telling.report(report)
-            return PlanAccepted(outcome="finished")
+        if seen := self._seen(request.attempt):
+            return seen
         self._state.require_idle("A plan can not be started")
         await self._turns.take()
+        if seen := self._seen(request.attempt):  # asked for again meanwhile
+            return seen
         self._state.require_idle("A plan can not be started")
         self._start(request)
         return PlanAccepted(outcome="started")
@@ -211,6 +210,14 @@ class EnvironmentHandlers:
         if self._attempt:
             self._executor.forget_plan()
             self.plan_ended(self._attempt.ended_by_hand())
+
+    def _seen(self, attempt: str) -> PlanAccepted | None:
+        if self._attempt and self._attempt.uid == attempt:
+            return PlanAccepted(outcome="running")
+        if report := self._reports.get(attempt):
+            self._telling.report(report)
+            return PlanAccepted(outcome="finished")
+        return None
 
     def _require_paused(self) -> None:
         if not self._state.is_paused:
