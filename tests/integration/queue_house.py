@@ -37,8 +37,8 @@ from skybus.bus.subjects import Subjects
 from skybus.queue.__main__ import QueueService
 from skybus.queue.settings import QueueSettings
 from skybus.queue.store import Store
+from tests.integration.queue_fixtures import StandIns, queue_service
 from tests.integration.queue_model import QueueModel
-from tests.integration.test_queue_service import StandIns, queue_service
 from tests.servers import NatsServer, Valkey
 
 _READ = """
