@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from skybus.bus.api.items import Item
 from skybus.bus.api.queue import ItemMove, ItemMoveBatch, ItemRef
-from skybus.bus.errors import InvalidError, NotFoundError
+from skybus.bus.errors import ConflictError, InvalidError, NotFoundError
 from skybus.queue.book import Book
-from skybus.queue.line import Line
+from skybus.queue.line import Line, Position
 
 
 def referred(line: Line, request: ItemRef) -> str:
@@ -25,18 +25,16 @@ def removable(line: Line, uids: list[str], *, ignore_missing: bool) -> list[str]
 
 def move_one(book: Book, request: ItemMove) -> Item:
     """Move one item to a position, or before or after another."""
+    _require_one_of_each(request)
     line = book.line
-    source = _source(book, request)
-    index = line.index(source)
     reference = request.before_uid if request.before_uid is not None else request.after_uid
-    if reference is not None:
-        book.find(reference)
-    if reference == source:
+    source = _found(book, "Source", request.uid, request.pos)
+    destination = _found(book, "Destination", reference, request.pos_dest)
+    if destination == source:
         return line.item(source)
-    target = _target(line, request, index)
-    if target == index:
-        return line.item(source)
-    return book.move([source], target)[0]
+    index, place = line.index(source), line.index(destination)
+    target = place if reference is None else _beside(place, index, is_behind=request.after_uid is not None)
+    return line.item(source) if target == index else book.move([source], target)[0]
 
 
 def move_many(book: Book, request: ItemMoveBatch) -> list[Item]:
@@ -56,7 +54,7 @@ def move_many(book: Book, request: ItemMoveBatch) -> list[Item]:
     return book.move(uids, _batch_target(line, request, uids))
 
 
-def _source(book: Book, request: ItemMove) -> str:
+def _require_one_of_each(request: ItemMove) -> None:
     if request.pos is None and request.uid is None:
         raise InvalidError("Source position or UID is not specified.")
     if request.pos is not None and request.uid is not None:
@@ -66,21 +64,23 @@ def _source(book: Book, request: ItemMove) -> str:
         raise InvalidError(
             "Destination position or UID is not specified." if not given else f"Ambiguous parameters: {given}"
         )
-    if request.uid is not None:
-        book.find(request.uid)
-        return request.uid
-    assert request.pos is not None
-    return book.line.uid_at(request.pos)
 
 
-def _target(line: Line, request: ItemMove, index: int) -> int:
-    """Where the item goes, counted in the queue without it."""
-    if request.pos_dest is not None:
-        return line.index(line.uid_at(request.pos_dest))
-    if request.before_uid is not None:
-        place = line.index(request.before_uid)
-    else:
-        place = line.index(str(request.after_uid)) + 1
+def _found(book: Book, what: str, uid: str | None, pos: Position | None) -> str:
+    """The uid of one end of a move."""
+    try:
+        if uid is None:
+            return book.line.uid_at("back" if pos is None else pos)
+        book.find(uid)
+        return uid
+    except (NotFoundError, ConflictError) as error:
+        named = f"position {pos}" if uid is None else f"UID '{uid}'"
+        raise type(error)(f"{what} plan ({named}) was not found: {error.message}") from None
+
+
+def _beside(place: int, index: int, *, is_behind: bool) -> int:
+    """Before or behind another item, counted in the queue without the one that moves."""
+    place += is_behind
     return place - 1 if index < place else place
 
 
