@@ -52,6 +52,8 @@ class Answers:
             if method.is_silent_without_service and isinstance(error, UnavailableError):
                 return None
             reply = method.refusal(error, params)
+            if method.names_encoding:
+                reply["msg"] = reply["msg"].replace(Json.name, self._codec.name)
             if method.needs_queue_size:
                 reply["qsize"] = await self._queue_size()
         return self._codec.dumps(reply, is_odd=is_odd)

@@ -30,6 +30,8 @@ class Decoded(NamedTuple):
 class Codec(Protocol):
     """An encoding of 0MQ messages."""
 
+    name: str
+
     def loads(self, data: bytes) -> Decoded:
         """Read a message; raises InvalidError."""
         ...
@@ -41,6 +43,8 @@ class Codec(Protocol):
 
 class Json:
     """The default encoding."""
+
+    name = "JSON"
 
     def loads(self, data: bytes) -> Decoded:
         """Read JSON, also what only Python's own module takes for it."""
@@ -69,6 +73,8 @@ class Json:
 
 class Msgpack:
     """The other encoding of the reference."""
+
+    name = "MSGPACK"
 
     def loads(self, data: bytes) -> Decoded:
         """Read msgpack."""

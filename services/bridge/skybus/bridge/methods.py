@@ -104,6 +104,8 @@ class Method:
     """Only bad parameters and locks get the prefix, what the state forbids does not."""
     is_silent_without_service: bool = False
     """Clients expect no reply, rather than a refusal, when the service is away: they read the reply as a status."""
+    names_encoding: bool = False
+    """Refusals that speak of JSON, in which all travels on the bus, speak of the encoding of the clients instead."""
     checks: tuple[Check, ...] = ()
     to_request: Callable[[Mapping[str, Any]], Values] = _same
     to_reply: Callable[[Values, Mapping[str, Any]], Values] | None = None
@@ -336,7 +338,13 @@ _ROWS = (
         checks=(one_of("option", ("active", "open", "closed")),),
     ),
     Method("config_get", CONFIG_GET, fields={"config": "config"}, failed={"config": {}}),
-    Method("re_metadata", RE_METADATA, fields={"re_metadata": "re_metadata"}, failed={"re_metadata": {}}),
+    Method(
+        "re_metadata",
+        RE_METADATA,
+        fields={"re_metadata": "re_metadata"},
+        failed={"re_metadata": {}},
+        names_encoding=True,
+    ),
     Method(
         "permissions_reload",
         PERMISSIONS_RELOAD,

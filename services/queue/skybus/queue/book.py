@@ -14,7 +14,7 @@ from typing import Any
 from skybus.bus.api.internal import PlanReport, TaskReport
 from skybus.bus.api.items import Item
 from skybus.bus.errors import ConflictError, InvalidError, NotFoundError, SkybusError
-from skybus.queue.line import Line, Position, Slot, insertion_index
+from skybus.queue.line import Line, Slot, insertion_index
 from skybus.queue.locks import NO_LOCK, Lock
 from skybus.queue.records import Command, Flags, Running, RunningTask, as_json, new_uid, renewed
 
@@ -41,7 +41,7 @@ class Book:
     def insert(
         self,
         items: Sequence[Item],
-        pos: Position | None = None,
+        pos: int | str | None = None,
         before_uid: str | None = None,
         after_uid: str | None = None,
     ) -> None:
@@ -203,7 +203,7 @@ class Book:
 
     # -- below ---------------------------------------------------------------------------------------------------
 
-    def _insertion_index(self, pos: Position | None, before_uid: str | None, after_uid: str | None) -> int:
+    def _insertion_index(self, pos: int | str | None, before_uid: str | None, after_uid: str | None) -> int:
         reference = before_uid if before_uid is not None else after_uid
         if reference is None:
             return insertion_index(self.line, pos)

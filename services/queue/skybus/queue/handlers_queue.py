@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from skybus.bus.api import queue
 from skybus.bus.api.items import Item, QueueChange
-from skybus.bus.errors import ConflictError, InvalidError
+from skybus.bus.errors import ConflictError, InvalidError, SkybusError
 from skybus.bus.messages import Message, Nothing, explain
 from skybus.bus.service import Handler, current_call
 from skybus.queue import moves
@@ -81,7 +82,8 @@ class QueueHandlers:
             book.insert([item], request.pos, request.before_uid, request.after_uid)
             return queue.ItemAdded(item=item, qsize=len(book.line), plan_queue_uid=book.flags.queue_uid)
 
-        added = await self._change(request, alter, queue.ItemAdded)
+        with _showing(item):
+            added = await self._change(request, alter, queue.ItemAdded)
         await self._runner.items_added()
         return added
 
@@ -113,7 +115,8 @@ class QueueHandlers:
             book.replace(uid, item)
             return queue.ItemAdded(item=item, qsize=len(book.line), plan_queue_uid=book.flags.queue_uid)
 
-        return await self._change(request, alter, queue.ItemAdded)
+        with _showing(item):
+            return await self._change(request, alter, queue.ItemAdded)
 
     async def remove_item(self, request: queue.ItemRemove) -> queue.ItemRemoved:
         """Take one item out."""
@@ -149,7 +152,8 @@ class QueueHandlers:
     async def execute_item(self, request: queue.ItemExecute) -> queue.ItemAdded:
         """Run an item past the queue."""
         item = await self._check.one(request.item, request)
-        await self._runner.execute(item)
+        with _showing(item):
+            await self._runner.execute(item)
         book = self._keeper.book
         return queue.ItemAdded(item=item, qsize=len(book.line), plan_queue_uid=book.flags.queue_uid)
 
@@ -181,6 +185,16 @@ class QueueHandlers:
             return alter(book)
 
         return await self._keeper.change(checked, reply, current_call().request_id)
+
+
+@contextmanager
+def _showing(item: Item) -> Iterator[None]:
+    """Show in a refusal the item that was checked and would have been kept."""
+    try:
+        yield
+    except SkybusError as error:
+        error.details["item"] = item
+        raise
 
 
 def _moved(book: Book, items: list[Item]) -> queue.ItemsMoved:

@@ -131,14 +131,14 @@ class Line:
             raise NotFoundError(f"Item with UID '{uid}' is not in the queue.") from None
 
 
-def insertion_index(line: Line, pos: int | Literal["front", "back"] | None) -> int:
+def insertion_index(line: Line, pos: int | str | None) -> int:
     """Where in the line a position for a new item is: clipped at both ends, -1 is the back (as in the reference)."""
     if pos is None or pos == "back":
         return len(line)
     if pos == "front":
         return 0
     if not isinstance(pos, int):
-        raise InvalidError(f"Parameter 'pos' has incorrect value: pos={pos!r}")
+        raise InvalidError(f"Parameter 'pos' has incorrect value: pos={pos!r}; it is a number, 'front' or 'back'")
     return min(pos, len(line)) if pos >= 0 else max(0, len(line) + pos + 1)
 
 

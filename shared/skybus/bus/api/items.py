@@ -73,8 +73,9 @@ class QueueChange(Request):
 class Placed(QueueChange):
     """A change that puts items somewhere: `pos`, `before_uid` or `after_uid`, by default the back."""
 
-    pos: int | Literal["front", "back"] | None = None
-    """A position in the queue; a negative number counts from the back."""
+    pos: int | str | None = None
+    """A position in the queue, `front` or `back`; a negative number counts from the back. Another word is refused when
+    the item is known, so that the refusal can show it."""
     before_uid: str | None = None
     after_uid: str | None = None
 

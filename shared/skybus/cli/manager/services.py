@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from skybus.bus.errors import InvalidError
 from skybus.cli.manager.options import OPTIONS
+from skybus.cli.manager.place import profile_dir
 from skybus.cli.manager.settings import Settings
 from skybus.stack.startup import BUILT_IN
 from skybus.stack.up import UpOptions
@@ -71,6 +72,7 @@ def _from_place(settings: Settings) -> Iterator[tuple[str, str, str]]:
         "STARTUP_SCRIPT": place.startup_script,
         "STARTUP_PROFILE": place.startup_profile if kernel else None,
         "IPYTHON_DIR": place.ipython_dir if kernel else None,
+        "SCRIPT_ROOT": profile_dir(place.startup_profile, place.ipython_dir) if place.startup_module else None,
     }
     yield from ((_WORKER, f"SKYBUS_{name}", value) for name, value in given.items() if value)
     existing = Path(settings["existing_plans_and_devices_path"])
