@@ -204,6 +204,13 @@ class Book:
     # -- below ---------------------------------------------------------------------------------------------------
 
     def _insertion_index(self, pos: int | str | None, before_uid: str | None, after_uid: str | None) -> int:
+        given = [
+            name
+            for name, value in (("pos", pos), ("before_uid", before_uid), ("after_uid", after_uid))
+            if value is not None
+        ]
+        if len(given) > 1:
+            raise InvalidError(f"Ambiguous parameters: {', '.join(given)} exclude each other")
         reference = before_uid if before_uid is not None else after_uid
         if reference is None:
             return insertion_index(self.line, pos)

@@ -10,12 +10,12 @@ from pydantic import ValidationError
 
 from skybus.bus.api import queue
 from skybus.bus.api.items import Item, QueueChange
-from skybus.bus.errors import ConflictError, InvalidError, SkybusError
+from skybus.bus.errors import ConflictError, InvalidError, NotFoundError, SkybusError
 from skybus.bus.messages import Message, Nothing, explain
 from skybus.bus.service import Handler, current_call
 from skybus.queue import moves
 from skybus.queue.book import Book
-from skybus.queue.item_check import ItemCheck
+from skybus.queue.item_check import ItemCheck, batch_refused
 from skybus.queue.keeper import Keeper
 from skybus.queue.runner import Runner
 
@@ -93,7 +93,7 @@ class QueueHandlers:
 
         def alter(book: Book) -> queue.BatchAdded:
             if items:
-                book.insert(items, request.pos, request.before_uid, request.after_uid)
+                _insert_batch(book, items, request)
             return queue.BatchAdded.model_construct(
                 items=items, results=results, qsize=len(book.line), plan_queue_uid=book.flags.queue_uid
             )
@@ -185,6 +185,13 @@ class QueueHandlers:
             return alter(book)
 
         return await self._keeper.change(checked, reply, current_call().request_id)
+
+
+def _insert_batch(book: Book, items: list[Item], request: queue.ItemAddBatch) -> None:
+    try:
+        book.insert(items, request.pos, request.before_uid, request.after_uid)
+    except (InvalidError, NotFoundError) as error:  # there is no such place, for none of them
+        raise batch_refused([queue.ItemVerdict(success=False, msg=error.message)] * len(items)) from error
 
 
 @contextmanager

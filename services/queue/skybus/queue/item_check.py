@@ -50,12 +50,8 @@ class ItemCheck:
         checked = await self._check([spec.to_item() for spec in good], request)
         problems = iter(checked.problems)
         results = [_verdict(spec if isinstance(spec, str) else next(problems)) for spec in specs]
-        failed = sum(not result.success for result in results)
-        if failed:
-            raise InvalidError(
-                f"Failed to add all items: validation of {failed} out of {len(specs)} submitted items failed",
-                results=[result.model_dump() for result in results],
-            )
+        if not all(result.success for result in results):
+            raise batch_refused(results)
         return self._stamped(good, checked), results
 
     async def name(self, claimed: str | None) -> str:
@@ -79,6 +75,15 @@ class ItemCheck:
         items = [{**spec.to_item(), **owner, "item_uid": new_uid()} for spec in specs]
         self._rights.found_right(itertools.compress(items, checked.may_run), checked.lists_uid)
         return items
+
+
+def batch_refused(results: Sequence[ItemVerdict]) -> InvalidError:
+    """The error of a batch of which nothing was queued."""
+    failed = sum(not result.success for result in results)
+    return InvalidError(
+        f"Failed to add all items: validation of {failed} out of {len(results)} submitted items failed",
+        results=[result.model_dump() for result in results],
+    )
 
 
 def _spec(raw: Any) -> ItemSpec | str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field
 
 from skybus.bus.messages import Request
 
@@ -78,10 +78,3 @@ class Placed(QueueChange):
     the item is known, so that the refusal can show it."""
     before_uid: str | None = None
     after_uid: str | None = None
-
-    @model_validator(mode="after")
-    def _one_place(self) -> Placed:
-        given = [name for name in ("pos", "before_uid", "after_uid") if getattr(self, name) is not None]
-        if len(given) > 1:
-            raise ValueError(f"Ambiguous parameters: {', '.join(given)} exclude each other")
-        return self
