@@ -157,7 +157,7 @@ class Store:
             answer = await self._redis.get(self._prefix + "answer:" + request_id)
         except (RedisError, OSError) as error:
             raise _unavailable(error) from error
-        return Answered(answer) if answer is not None else None
+        return Answered(answer.encode() if isinstance(answer, str) else answer) if answer is not None else None
 
     async def history(self, offset: int, limit: int | None) -> list[Item]:
         """Read items of the history, counted from the oldest."""
