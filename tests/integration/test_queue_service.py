@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from skybus.bus.api.internal import ENVIRONMENT_STATE_TOPIC
+from skybus.bus.api.internal import ENVIRONMENT_STATE_TOPIC, EnvironmentPhase
 from skybus.bus.api.queue import ITEM_ADD, ItemAdd
 from skybus.bus.api.status import Status
 from skybus.bus.errors import ConflictError, DeniedError, UnavailableError
@@ -112,9 +112,10 @@ async def test_a_pause_is_told_by_the_environment(nats, valkey, house, client) -
         await client.add_item(COUNT)
         await client.start()
         order = await house.orders.get()
-        for revision, re_state in ((2, "paused"), (3, "running")):
+        phases = {"paused": EnvironmentPhase.IDLE, "running": EnvironmentPhase.EXECUTING_PLAN}
+        for revision, (re_state, phase) in enumerate(phases.items(), start=2):
             house.state = house.state.model_copy(
-                update={"revision": revision, "attempt": order.attempt, "re_state": re_state}
+                update={"revision": revision, "attempt": order.attempt, "re_state": re_state, "phase": phase}
             )
             await house.environment.publish(house.environment.subjects.internal(ENVIRONMENT_STATE_TOPIC), house.state)
             state = "paused" if re_state == "paused" else "executing_queue"
