@@ -178,7 +178,7 @@ class QueueModel:
         self._file(report, is_done=is_done)
         if not is_done or status == "stopped":
             self.stop_pending = self.autostart = False
-        elif was_immediate or self.stop_pending:
+        elif was_immediate or status == "unknown" or self.stop_pending:  # unknown: somebody has the Run Engine in hand
             self.autostart = self.autostart and not self.stop_pending
             self.stop_pending = False
         else:
