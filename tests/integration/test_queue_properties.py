@@ -153,6 +153,7 @@ class Player:
         uids = dict(self.uids)
         await self.look()
         queue = (before.queue, before.running) != (self.model.queue, self.model.running)
+        queue = queue or before.stopped != self.model.stopped  # put in and taken out again by autostart
         for name, is_new in (("queue", queue), ("history", before.history != self.model.history)):
             if is_new or ALWAYS_NEW.get(what) != name:
                 assert (self.uids[name] != uids[name]) == is_new, f"the {name} uid after {what}"
