@@ -37,7 +37,9 @@ RESULT = {"exit_status", "run_uids", "scan_ids", "time_start", "time_stop", "msg
 ALWAYS_NEW = {"clear": "queue", "history_clear": "history"}
 """Commands after which a uid may be new although nothing was there to forget, as in the reference."""
 
-FOREVER = settings(deadline=None, suppress_health_check=list(HealthCheck), print_blob=True, database=None)
+FOREVER = settings(
+    derandomize=True, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True, database=None
+)
 
 
 class Player:
