@@ -37,7 +37,7 @@ class QueueModel:
         self.mode = {"loop": False, "ignore_failures": False}
         self.autostart = self.stop_pending = False
         self.environment_exists = True
-        self.begun = 0
+        self.begun = self.stopped = 0
         self.gone: list[str] = []
         self.seen: set[str] = set()
 
@@ -178,7 +178,7 @@ class QueueModel:
         self._file(report, is_done=is_done)
         if not is_done or status == "stopped":
             self.stop_pending = self.autostart = False
-        elif was_immediate or self.stop_pending:
+        elif was_immediate or status == "unknown" or self.stop_pending:  # unknown: somebody has the Run Engine in hand
             self.autostart = self.autostart and not self.stop_pending
             self.stop_pending = False
         else:
@@ -264,6 +264,7 @@ class QueueModel:
         if item["item_type"] == "plan":
             self._begin(item, is_immediate=False)
             return
+        self.stopped += 1
         if self.mode["loop"]:
             self.queue.append({**item, "item_uid": None})
         self.autostart = False

@@ -37,7 +37,9 @@ RESULT = {"exit_status", "run_uids", "scan_ids", "time_start", "time_stop", "msg
 ALWAYS_NEW = {"clear": "queue", "history_clear": "history"}
 """Commands after which a uid may be new although nothing was there to forget, as in the reference."""
 
-FOREVER = settings(deadline=None, suppress_health_check=list(HealthCheck), print_blob=True, database=None)
+FOREVER = settings(
+    derandomize=True, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True, database=None
+)
 
 
 class Player:
@@ -153,6 +155,7 @@ class Player:
         uids = dict(self.uids)
         await self.look()
         queue = (before.queue, before.running) != (self.model.queue, self.model.running)
+        queue = queue or before.stopped != self.model.stopped  # put in and taken out again by autostart
         for name, is_new in (("queue", queue), ("history", before.history != self.model.history)):
             if is_new or ALWAYS_NEW.get(what) != name:
                 assert (self.uids[name] != uids[name]) == is_new, f"the {name} uid after {what}"
