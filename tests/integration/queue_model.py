@@ -45,7 +45,7 @@ class QueueModel:
 
     def add(self, items: list[Item], pos: Position, before: str | None, after: str | None) -> list[Item]:
         """Put items in, one behind the other."""
-        if sum(place is not None for place in (pos, before, after)) > 1:
+        if items and sum(place is not None for place in (pos, before, after)) > 1:
             raise Refused
         index = self._insertion_index(pos, before, after) if items else 0
         new = [{**item, **STAMP, "item_uid": None} for item in items]

@@ -82,8 +82,6 @@ async def test_unknown_setting_and_condition_are_refused(nats: NatsServer, clien
             pass
     with pytest.raises(InvalidError, match="queue_drained"):
         await client.wait("hungry")
-    with pytest.raises(InvalidError, match="pos"):
-        await client.add_item({"item_type": "plan", "name": "count"}, pos="middle")
 
 
 async def test_wait_ends_with_the_status_that_was_pushed(client: Client, queue: CannedQueue):

@@ -9,7 +9,7 @@ import pytest
 from skybus.bus.api.internal import ENVIRONMENT_STATE_TOPIC, EnvironmentPhase
 from skybus.bus.api.queue import ITEM_ADD, ItemAdd
 from skybus.bus.api.status import Status
-from skybus.bus.errors import ConflictError, DeniedError, UnavailableError
+from skybus.bus.errors import ConflictError, DeniedError, InvalidError, UnavailableError
 from skybus.client.client import Client
 from tests.integration.queue_fixtures import COUNT, StandIns, client, house, opened, queue_service
 
@@ -158,3 +158,15 @@ async def test_an_item_that_was_found_right_runs_also_while_auth_is_away(nats, v
         await house.finished(await house.orders.get())
         await client.wait("queue_drained")
         assert house.checked_to_run == []
+
+
+async def test_a_place_that_is_none_is_refused_and_the_refusal_shows_the_item(nats, valkey, house, client) -> None:
+    async with queue_service(nats, valkey):
+        await opened(house, client)
+        with pytest.raises(InvalidError, match="pos='middle'") as refusal:
+            await client.add_item(COUNT, pos="middle")
+        assert refusal.value.details["item"]["name"] == "count"
+        assert refusal.value.details["item"]["user"] == "operator"
+        with pytest.raises(InvalidError, match="validation of 2 out of 2"):
+            await client.add_items([COUNT, COUNT], pos="front", after_uid="any")
+        assert (await client.queue()).qsize == 0
