@@ -8,7 +8,7 @@ from pathlib import Path
 
 REFERENCE = "bluesky-queueserver==0.0.25"
 SAME_AS_OURS = ("bluesky", "ophyd", "numpy", "pyzmq")
-CLIENTS = ("bluesky-queueserver-api==0.0.13", "bluesky-httpserver==0.0.14", "pandas", "openpyxl")
+CLIENTS = ("bluesky-queueserver-api==0.0.13", "bluesky-httpserver==0.0.14", "pandas==3.1.1", "openpyxl==3.1.5")
 
 
 def ensure_venv() -> Path:
