@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 from redis.asyncio import Redis
@@ -50,10 +51,6 @@ return {
 """
 
 
-TURNS = 100
-"""Of the event loop, in which an order reaches an environment that is in this process; it needs about five."""
-
-
 class Stored(NamedTuple):
     """What is in Redis, read past the service."""
 
@@ -75,31 +72,48 @@ async def read_stored(redis: Redis, prefix: str) -> Stored:
     )
 
 
-class House:
+class Worker(Protocol):
+    """Who stands in for the worker."""
+
+    environment_id: str | None
+
+
+class House(ABC):
     """A queue service, and a worker and an environment that do as they are told."""
 
-    environment_id: str | None = None
-    orders: list[PlanRun]
-    """What the environment was told to run, also twice."""
+    def __init__(self, redis: Redis, prefix: str, worker: Worker) -> None:
+        self._redis = redis
+        self._prefix = prefix
+        self._worker = worker
 
+    @property
+    def environment_id(self) -> str | None:
+        return self._worker.environment_id
+
+    @property
+    @abstractmethod
+    def orders(self) -> list[PlanRun]:
+        """What the environment was told to run, also twice."""
+
+    @abstractmethod
     async def call(self, endpoint: Endpoint[Any, Any], fields: dict[str, Any], request_id: str = "") -> Any:
         """Ask as a client."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def report(self, report: LifeReport) -> None:
         """Let the worker or the environment tell something."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def restart(self) -> None:
         """Begin again from what is in Redis."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def settled(self, model: QueueModel) -> None:
         """Wait until the service has done what was reported to it."""
 
     async def stored(self) -> Stored:
         """What is in Redis."""
-        raise NotImplementedError
+        return await read_stored(self._redis, self._prefix)
 
     async def open(self) -> None:
         """Have an environment opened."""
@@ -110,7 +124,7 @@ class House:
     async def lose(self) -> None:
         """Let the environment die; when there is none, its death is told once more."""
         await self.report(EnvironmentExited(environment_id=self.environment_id or "before", exit_code=-9, msg="killed"))
-        self.environment_id = None
+        self._worker.environment_id = None
 
     def ended(self, attempt: str, item_uid: str, exit_status: str) -> PlanReport:
         """A report of an attempt."""
@@ -138,6 +152,7 @@ class _Within:
         self.on_disconnect: list[Any] = []
         self.environment_id: str | None = None
         self.orders: list[PlanRun] = []
+        self.has_order = asyncio.Event()
         drained = SimpleNamespace(num_pending=0, num_ack_pending=0)
         self.jetstream = SimpleNamespace(consumer_info=lambda *_: _done(drained))
 
@@ -148,6 +163,7 @@ class _Within:
                 return Nothing()
             case PlanRun():
                 self.orders.append(request)
+                self.has_order.set()
                 return PlanAccepted(outcome="started")
             case ItemsCheck():
                 return ItemsChecked(user="operator", user_group="root", problems=[None] * len(request.items))
@@ -173,18 +189,9 @@ class InProcess(House):
     """Handlers, manager, keeper and store of the service over Valkey; what would cross the bus stays in the process."""
 
     def __init__(self, redis: Redis, prefix: str) -> None:
-        self._redis = redis
-        self._prefix = prefix
         self._bus = _Within()
         self._keeping: asyncio.Task[None] | None = None
-
-    @property
-    def environment_id(self) -> str | None:
-        return self._bus.environment_id
-
-    @environment_id.setter
-    def environment_id(self, value: str | None) -> None:
-        self._bus.environment_id = value
+        super().__init__(redis, prefix, self._bus)
 
     @property
     def orders(self) -> list[PlanRun]:
@@ -211,13 +218,10 @@ class InProcess(House):
         await self._start()
 
     async def settled(self, model: QueueModel) -> None:
-        for _ in range(TURNS):
-            if len({order.attempt for order in self.orders}) >= model.begun:
-                return
-            await asyncio.sleep(0)
-
-    async def stored(self) -> Stored:
-        return await read_stored(self._redis, self._prefix)
+        async with asyncio.timeout(5):
+            while len({order.attempt for order in self.orders}) < model.begun:
+                self._bus.has_order.clear()
+                await self._bus.has_order.wait()
 
     async def _start(self) -> None:
         self._service = QueueService(Store(self._redis, self._prefix), self._bus, QueueSettings())
@@ -237,17 +241,13 @@ class OverTheBus(House):
 
     def __init__(self, nats: NatsServer, valkey: Valkey, stand_ins: StandIns, bus: Bus, client: Any) -> None:
         self._nats, self._valkey, self._stand_ins, self._bus, self._client = nats, valkey, stand_ins, bus, client
-        self._redis = Redis.from_url(valkey.url, protocol=3)
         self._living: Any = None
-        self.orders = []
+        self._orders: list[PlanRun] = []
+        super().__init__(Redis.from_url(valkey.url, protocol=3), "sky:sim:", stand_ins)
 
     @property
-    def environment_id(self) -> str | None:
-        return self._stand_ins.environment_id
-
-    @environment_id.setter
-    def environment_id(self, value: str | None) -> None:
-        self._stand_ins.environment_id = value
+    def orders(self) -> list[PlanRun]:
+        return self._orders
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -273,10 +273,7 @@ class OverTheBus(House):
         await self._client.wait(lambda status: _agrees(status, model), timeout=10)
         async with asyncio.timeout(5):
             while len({order.attempt for order in self.orders}) < model.begun:
-                self.orders.append(await self._stand_ins.orders.get())
-
-    async def stored(self) -> Stored:
-        return await read_stored(self._redis, "sky:sim:")
+                self._orders.append(await self._stand_ins.orders.get())
 
     async def _start(self) -> None:
         self._living = queue_service(self._nats, self._valkey)

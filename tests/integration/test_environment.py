@@ -27,28 +27,27 @@ from skybus.bus.api.internal import (
 from skybus.bus.errors import WrongStateError
 from skybus.worker.environment.documents import to_json
 from skybus.worker.environment.progress import planned_points
-from tests.integration.worker_fixtures import House, Seen, WorkerProcess, house_of, plan, stored, until_answers
-from tests.servers import NatsServer
+from tests.integration.worker_fixtures import (
+    House,
+    Seen,
+    WorkerProcess,
+    house_of,
+    open_environment,
+    plan,
+    serving,
+    stored,
+)
 
 
 @pytest.fixture(scope="module")
 def servers():
     """One environment for all tests of this module: none of them may harm it."""
-    with tempfile.TemporaryDirectory(prefix="sky") as folder:
-        nats = NatsServer(Path(folder))
-        asyncio.run(nats.start())
-        worker = WorkerProcess(Path(folder), SKYBUS_SPARE="0")
-        worker.start()
+    with (
+        tempfile.TemporaryDirectory(prefix="sky") as folder,
+        serving(WorkerProcess(Path(folder), SKYBUS_SPARE="0")) as nats,
+    ):
         asyncio.run(open_environment(nats))
         yield nats
-        worker.end()
-        nats.stop()
-
-
-async def open_environment(nats: NatsServer) -> None:
-    async with house_of(nats) as house:
-        await until_answers(house)
-        await house.open()
 
 
 @pytest.fixture

@@ -28,7 +28,16 @@ from skybus.bus.api.internal import (
 from skybus.bus.errors import WrongStateError
 from skybus.bus.messages import Empty
 from tests.integration.kernel_fixtures import console_of, kernel_worker
-from tests.integration.worker_fixtures import House, WorkerProcess, function, house_of, plan, until_answers
+from tests.integration.worker_fixtures import (
+    House,
+    WorkerProcess,
+    function,
+    house_of,
+    open_environment,
+    plan,
+    serving,
+    until_answers,
+)
 from tests.servers import NatsServer
 
 SLEEP = "import time; print('sleeping', flush=True); time.sleep(30)"
@@ -37,28 +46,16 @@ SLEEP = "import time; print('sleeping', flush=True); time.sleep(30)"
 @contextmanager
 def site(**environ: str) -> Iterator[tuple[NatsServer, WorkerProcess]]:
     with tempfile.TemporaryDirectory(prefix="sky") as folder:
-        nats = NatsServer(Path(folder))
-        asyncio.run(nats.start())
         worker = kernel_worker(Path(folder), **environ)
-        worker.start()
-        try:
+        with serving(worker) as nats:
             yield nats, worker
-        finally:
-            worker.end()
-            nats.stop()
 
 
 @pytest.fixture(scope="module")
 def servers():
     """One environment for the tests that leave it idle."""
-
-    async def open_environment() -> None:
-        async with house_of(nats) as house:
-            await until_answers(house)
-            await house.open()
-
     with site() as (nats, _):
-        asyncio.run(open_environment())
+        asyncio.run(open_environment(nats))
         yield nats
 
 

@@ -28,11 +28,11 @@ from tests.integration.worker_fixtures import (
     WorkerProcess,
     function,
     house_of,
+    open_environment,
     plan,
     script,
-    until_answers,
+    serving,
 )
-from tests.servers import NatsServer
 
 NEW_PLAN = "def new_plan(number=2):\n    yield from bps.null()\n    return number\n"
 
@@ -46,8 +46,6 @@ def folder():
 @pytest.fixture(scope="module")
 def worker(folder):
     """One environment for all tests of this module: none of them may harm it."""
-    nats = NatsServer(folder)
-    asyncio.run(nats.start())
     worker = WorkerProcess(
         folder,
         SKYBUS_SPARE="0",
@@ -55,17 +53,9 @@ def worker(folder):
         SKYBUS_EXISTING_PLANS_AND_DEVICES=str(folder),
         SKYBUS_UPDATE_EXISTING_PLANS_DEVICES="ALWAYS",
     )
-    worker.start()
-    asyncio.run(open_environment(nats))
-    yield nats
-    worker.end()
-    nats.stop()
-
-
-async def open_environment(nats: NatsServer) -> None:
-    async with house_of(nats) as house:
-        await until_answers(house)
-        await house.open()
+    with serving(worker) as nats:
+        asyncio.run(open_environment(nats))
+        yield nats
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ from tests.integration.worker_fixtures import (
     house_of,
     plan,
     script,
+    serving,
     stored,
     until_answers,
 )
@@ -40,13 +41,9 @@ from tests.servers import NatsServer
 @contextmanager
 def site_with(startup_dir: Path) -> Iterator[tuple[NatsServer, WorkerProcess]]:
     with tempfile.TemporaryDirectory(prefix="sky") as folder:
-        nats = NatsServer(Path(folder))
-        asyncio.run(nats.start())
         worker = WorkerProcess(Path(folder), SKYBUS_STARTUP_DIR=str(startup_dir))
-        worker.start()
-        yield nats, worker
-        worker.end()
-        nats.stop()
+        with serving(worker) as nats:
+            yield nats, worker
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -248,6 +248,26 @@ class WorkerProcess:
 
     def log(self) -> str:
         return (self.data_dir / "worker.log").read_text()
+
+
+@contextmanager
+def serving(worker: WorkerProcess) -> Iterator[NatsServer]:
+    """Start a supervisor beside a NATS server; both are ended, whatever happens."""
+    nats = NatsServer(worker.data_dir)
+    asyncio.run(nats.start())
+    try:
+        worker.start()
+        yield nats
+    finally:
+        worker.end()
+        nats.stop()
+
+
+async def open_environment(nats: NatsServer) -> None:
+    """Have an environment opened, for all tests of a module."""
+    async with house_of(nats) as house:
+        await until_answers(house)
+        await house.open()
 
 
 async def stored(bus: Bus, stream: str) -> list[RawStreamMsg]:
