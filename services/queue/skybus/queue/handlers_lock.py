@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from skybus.bus.api import lock
@@ -75,7 +76,7 @@ class LockHandlers:
 
     async def check(self, request: LockCheck) -> Nothing:
         """Let another service ask for an endpoint of its own."""
-        guard = (Guard.ENVIRONMENT if request.environment else Guard(0)) | (Guard.QUEUE if request.queue else Guard(0))
+        guard = Guard.of(environment=request.environment, queue=request.queue)
 
         async def read() -> Nothing:
             (await self._keeper.fresh()).lock.require(request.lock_key, guard)
@@ -85,7 +86,7 @@ class LockHandlers:
 
     # -- below ---------------------------------------------------------------------------------------------------
 
-    async def _change(self, alter: Any) -> lock.LockShown:
+    async def _change(self, alter: Callable[[Book], lock.LockShown]) -> lock.LockShown:
         before = self._keeper.last.lock.uid
         shown = await self._keeper.change(alter, lock.LockShown, current_call().request_id)
         if shown.lock_info_uid != before:

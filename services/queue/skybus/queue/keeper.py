@@ -108,9 +108,8 @@ class Keeper:
         book = await self.fresh()
         try:
             result, done = await self._store_change(book, alter, request_id)
-        except (
-            SkybusError
-        ):  # it may be impossible because it is done: only Redis knows what was answered before a start
+        except SkybusError:
+            # it may be impossible because it is done: only Redis knows what was answered before a start
             done = await self._store.answered(request_id)
             if done is None:
                 raise

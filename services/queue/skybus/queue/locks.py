@@ -21,6 +21,11 @@ class Guard(Flag):
     ENVIRONMENT = auto()
     QUEUE = auto()
 
+    @classmethod
+    def of(cls, *, environment: bool, queue: bool) -> Guard:
+        """Each part that is named."""
+        return (cls.ENVIRONMENT if environment else cls(0)) | (cls.QUEUE if queue else cls(0))
+
 
 class Lock(Message):
     """The lock as it is kept; without a key nothing is locked."""
@@ -56,7 +61,7 @@ class Lock(Message):
     @property
     def guards(self) -> Guard:
         """What is locked."""
-        return (Guard.ENVIRONMENT if self.environment else Guard(0)) | (Guard.QUEUE if self.queue else Guard(0))
+        return Guard.of(environment=self.environment, queue=self.queue)
 
     def opens_with(self, key: str | None, guard: Guard = Guard.ENVIRONMENT | Guard.QUEUE) -> bool:
         """Whether a key gets past the lock of a part, which may not be locked at all."""
