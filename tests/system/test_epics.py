@@ -1,4 +1,4 @@
-"""An EPICS motor of a soft IOC (caproto) is scanned from the queue: ophyd and pyepics, unchanged, over Channel Access."""
+"""An EPICS motor of a soft IOC (caproto) is scanned from the queue: ophyd and pyepics, by Channel Access."""
 
 from __future__ import annotations
 
