@@ -16,7 +16,8 @@ Keys, below `{prefix}:{instrument}:`
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -97,24 +98,18 @@ class Store:
 
     async def take_over(self) -> None:
         """Become the one who may write: whoever was it before cannot any more."""
-        try:
+        with _answering():
             self._fence = str(await self._redis.incr(self._prefix + "fence"))
-        except (RedisError, OSError) as error:
-            raise _unavailable(error) from error
 
     async def is_served(self) -> bool:
         """Whether a queue service is connected that works on the same keys."""
-        try:
+        with _answering():
             return any(client["name"] == _connection_name(self._prefix) for client in await self._redis.client_list())
-        except (RedisError, OSError) as error:
-            raise _unavailable(error) from error
 
     async def load(self) -> Book:
         """Read the whole book but the history."""
-        try:
+        with _answering():
             return await self._load()
-        except (RedisError, OSError) as error:
-            raise _unavailable(error) from error
 
     async def commit(
         self, commands: Sequence[Command], revision: int, request_id: str = "", answer: bytes = b""
@@ -136,10 +131,8 @@ class Store:
             UnavailableError: Redis did not confirm; whether the change was made is not known.
         """
         args = [self._fence, revision, revision + 1, request_id, answer, ANSWER_KEPT, *_flat(commands)]
-        try:
+        with _answering():
             outcome = await self._commit(keys=[self._prefix], args=args)
-        except (RedisError, OSError) as error:
-            raise _unavailable(error) from error
         match outcome[0]:
             case b"ok":
                 return None
@@ -153,10 +146,8 @@ class Store:
         """The stored answer to a request, if it was done."""
         if not request_id:
             return None
-        try:
+        with _answering():
             answer = await self._redis.get(self._prefix + "answer:" + request_id)
-        except (RedisError, OSError) as error:
-            raise _unavailable(error) from error
         return Answered(answer) if isinstance(answer, bytes) else None
 
     async def history(self, offset: int, limit: int | None) -> list[Item]:
@@ -164,19 +155,15 @@ class Store:
         last = -1 if limit is None else offset + limit - 1
         if limit == 0:
             return []
-        try:
+        with _answering():
             return [orjson.loads(raw) for raw in await self._redis.lrange(self._prefix + "history", offset, last)]
-        except (RedisError, OSError) as error:
-            raise _unavailable(error) from error
 
     async def task_results(self, uids: Sequence[str]) -> list[dict[str, Any] | None]:
         """Read what came of tasks, nothing for those of which nothing is kept."""
         if not uids:
             return []
-        try:
+        with _answering():
             kept = await self._redis.mget([f"{self._prefix}task:{uid}" for uid in uids])
-        except (RedisError, OSError) as error:
-            raise _unavailable(error) from error
         return [orjson.loads(raw) if raw else None for raw in kept]
 
     async def close(self) -> None:
@@ -210,6 +197,11 @@ def _flat(commands: Iterable[Command]) -> list[str | bytes | float]:
     return [word for command in commands for word in (len(command), *command)]
 
 
-def _unavailable(error: Exception) -> UnavailableError:
-    what = "refused the change" if isinstance(error, ResponseError) else "does not answer"
-    return UnavailableError(f"Redis {what}: {error or type(error).__name__}")
+@contextmanager
+def _answering() -> Iterator[None]:
+    """Tell in our words that Redis does not do what is asked of it."""
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        what = "refused the change" if isinstance(error, ResponseError) else "does not answer"
+        raise UnavailableError(f"Redis {what}: {error or type(error).__name__}") from error
