@@ -75,6 +75,8 @@ class StandIns:
     answers_open: bool = True
     answers_run: bool = True
     refuses_to_run: SkybusError | None = None
+    """For auth; the environment: `refuses_run`."""
+    refuses_run: SkybusError | None = None
     checked_to_run: list[Item] = field(default_factory=list)
     refuses_task: SkybusError | None = None
     answers_task: bool = True
@@ -171,6 +173,8 @@ class StandIns:
         return self.state
 
     async def run(self, request: PlanRun) -> PlanAccepted:
+        if self.refuses_run:
+            raise self.refuses_run
         self.orders.put_nowait(request)
         if not self.answers_run:
             raise UnavailableError("no answer came")

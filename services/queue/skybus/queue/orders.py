@@ -29,9 +29,17 @@ class Order:
     is_awaited: Callable[[], bool]
     """Whether it is still to be done."""
     refused: Callable[[SkybusError], Awaitable[None]]
-    """Told that it is not to be done, and why."""
-    check: Callable[[], Awaitable[None]] | None = None
-    """Passed before the environment is told; raises what forbids it."""
+    """Told that the environment will not do it, and why."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """What an order must pass before the environment hears of it."""
+
+    ask: Callable[[], Awaitable[None]]
+    """Raises what forbids the order."""
+    forbidden: Callable[[SkybusError], Awaitable[None]]
+    """Told so."""
 
 
 class Orders:
@@ -41,16 +49,20 @@ class Orders:
         self._bus = bus
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def send(self, order: Order) -> None:
+    def send(self, order: Order, check: Check | None = None) -> None:
         """Have something done."""
-        task = asyncio.create_task(self._send(order), name=f"order {order.endpoint.name}")
+        task = asyncio.create_task(self._send(order, check), name=f"order {order.endpoint.name}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _send(self, order: Order) -> None:
+    async def _send(self, order: Order, check: Check | None) -> None:
         try:
-            if order.check:
-                await _until_answered(order, order.check)
+            if check:
+                await _until_answered(order, check.ask)
+        except SkybusError as error:
+            await check.forbidden(error)
+            return
+        try:
             await _until_answered(order, lambda: self._bus.call(order.endpoint, order.request))
         except SkybusError as error:
             await order.refused(error)

@@ -19,7 +19,7 @@ from skybus.queue.announcer import Announcer
 from skybus.queue.book import Book
 from skybus.queue.keeper import Keeper
 from skybus.queue.kernel_hold import RUNNING, KernelHold
-from skybus.queue.orders import Order, Orders
+from skybus.queue.orders import Check, Order, Orders
 from skybus.queue.records import Running
 from skybus.queue.rights import Rights
 from skybus.queue.situation import Situation
@@ -91,10 +91,6 @@ class Runner:
             await self._get_kernel()
         return await self._keeper.do(lambda: self._execute(item, told))
 
-    async def file_refused(self, running: Running, why: str) -> None:
-        """File an item that the environment will not run."""
-        await self._keeper.do(lambda: self.advance(deciding.failed(running, f"Failed to start the plan: {why}")))
-
     # -- inside the keeper's turn --------------------------------------------------------------------------------
 
     async def autostart(self) -> None:
@@ -131,9 +127,7 @@ class Runner:
         if running is None or running.environment_id != environment_id:
             return
         report = deciding.failed(running, why, self._now.runs("active"))
-        filed = await self._keeper.alter(lambda book: deciding.file_and_stop(book, report))
-        if filed:
-            self._announcer.filed(self._keeper.book, filed, report)
+        if await self._file_last(report):
             log.error("the running plan was lost", item_uid=report.item_uid, reason=why)
 
     def order_again(self, running: Running) -> None:
@@ -195,14 +189,34 @@ class Runner:
         self._now.go(Event.RUN)
         self._announcer.begun(running)
         self._announcer.queue(self._keeper.book)
-        self._order(running, lambda: self._rights.require(running.item))
+        self._order(running, Check(lambda: self._rights.require(running.item), self._then_file(running, self.advance)))
 
-    def _order(self, running: Running, check: Callable[[], Awaitable[None]] | None = None) -> None:
-        async def refused(error: SkybusError) -> None:
-            await self.file_refused(running, error.message)
-
+    def _order(self, running: Running, check: Check | None = None) -> None:
         request = PlanRun(attempt=running.attempt, item=running.item)
-        self._orders.send(Order(PLAN_RUN, request, lambda: self._is_awaited(running), refused, check))
+        refused = self._then_file(running, self._file_and_stop)
+        self._orders.send(Order(PLAN_RUN, request, lambda: self._is_awaited(running), refused), check)
+
+    def _then_file(
+        self, running: Running, file: Callable[[PlanReport], Awaitable[None]]
+    ) -> Callable[[SkybusError], Awaitable[None]]:
+        async def file_failed(error: SkybusError) -> None:
+            report = deciding.failed(running, f"Failed to start the plan: {error.message}")
+            await self._keeper.do(lambda: file(report))
+
+        return file_failed
+
+    async def _file_and_stop(self, report: PlanReport) -> None:
+        """File an item that the environment will not run: the next would fare alike, so nothing follows in any mode."""
+        if await self._file_last(report):
+            log.error("the environment refuses a plan", item_uid=report.item_uid, reason=report.msg)
+            await self._follow(deciding.Step())
+
+    async def _file_last(self, report: PlanReport) -> bool:
+        """File an attempt after which nothing can follow; returns whether it was not filed before."""
+        filed = await self._keeper.alter(lambda book: deciding.file_and_stop(book, report))
+        if filed:
+            self._announcer.filed(self._keeper.book, filed, report)
+        return filed is not None
 
     def _is_awaited(self, running: Running) -> bool:
         current = self._keeper.last.running
