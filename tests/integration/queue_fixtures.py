@@ -86,6 +86,7 @@ class StandIns:
     """The version that auth knows."""
     state: EnvironmentState | None = None
     kernel: Literal["disabled", "idle"] = "disabled"
+    opened_ids: set[str] = field(default_factory=set)
     asked: list[str] = field(default_factory=list)
     """What worker and environment were asked for besides plans and tasks."""
 
@@ -127,6 +128,7 @@ class StandIns:
 
     async def open(self, request: EnvironmentOpen) -> Nothing:
         self.asked.append(WORKER_OPEN.name)
+        self.opened_ids.add(request.environment_id)
         self.environment_id = request.environment_id
         self.state = EnvironmentState(
             environment_id=request.environment_id,

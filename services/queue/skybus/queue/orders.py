@@ -56,24 +56,24 @@ class Orders:
         task.add_done_callback(self._tasks.discard)
 
     async def _send(self, order: Order, check: Check | None) -> None:
-        try:
-            if check:
-                await _until_answered(order, check.ask)
-        except SkybusError as error:
-            await check.forbidden(error)
+        if check and not await _has_consent(order, check.ask, check.forbidden):
             return
-        try:
-            await _until_answered(order, lambda: self._bus.call(order.endpoint, order.request))
-        except SkybusError as error:
-            await order.refused(error)
+        await _has_consent(order, lambda: self._bus.call(order.endpoint, order.request), order.refused)
 
 
-async def _until_answered(order: Order, ask: Callable[[], Awaitable[Any]]) -> None:
+async def _has_consent(
+    order: Order, ask: Callable[[], Awaitable[Any]], refused: Callable[[SkybusError], Awaitable[None]]
+) -> bool:
+    """Ask until there is an answer or the order is not awaited any more; returns whether it was yes."""
     while order.is_awaited():
         try:
             await ask()
         except UnavailableError as error:
             log.warning("an order has to wait", order=order.endpoint.name, reason=error.message)
             await asyncio.sleep(AGAIN)
+        except SkybusError as error:
+            await refused(error)
+            return False
         else:
-            return
+            return True
+    return False
