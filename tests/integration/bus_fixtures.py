@@ -78,6 +78,9 @@ class CannedQueue:
         self.seen: list[Any] = []
         """The requests, in order."""
         self.users: list[str] = []
+        self.request_ids: list[str] = []
+        self.swallows = 0
+        """So many of the next additions are never answered."""
         self.opens = True
         self.release = asyncio.Event()
         self.slow = False
@@ -119,6 +122,9 @@ class CannedQueue:
 
     async def add(self, request: Any) -> ItemAdded:
         self._note(request)
+        if self.swallows:
+            self.swallows -= 1
+            await asyncio.Event().wait()
         if request.item.name == "unknown":
             raise InvalidError("Plan 'unknown' is not in the list of allowed plans.")
         item = {**request.item.to_item(), "item_uid": f"uid-{len(self.items)}", "user": request.user or "operator"}
@@ -177,6 +183,7 @@ class CannedQueue:
     def _note(self, request: Any) -> None:
         self.seen.append(request)
         self.users.append(current_call().requester.user)
+        self.request_ids.append(current_call().request_id)
 
 
 @asynccontextmanager

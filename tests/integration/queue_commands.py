@@ -56,8 +56,6 @@ class Command:
     endpoint: Endpoint[Any, Any]
     model: Callable[[QueueModel, Options], Any]
     fields: Callable[[Options], Options] = dict
-    is_done_once: bool = True
-    """Whether the same request sent again must change nothing."""
 
 
 def _updating(options: Options) -> Options:
@@ -103,17 +101,14 @@ COMMANDS = {
     ),
     "clear": Command(queue.QUEUE_CLEAR, lambda model, _: model.clear()),
     "mode_set": Command(queue.QUEUE_MODE_SET, lambda model, given: model.set_mode(given["mode"])),
-    "start": Command(queue.QUEUE_START, lambda model, _: model.start(), is_done_once=False),
-    "stop": Command(queue.QUEUE_STOP, lambda model, _: model.stop(), is_done_once=False),
-    "stop_cancel": Command(queue.QUEUE_STOP_CANCEL, lambda model, _: model.cancel_stop(), is_done_once=False),
-    "autostart": Command(
-        queue.QUEUE_AUTOSTART, lambda model, given: model.set_autostart(enable=given["enable"]), is_done_once=False
-    ),
-    "execute": Command(queue.ITEM_EXECUTE, lambda model, given: model.execute(given["item"]), is_done_once=False),
+    "start": Command(queue.QUEUE_START, lambda model, _: model.start()),
+    "stop": Command(queue.QUEUE_STOP, lambda model, _: model.stop()),
+    "stop_cancel": Command(queue.QUEUE_STOP_CANCEL, lambda model, _: model.cancel_stop()),
+    "autostart": Command(queue.QUEUE_AUTOSTART, lambda model, given: model.set_autostart(enable=given["enable"])),
+    "execute": Command(queue.ITEM_EXECUTE, lambda model, given: model.execute(given["item"])),
     "history_clear": Command(
         history.HISTORY_CLEAR,
         lambda model, given: model.clear_history(given.get("size"), given.get("item_uid")),
-        is_done_once=False,
     ),
 }
 """The commands that are requests; what else can happen: `end`, `end_again`, `lose`, `open`, `restart`, `repeat`,

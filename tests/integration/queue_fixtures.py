@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import pytest
 
@@ -14,12 +15,18 @@ from skybus.bus.api.events import CatalogChanged
 from skybus.bus.api.internal import (
     CATALOG_REFRESH,
     CATALOG_UIDS,
+    ENVIRONMENT_END,
     ENVIRONMENT_STATE,
+    ENVIRONMENT_STATE_TOPIC,
     ITEM_MAY_RUN,
     ITEMS_CHECK,
+    KERNEL_SIGNAL,
     NAME_CHECK,
+    PLAN_CONTINUE,
+    PLAN_PAUSE,
     PLAN_RUN,
     TASK_RUN,
+    WORKER_DESTROY,
     WORKER_OPEN,
     WORKER_STATE,
     EnvironmentExited,
@@ -42,6 +49,7 @@ from skybus.bus.api.internal import (
 )
 from skybus.bus.api.items import Item
 from skybus.bus.connection import Bus
+from skybus.bus.endpoints import InternalEndpoint
 from skybus.bus.errors import SkybusError, UnavailableError
 from skybus.bus.messages import Empty, Message, Nothing, encode
 from skybus.bus.runtime import Process
@@ -54,6 +62,7 @@ from skybus.queue.store import Store
 from tests.servers import NatsServer, Valkey, running
 
 COUNT = {"item_type": "plan", "name": "count"}
+NOTED = (ENVIRONMENT_END, PLAN_PAUSE, PLAN_CONTINUE, KERNEL_SIGNAL)
 
 
 @dataclass
@@ -66,6 +75,8 @@ class StandIns:
     answers_open: bool = True
     answers_run: bool = True
     refuses_to_run: SkybusError | None = None
+    """For auth; the environment: `refuses_run`."""
+    refuses_run: SkybusError | None = None
     checked_to_run: list[Item] = field(default_factory=list)
     refuses_task: SkybusError | None = None
     answers_task: bool = True
@@ -74,6 +85,10 @@ class StandIns:
     catalogue: int = 1
     """The version that auth knows."""
     state: EnvironmentState | None = None
+    kernel: Literal["disabled", "idle"] = "disabled"
+    opened_ids: set[str] = field(default_factory=set)
+    asked: list[str] = field(default_factory=list)
+    """What worker and environment were asked for besides plans and tasks."""
 
     def serve(self) -> None:
         Service(
@@ -82,6 +97,7 @@ class StandIns:
             [
                 Handler(WORKER_STATE, self.worker_state),
                 Handler(WORKER_OPEN, self.open),
+                Handler(WORKER_DESTROY, self.note(WORKER_DESTROY)),
                 Handler(ITEMS_CHECK, self.check),
                 Handler(ITEM_MAY_RUN, self.check_to_run),
                 Handler(NAME_CHECK, self.name),
@@ -96,15 +112,30 @@ class StandIns:
                 Handler(ENVIRONMENT_STATE, self.get_state),
                 Handler(PLAN_RUN, self.run),
                 Handler(TASK_RUN, self.run_task),
+                *(Handler(endpoint, self.note(endpoint)) for endpoint in NOTED),
             ],
         )
+
+    def note(self, endpoint: InternalEndpoint[Any, Nothing]) -> Callable[[Any], Awaitable[Nothing]]:
+        async def answer(_: Any) -> Nothing:
+            self.asked.append(endpoint.name)
+            return Nothing()
+
+        return answer
 
     async def worker_state(self, _: Empty) -> WorkerState:
         return WorkerState(environment_id=self.environment_id)
 
     async def open(self, request: EnvironmentOpen) -> Nothing:
+        self.asked.append(WORKER_OPEN.name)
+        self.opened_ids.add(request.environment_id)
         self.environment_id = request.environment_id
-        self.state = EnvironmentState(environment_id=request.environment_id, revision=1, phase=EnvironmentPhase.IDLE)
+        self.state = EnvironmentState(
+            environment_id=request.environment_id,
+            revision=1,
+            phase=EnvironmentPhase.IDLE,
+            ip_kernel_state=self.kernel,
+        )
         if not self.answers_open:
             raise UnavailableError("no answer came")
         return Nothing()
@@ -144,6 +175,8 @@ class StandIns:
         return self.state
 
     async def run(self, request: PlanRun) -> PlanAccepted:
+        if self.refuses_run:
+            raise self.refuses_run
         self.orders.put_nowait(request)
         if not self.answers_run:
             raise UnavailableError("no answer came")
@@ -156,6 +189,12 @@ class StandIns:
         if not self.answers_task:
             raise UnavailableError("no answer came")
         return TaskAccepted(outcome="started", time_start=time.time())
+
+    async def become(self, **changes: Any) -> None:
+        """The environment is in another state and says so."""
+        assert self.state
+        self.state = self.state.model_copy(update={**changes, "revision": self.state.revision + 1})
+        await self.environment.publish(self.environment.subjects.internal(ENVIRONMENT_STATE_TOPIC), self.state)
 
     async def report(self, kind: str, report: Message) -> None:
         subject = self.environment.subjects.life(kind)

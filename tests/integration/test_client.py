@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
@@ -17,17 +18,21 @@ from pathlib import Path
 import pytest
 
 from skybus.bus import headers
-from skybus.bus.api.queue import QUEUE_GET, QueueGet
+from skybus.bus.api.items import ItemSpec
+from skybus.bus.api.queue import ITEM_ADD, QUEUE_GET, ItemAdd, QueueGet
 from skybus.bus.errors import InvalidError, UnavailableError, WrongStateError
+from skybus.bus.messages import encode
 from skybus.bus.streams import docs_stream, ensure_stream
 from skybus.client.client import Client
 from skybus.client.engine_calls import EnvironmentFailedError
+from skybus.client.retries import GaveUpError
 from skybus.console.__main__ import serve
 from skybus.console.settings import ConsoleSettings
 from tests.integration.bus_fixtures import CannedQueue, canned_queue, reconnected, service
 from tests.servers import NatsServer
 
 TIMEOUT = 10
+COUNT = ItemSpec(item_type="plan", name="count")
 
 
 @pytest.fixture
@@ -123,6 +128,52 @@ async def test_status_of_a_service_that_counts_anew_is_taken(client: Client, que
         async for status in statuses:
             if status.items_in_queue == 3:
                 break
+
+
+async def test_a_change_waits_for_a_server_that_was_gone(client: Client, queue: CannedQueue, nats: NatsServer):
+    async with asyncio.timeout(TIMEOUT), reconnected(client.bus, queue.bus):
+        nats.stop()
+        adding = asyncio.create_task(client.add("count"))
+        assert await asyncio.wait({adding}, timeout=0.2) == (set(), {adding})
+        await nats.start()
+    assert (await adding)["item_uid"] == "uid-0"
+    assert len(queue.items) == 1
+
+
+async def test_a_change_is_sent_again_under_the_same_id_when_nobody_answers(client: Client, queue: CannedQueue):
+    queue.swallows = 1
+    await client.call(ITEM_ADD, ItemAdd(item=COUNT), timeout=3)
+    assert len(queue.request_ids) == 2
+    assert len(set(queue.request_ids)) == 1
+
+
+async def test_who_gives_up_says_what_is_known(client: Client, queue: CannedQueue, nats: NatsServer):
+    queue.swallows = 10
+    with pytest.raises(GaveUpError, match=r"queue\.item\.add: it may have been carried out") as unanswered:
+        await client.call(ITEM_ADD, ItemAdd(item=COUNT), timeout=0.3)
+    assert unanswered.value.details == {"request_id": queue.request_ids[0], "may_be_done": True}
+    queue.swallows = 0
+    await client.call(ITEM_ADD, ItemAdd(item=COUNT), request_id=queue.request_ids[0])
+    assert len(set(queue.request_ids)) == 1
+    gone = asyncio.Event()
+    client.bus.on_disconnect.append(gone.set)
+    nats.stop()
+    await gone.wait()
+    with pytest.raises(GaveUpError, match="it was not carried out") as unsent:
+        await client.call(ITEM_ADD, ItemAdd(item=COUNT), timeout=0.3)
+    assert not unsent.value.details["may_be_done"]
+    with pytest.raises(GaveUpError, match="not connected to NATS"):
+        await client.call(QUEUE_GET, QueueGet(), timeout=0.3)
+
+
+async def test_a_request_whose_deadline_is_past_is_not_carried_out(client: Client, queue: CannedQueue):
+    subject = ITEM_ADD.subject(client.bus.subjects, client.bus.user)
+    for deadline, is_refused in ((time.time() - 1, True), (time.time() + 60, False)):
+        head = {headers.REQUEST_ID: "1", headers.DEADLINE: str(int(deadline * 1000))}
+        body = encode(ItemAdd(item=COUNT))
+        reply = await client.bus.connection.request(subject, body, headers=head, timeout=TIMEOUT)
+        assert ((reply.headers or {}).get(headers.ERROR_CODE) == "unavailable") == is_refused
+        assert bool(queue.items) != is_refused
 
 
 async def test_opening_waits_until_the_environment_is_there(client: Client, queue: CannedQueue):

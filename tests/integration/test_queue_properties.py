@@ -86,8 +86,7 @@ class Player:
         self.read(reply, expected)
         if hasattr(reply, "qsize") and not before.autostart:
             assert reply.qsize == len(self.model.queue)
-        if command.is_done_once:
-            self.answered = command, fields, request_id, reply
+        self.answered = command, fields, request_id, reply
 
     async def is_refused(self, command: Command, options: dict[str, Any]) -> None:
         with pytest.raises(SkybusError) as refusal:

@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
+import orjson
 import pytest
 
+from skybus.bus.api import queue as queue_api
 from skybus.bus.api.internal import ENVIRONMENT_STATE_TOPIC, EnvironmentPhase
-from skybus.bus.api.queue import ITEM_ADD, ItemAdd
+from skybus.bus.api.items import ItemSpec, QueueChange
+from skybus.bus.api.queue import (
+    ITEM_ADD,
+    ITEM_ADD_BATCH,
+    ITEM_MOVE,
+    ITEM_MOVE_BATCH,
+    ITEM_REMOVE,
+    ITEM_REMOVE_BATCH,
+    ITEM_UPDATE,
+    QUEUE_CLEAR,
+    ItemAdd,
+)
 from skybus.bus.api.status import Status
-from skybus.bus.errors import ConflictError, DeniedError, InvalidError, UnavailableError
+from skybus.bus.endpoints import Endpoint
+from skybus.bus.errors import ConflictError, DeniedError, InvalidError, UnavailableError, WrongStateError
 from skybus.client.client import Client
 from tests.integration.queue_fixtures import COUNT, StandIns, client, house, opened, queue_service
 
@@ -54,7 +69,7 @@ async def test_a_report_waits_while_redis_is_away(nats, valkey, house, client) -
         valkey.stop()
         await house.finished(order)
         with pytest.raises(UnavailableError, match="Redis"):
-            await client.add_item(COUNT)
+            await client.call(ITEM_ADD, ItemAdd(item=ItemSpec.model_validate(COUNT)), timeout=2)
         await valkey.start()
         status = await client.wait(lambda status: status.manager_state == "idle")
         assert status.items_in_history == 1
@@ -101,9 +116,9 @@ async def test_an_environment_that_opens_although_nobody_answered_is_found(nats,
     async with queue_service(nats, valkey):
         await client.wait("idle")
         house.answers_open = False
-        with pytest.raises(UnavailableError):
-            await client.open_environment(wait=False)
+        await client.open_environment(wait=False)  # asks again
         await client.wait(lambda status: status.worker_environment_exists)
+        assert len(house.opened_ids) == 1
 
 
 async def test_a_pause_is_told_by_the_environment(nats, valkey, house, client) -> None:
@@ -125,14 +140,37 @@ async def test_a_pause_is_told_by_the_environment(nats, valkey, house, client) -
         assert [item["name"] for item in (await client.queue()).items] == ["count"]
 
 
+CHANGES: dict[Endpoint[Any, Any], dict[str, Any]] = {
+    ITEM_ADD: {"item": COUNT},
+    ITEM_ADD_BATCH: {"items": [COUNT]},
+    ITEM_UPDATE: {"item": {**COUNT, "item_uid": "the first"}},
+    ITEM_MOVE: {"pos": "front", "pos_dest": "back"},
+    ITEM_MOVE_BATCH: {"uids": ["the first"], "pos_dest": "back"},
+    ITEM_REMOVE: {"pos": "front"},
+    ITEM_REMOVE_BATCH: {"uids": ["the first"]},
+    QUEUE_CLEAR: {},
+}
+
+
+def test_every_request_that_can_be_refused_as_stale_is_in_the_table() -> None:
+    endpoints = {one for one in vars(queue_api).values() if isinstance(one, Endpoint)}
+    assert set(CHANGES) == {one for one in endpoints if issubclass(one.request, QueueChange)}
+
+
 async def test_a_change_on_stale_knowledge_is_refused(nats, valkey, house, client) -> None:
+    """Each change of the queue, made on the queue of before and on that of now."""
     async with queue_service(nats, valkey):
         await client.wait("idle")
-        seen = (await client.queue()).plan_queue_uid
-        await client.add_item(COUNT)
-        with pytest.raises(ConflictError, match="changed since you read it"):
-            await client.call(ITEM_ADD, ItemAdd.model_validate({"item": COUNT, "expected_queue_uid": seen}))
-        assert (await client.status()).items_in_queue == 1
+        stale = (await client.queue()).plan_queue_uid
+        first, _ = await client.add_items([COUNT, COUNT])
+        for endpoint, fields in CHANGES.items():
+            now = await client.queue()
+            text = orjson.dumps(fields).replace(b"the first", first["item_uid"].encode())
+            given = orjson.loads(text)
+            with pytest.raises(ConflictError, match="changed since you read it"):
+                await client.call(endpoint, endpoint.request(**given, expected_queue_uid=stale))
+            assert await client.queue() == now, endpoint.name
+            await client.call(endpoint, endpoint.request(**given, expected_queue_uid=now.plan_queue_uid))
 
 
 async def test_an_item_whose_right_was_taken_away_fails_when_its_turn_comes(nats, valkey, house, client) -> None:
@@ -147,6 +185,40 @@ async def test_an_item_whose_right_was_taken_away_fails_when_its_turn_comes(nats
         assert status.items_in_queue == 1
         assert "not allowed any more" in (await client.history()).items[0]["result"]["msg"]
         assert house.orders.empty()
+
+
+@pytest.mark.parametrize("ignore_failures", [False, True])
+async def test_a_plan_that_the_environment_refuses_stops_the_queue(
+    nats, valkey, house, client, ignore_failures
+) -> None:
+    async with queue_service(nats, valkey):
+        await opened(house, client)
+        await client.set_mode({"ignore_failures": ignore_failures})
+        await client.add_items([COUNT, COUNT])
+        house.refuses_run = WrongStateError("the RunEngine is not idle")
+        await client.start()
+        status = await client.wait(lambda status: status.items_in_history == 1 and status.manager_state == "idle")
+        assert status.items_in_queue == 2
+        assert "the RunEngine is not idle" in (await client.history()).items[0]["result"]["msg"]
+        house.refuses_run = None
+        await client.start()
+        for _ in range(2):
+            await house.finished(await house.orders.get())
+        assert (await client.wait("queue_drained")).items_in_history == 3
+
+
+async def test_plans_whose_right_was_taken_away_fail_one_by_one_if_failures_are_ignored(
+    nats, valkey, house, client
+) -> None:
+    async with queue_service(nats, valkey):
+        await opened(house, client)
+        await client.set_mode({"ignore_failures": True})
+        await client.add_items([COUNT, COUNT])
+        await house.allowed_lists_change()
+        await client.wait(lambda status: status.plans_allowed_uid == str(house.catalogue))
+        house.refuses_to_run = DeniedError("Plan 'count' is not allowed any more")
+        await client.start()
+        assert (await client.wait("queue_drained")).items_in_history == 2
 
 
 async def test_an_item_that_was_found_right_runs_also_while_auth_is_away(nats, valkey, house, client) -> None:

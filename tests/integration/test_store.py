@@ -5,10 +5,13 @@ import signal
 
 import pytest
 
-from skybus.bus.api.queue import ItemAdded
+from skybus.bus.api.queue import ITEM_ADD, ItemAdded
 from skybus.bus.errors import ConflictError, UnavailableError
+from skybus.bus.messages import Message
 from skybus.queue.book import Book
 from skybus.queue.keeper import Keeper
+from skybus.queue.once import Once
+from skybus.queue.situation import Situation
 from skybus.queue.store import FencedError, Store
 from tests.servers import Valkey
 
@@ -74,6 +77,12 @@ async def test_who_was_taken_over_cannot_write_any_more(valkey: Valkey, store: S
     await other.close()
 
 
+async def once(keeper: Keeper, store: Store, alter) -> Message:
+    """Make a change that a request asks for."""
+    requests = Once(store, keeper, Situation(lambda: None))
+    return await requests.answer("request-1", ITEM_ADD, lambda: keeper.change(alter))
+
+
 async def test_the_same_request_is_done_once_and_answered_alike(keeper: Keeper, store: Store) -> None:
     numbers = iter("abc")
 
@@ -82,11 +91,11 @@ async def test_the_same_request_is_done_once_and_answered_alike(keeper: Keeper, 
         book.insert([plan(uid)])
         return ItemAdded(item=plan(uid), qsize=len(book.line))
 
-    first = await keeper.change(add, ItemAdded, "request-1")
-    again = await keeper.change(add, ItemAdded, "request-1")
+    first = await once(keeper, store, add)
+    again = await once(keeper, store, add)
     after_restart = Keeper(store, lambda: None)
     task = asyncio.create_task(after_restart.run())
-    third = await after_restart.change(add, ItemAdded, "request-1")
+    third = await once(after_restart, store, add)
     assert first == again == third
     assert order(await after_restart.do(after_restart.fresh)) == "a"
     task.cancel()
@@ -99,10 +108,10 @@ async def test_a_request_that_was_done_is_answered_although_it_is_impossible_now
         return ItemAdded(item=item, qsize=0)
 
     await keeper.do(lambda: keeper.alter(lambda book: book.insert([plan("a")])))
-    first = await keeper.change(remove, ItemAdded, "request-1")
+    first = await once(keeper, store, remove)
     after_restart = Keeper(store, lambda: None)
     task = asyncio.create_task(after_restart.run())
-    assert await after_restart.change(remove, ItemAdded, "request-1") == first
+    assert await once(after_restart, store, remove) == first
     task.cancel()
     await asyncio.wait({task})
 
@@ -113,7 +122,7 @@ async def test_an_error_in_a_change_leaves_everything_as_it_was(keeper: Keeper) 
         raise ValueError("half way")
 
     with pytest.raises(ValueError, match="half way"):
-        await keeper.change(alter, ItemAdded, "")
+        await keeper.change(alter)
     assert len((await keeper.do(keeper.fresh)).line) == 0
 
 
@@ -126,12 +135,12 @@ async def test_nothing_acknowledged_is_lost_when_the_server_is_killed(keeper: Ke
         return alter
 
     for uid in "abc":
-        await keeper.change(add(uid), ItemAdded)
+        await keeper.change(add(uid))
     valkey.stop(signal.SIGKILL)
     with pytest.raises(UnavailableError):
-        await keeper.change(add("x"), ItemAdded)
+        await keeper.change(add("x"))
     await valkey.start()
-    await keeper.change(add("d"), ItemAdded)
+    await keeper.change(add("d"))
     assert order(await keeper.do(keeper.fresh)) == "abcd"
 
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from skybus.bridge.checks import check_function, check_mode, check_unsupported, item_problem
 from skybus.bridge.codec import Json, Msgpack
 from skybus.bridge.control import split_envelope
-from skybus.bridge.methods import METHODS, Method
+from skybus.bridge.method import Method
+from skybus.bridge.methods import METHODS
 from skybus.bus.errors import InvalidError, LockedError, UnavailableError, WrongStateError
 
 JSON = st.recursive(

@@ -27,7 +27,7 @@ from nats.js import JetStreamContext
 
 from skybus.bus import blob, headers
 from skybus.bus.endpoints import Endpoint, Rep, Req
-from skybus.bus.errors import DeniedError, SkybusError, TooLargeError, UnavailableError, error_from_wire
+from skybus.bus.errors import DeniedError, NotSentError, SkybusError, TooLargeError, UnavailableError, error_from_wire
 from skybus.bus.identity import user_token
 from skybus.bus.messages import Message, decode, encode
 from skybus.bus.requests import Requests
@@ -91,10 +91,10 @@ class Bus:
         """The living connection.
 
         Raises:
-            UnavailableError: there is none.
+            NotSentError: there is none.
         """
         if self._connection is None:
-            raise UnavailableError(f"not connected to NATS: {self._why}")
+            raise NotSentError(f"not connected to NATS: {self._why}")
         return self._connection
 
     @property
@@ -214,7 +214,7 @@ class Bus:
 
     def _live_requests(self) -> Requests:
         if self._requests is None or not self.is_connected:
-            raise UnavailableError(f"not connected to NATS: {self._why}")
+            raise NotSentError(f"not connected to NATS: {self._why}")
         return self._requests
 
     def _check_size(self, body: bytes, what: str) -> None:

@@ -10,6 +10,7 @@ SkybusError               internal
 ├── LockedError           locked        somebody holds the lock
 ├── ConflictError         conflict      decided on stale knowledge
 └── UnavailableError      unavailable   a part of the house does not answer
+    └── NotSentError      unavailable   nobody got the request; raised where it was made, and never sent as a reply
 ```
 
 Handlers raise these; `service.py` turns them into error replies and `connection.py` turns the replies back.
@@ -82,6 +83,10 @@ class UnavailableError(SkybusError):
     """A service that this needs does not answer."""
 
     code = "unavailable"
+
+
+class NotSentError(UnavailableError):
+    """The request did not get to a service: it was not carried out."""
 
 
 ERRORS: dict[str, type[SkybusError]] = {

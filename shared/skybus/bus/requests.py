@@ -11,7 +11,7 @@ from nats.aio.client import Client as Connection
 from nats.aio.msg import Msg
 
 from skybus.bus import headers
-from skybus.bus.errors import SkybusError, UnavailableError
+from skybus.bus.errors import NotSentError, SkybusError, UnavailableError
 from skybus.bus.identity import user_token
 
 _NO_RESPONDERS = "503"
@@ -50,7 +50,7 @@ class Requests:
             await self._connection.publish(subject, data, reply=f"{self._inbox}.{token}", headers=head or None)
             return await future
         except (nats.errors.Error, OSError) as error:  # the end of the connection is known to nats-py first
-            raise UnavailableError(f"not connected to NATS, the request was not sent: {error}") from None
+            raise NotSentError(f"not connected to NATS, the request was not sent: {error}") from None
         finally:
             timer.cancel()
             self._pending.pop(token, None)
@@ -71,7 +71,7 @@ class Requests:
         if pending is None or pending.future.done() or head.get(headers.KIND) == headers.EVENT:
             return
         if head.get("Status") == _NO_RESPONDERS:
-            _fail(pending.future, UnavailableError(f"no service answers on {pending.subject}"))
+            _fail(pending.future, NotSentError(f"no service answers on {pending.subject}"))
             return
         pending.future.set_result(message)
 

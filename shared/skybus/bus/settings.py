@@ -16,6 +16,8 @@ from skybus.bus.subjects import Subjects
 
 LISTEN_FILE = "listen.json"
 CREDENTIALS_DIR = "credentials"
+DEFAULT_INSTRUMENT = "sim"
+"""Of a stack that nobody has given another name."""
 
 
 def default_data_dir() -> Path:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from skybus.bus.errors import InvalidError, UnavailableError
-from skybus.bus.settings import BusSettings, Listen
+from skybus.bus.settings import DEFAULT_INSTRUMENT, BusSettings, Listen
 from skybus.cli.manager.options import BY_NAME
 from skybus.cli.manager.services import redis_url
 
@@ -36,7 +36,7 @@ def clear_lock(
     except InvalidError as error:
         typer.secho(f"skybus clear-lock: {error.message}", fg="red", err=True)
         raise typer.Exit(1) from None
-    instrument = os.environ.get("SKYBUS_INSTRUMENT") or (listen.instrument if listen else "sim")
+    instrument = os.environ.get("SKYBUS_INSTRUMENT") or (listen.instrument if listen else DEFAULT_INSTRUMENT)
     os.environ |= {"SKYBUS_REDIS_URL": address, "SKYBUS_REDIS_PREFIX": prefix, "SKYBUS_INSTRUMENT": instrument}
     os.execv(sys.executable, [sys.executable, "-m", _TOOL])  # noqa: S606 - no password on a command line
 

@@ -49,6 +49,17 @@ def add_command(app: typer.Typer, work: Work, name: str, *, verbatim: bool = Fal
     app.command(name, context_settings=VERBATIM if verbatim else None)(command)
 
 
+def add_act(app: typer.Typer, act: Callable[[Client], Awaitable[None]], name: str, said: str) -> None:
+    """Make a command of a method of the client that only does something; `said` is printed when it is done."""
+
+    async def work(client: Client, out: Output) -> None:
+        await act(client)
+        out.said(said)
+
+    work.__doc__ = act.__doc__
+    add_command(app, work, name)
+
+
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
 
 

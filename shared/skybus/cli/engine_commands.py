@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from skybus.cli.commands import add_command, group
+from skybus.cli.commands import add_act, add_command, group
 from skybus.cli.output import Output, make_table, rows
 from skybus.client.client import Client
 
@@ -23,9 +23,12 @@ class RunChoice(StrEnum):
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     commands = group("The running plan: pause it, go on with it or end it.")
-    works = {"pause": pause, "resume": resume, "stop": stop, "abort": abort, "halt": halt, "runs": runs}
-    for name, work in works.items():
-        add_command(commands, work, name)
+    add_command(commands, pause, "pause")
+    add_act(commands, Client.resume, "resume", "the plan goes on")
+    add_act(commands, Client.stop_plan, "stop", "the plan is being stopped")
+    add_act(commands, Client.abort, "abort", "the plan is being aborted")
+    add_act(commands, Client.halt, "halt", "the plan is being halted")
+    add_command(commands, runs, "runs")
     app.add_typer(commands, name="re")
 
 
@@ -40,30 +43,6 @@ async def pause(
     if wait:
         await client.wait(lambda status: status.manager_state in ("paused", "idle"))
     out.said("the plan is paused" if wait else "the plan will pause")
-
-
-async def resume(client: Client, out: Output) -> None:
-    """Go on with the paused plan."""
-    await client.resume()
-    out.said("the plan goes on")
-
-
-async def stop(client: Client, out: Output) -> None:
-    """End the paused plan; it counts as a success."""
-    await client.stop_plan()
-    out.said("the plan is being stopped")
-
-
-async def abort(client: Client, out: Output) -> None:
-    """End the paused plan; it counts as a failure."""
-    await client.abort()
-    out.said("the plan is being aborted")
-
-
-async def halt(client: Client, out: Output) -> None:
-    """End the paused plan without its clean-up."""
-    await client.halt()
-    out.said("the plan is being halted")
 
 
 async def runs(

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from skybus.bus.errors import InvalidError, SkybusError
-from skybus.bus.settings import default_data_dir
+from skybus.bus.settings import DEFAULT_INSTRUMENT, default_data_dir
 from skybus.cli.manager.services import redis_url
 from skybus.stack import datadir
 from skybus.stack.datadir import DataDir
@@ -44,7 +44,9 @@ def import_queueserver(
     into_redis_addr: Annotated[str | None, typer.Option(help="Into another Redis.")] = None,
     into_redis_name_prefix: Annotated[str | None, typer.Option(help="Prefix of our keys in it.")] = None,
     data_dir: Annotated[Path | None, typer.Option(envvar="SKYBUS_DATA_DIR", help="Where everything lives.")] = None,
-    instrument: Annotated[str, typer.Option(envvar="SKYBUS_INSTRUMENT", help="Name of the instrument.")] = "sim",
+    instrument: Annotated[
+        str, typer.Option(envvar="SKYBUS_INSTRUMENT", help="Name of the instrument.")
+    ] = DEFAULT_INSTRUMENT,
     running: Annotated[Running, typer.Option(help="Where an item goes that was running.")] = Running.HISTORY,
     replace: Annotated[bool, typer.Option("--replace", help="Also if there is something of ours already.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be taken over.")] = False,

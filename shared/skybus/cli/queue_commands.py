@@ -9,7 +9,7 @@ import typer
 from skybus.bus.api.items import Item
 from skybus.bus.api.queue import QueuePage
 from skybus.cli.arguments import json_object, make_item, position_of, split_arguments, which_item
-from skybus.cli.commands import add_command, group
+from skybus.cli.commands import add_act, add_command, group
 from skybus.cli.output import Output, arguments, make_table, rows, short_uid
 from skybus.client.client import Client
 
@@ -28,8 +28,11 @@ Limit = Annotated[int | None, typer.Option(help="Show so many items at most.")]
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     commands = group("The queue: what is to run, and in which order.")
-    for name, work in {"list": list_, "start": start, "stop": stop, "cancel-stop": cancel_stop, "clear": clear}.items():
-        add_command(commands, work, name)
+    add_command(commands, list_, "list")
+    add_command(commands, start, "start")
+    add_act(commands, Client.stop, "stop", "the queue stops after the running plan")
+    add_act(commands, Client.cancel_stop, "cancel-stop", "the queue goes on")
+    add_act(commands, Client.clear, "clear", "the queue is empty")
     for name, work in {"add": add, "get": get, "update": update, "remove": remove, "move": move}.items():
         add_command(commands, work, name, verbatim=True)
     for name, work in {"mode": mode, "autostart": autostart}.items():
@@ -102,12 +105,6 @@ async def move(
     out.show(moved, lambda console: console.print(f"moved {_words(moved)}", soft_wrap=True))
 
 
-async def clear(client: Client, out: Output) -> None:
-    """Empty the queue; what runs goes on."""
-    await client.clear()
-    out.said("the queue is empty")
-
-
 async def start(
     client: Client,
     out: Output,
@@ -120,18 +117,6 @@ async def start(
         return
     ended = await client.wait(lambda status: status.manager_state in ("idle", "paused"))
     out.said(f"the queue has stopped: {ended.manager_state}, {ended.items_in_queue} left")
-
-
-async def stop(client: Client, out: Output) -> None:
-    """Stop the queue when the running plan has ended."""
-    await client.stop()
-    out.said("the queue stops after the running plan")
-
-
-async def cancel_stop(client: Client, out: Output) -> None:
-    """Take a stop of the queue back."""
-    await client.cancel_stop()
-    out.said("the queue goes on")
 
 
 async def mode(

@@ -16,7 +16,7 @@ import typer
 
 from skybus.bus.errors import SkybusError
 from skybus.bus.logs import lines, start_logging
-from skybus.bus.settings import default_data_dir
+from skybus.bus.settings import DEFAULT_INSTRUMENT, default_data_dir
 from skybus.cli.manager.options import BY_NAME, OPTIONS
 from skybus.cli.manager.parser import parse
 from skybus.cli.manager.services import up_options
@@ -43,7 +43,7 @@ def re_manager(context: typer.Context) -> None:
 
 
 def _run(settings: Settings, data_dir: Path) -> None:
-    options = up_options(settings, data_dir, os.environ.get(INSTRUMENT) or "sim")
+    options = up_options(settings, data_dir, os.environ.get(INSTRUMENT) or DEFAULT_INSTRUMENT)
     level = BY_NAME["console_logging_level"].for_services(settings["console_logging_level"])
     if os.environ.get(SAVE_TO):
         save(settings, os.environ[SAVE_TO])

@@ -10,14 +10,16 @@ import typer
 
 from skybus.bus.errors import SkybusError
 from skybus.bus.logs import start_logging
-from skybus.bus.settings import default_data_dir
+from skybus.bus.settings import DEFAULT_INSTRUMENT, default_data_dir
 from skybus.stack.startup import existing_beside, permissions_beside
 from skybus.stack.up import UpOptions, run_stack
 
 
 def up(
     data_dir: Annotated[Path | None, typer.Option(envvar="SKYBUS_DATA_DIR", help="Where everything lives.")] = None,
-    instrument: Annotated[str, typer.Option(help="Name of the instrument, part of every subject.")] = "sim",
+    instrument: Annotated[
+        str, typer.Option(help="Name of the instrument, part of every subject.")
+    ] = DEFAULT_INSTRUMENT,
     startup_dir: Annotated[Path | None, typer.Option(help="Startup code: a directory of *.py files.")] = None,
     startup_script: Annotated[Path | None, typer.Option(help="Startup code: one file.")] = None,
     startup_module: Annotated[str | None, typer.Option(help="Startup code: a module.")] = None,

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 
 from skybus.bus.api.status import Status
 from skybus.bus.connection import Bus
 from skybus.bus.endpoints import Endpoint, Rep, Req
+from skybus.client.retries import answered
 from skybus.client.status import Condition, StatusWatch, condition
-
-TIMEOUT = 15.0
-"""Seconds that a service has for a request."""
 
 
 class Calls:
-    """A connection, any endpoint of it, and its status."""
+    """A connection, any endpoint of it, and its status.
 
-    def __init__(self, bus: Bus) -> None:
+    Args:
+        timeout: seconds in which a request must be answered, if it has no other time.
+    """
+
+    def __init__(self, bus: Bus, timeout: float) -> None:
         self.bus = bus
+        self._timeout = timeout
         self._watch = StatusWatch(bus)
 
     async def call(
@@ -25,14 +29,22 @@ class Calls:
         endpoint: Endpoint[Req, Rep],
         request: Req,
         *,
-        timeout: float = TIMEOUT,  # noqa: ASYNC109 - the deadline of the request
+        timeout: float | None = None,  # noqa: ASYNC109 - the deadline of the request
+        request_id: str | None = None,
     ) -> Rep:
-        """Call an endpoint.
+        """Call an endpoint, again and again until it is answered or its time is over; it is done once.
+
+        Args:
+            endpoint: what is called.
+            request: what it is told.
+            timeout: seconds.
+            request_id: that of a request which was given up: it is not done a second time.
 
         Raises:
+            GaveUpError: there was no answer in time; it says whether the request may have been carried out.
             SkybusError: what the service says.
         """
-        return await self.bus.call(endpoint, request, timeout=timeout)
+        return await answered(self.bus, endpoint, request, timeout or self._timeout, request_id or uuid.uuid4().hex)
 
     async def status(self) -> Status:
         """Ask for the status."""

@@ -98,7 +98,7 @@ class QueueCalls(Calls):
         return (await self.call(ITEM_MOVE, ItemMove(**_one(which), pos_dest=to))).item
 
     async def clear(self) -> None:
-        """Empty the queue."""
+        """Empty the queue; what runs goes on."""
         await self.call(QUEUE_CLEAR, QueueChange())
 
     async def start(self) -> None:

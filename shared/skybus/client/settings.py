@@ -20,6 +20,9 @@ class ClientSettings(BusSettings):
     connect_timeout: float = Field(default=3.0, gt=0)
     """Seconds."""
 
+    request_timeout: float = Field(default=15.0, gt=0)
+    """Seconds in which a request must be answered; until then it is sent again."""
+
     def my_access(self) -> Access:
         """Where the server is, and the credentials of the user."""
         check_user(self.user)

@@ -6,7 +6,11 @@ command crosses from PEOPLE to SKY as a service import with `share: true`: the s
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
+
+import orjson
 
 from skybus.bus.subjects import Subjects
 from skybus.stack.credentials import Identity
@@ -14,9 +18,16 @@ from skybus.stack.credentials import Identity
 MAX_PAYLOAD = 4 * 1024 * 1024
 """Bytes. What is larger goes through the object store."""
 
+_COMMANDS, _EVENTS = "sky.*.cmd.*.>", "sky.*.evt.>"
+_FROM_PLANS = ("sky.*.console.worker.>", "sky.*.doc.>", "sky.*.int.life.>")
+"""What the environment may publish into SKY; the answer is JetStream's acknowledgement."""
+_ENVIRONMENT, _STATE, _PROGRESS = "sky.*.int.environment.>", "sky.*.int.state", "sky.*.evt.progress.>"
+
+Entry = dict[str, Any]
+
 
 def server_config(listen: str, store: Path, subjects: Subjects, identities: dict[str, Identity]) -> str:
-    """Write the configuration of an embedded server.
+    """Write the configuration of an embedded server, in JSON, which the server's own language comprises.
 
     Args:
         listen: `host:port`.
@@ -24,94 +35,87 @@ def server_config(listen: str, store: Path, subjects: Subjects, identities: dict
         subjects: those of the instrument.
         identities: who may connect, by name; `Identity.account` says where each lives.
     """
-    users = {account: _users(account, identities) for account in ("SYS", "SKY", "PEOPLE", "PLANS")}
-    direct = [
-        f"$JS.API.DIRECT.GET.{stream}"
-        for stream in (
-            subjects.console_stream,
-            subjects.docs_stream,
-            f"KV_{subjects.state_bucket}",
-            f"OBJ_{subjects.blob_bucket}",
-        )
-    ]
-    reads = [subject for name in direct for subject in (name, f"{name}.>")]
-    return f"""\
-server_name: skybus_{subjects.inst}
-listen: "{listen}"
-max_payload: {MAX_PAYLOAD}
-max_pending: 256MB
-write_deadline: "10s"
-jetstream {{ store_dir: "{store}", sync_interval: "1s" }}
-system_account: SYS
-accounts {{
-  SYS {{ users: [ {users["SYS"]} ] }}
-  SKY {{
-    jetstream: enabled
-    users: [ {users["SKY"]} ]
-    exports: [
-      {{ service: "sky.*.cmd.*.>", accounts: [PEOPLE] }}
-      {_lines(f'{{ service: "{subject}", accounts: [PEOPLE] }}' for subject in reads)}
-      {{ stream: "sky.*.evt.>", accounts: [PEOPLE] }}
-      {_lines(f'{{ service: "{subject}", accounts: [PLANS] }}' for subject in _FROM_PLANS)}
-    ]
-    imports: [
-      {{ service: {{ account: PLANS, subject: "sky.*.int.environment.>" }} }}
-      {{ stream: {{ account: PLANS, subject: "sky.*.int.state" }} }}
-    ]
-  }}
-  PEOPLE {{
-    users: [ {users["PEOPLE"]} ]
-    imports: [
-      {{ service: {{ account: SKY, subject: "sky.*.cmd.*.>" }}, share: true }}
-      {_lines(f'{{ service: {{ account: SKY, subject: "{subject}" }} }}' for subject in reads)}
-      {{ stream: {{ account: SKY, subject: "sky.*.evt.>" }} }}
-      {{ stream: {{ account: PLANS, subject: "sky.*.evt.progress.>" }} }}
-    ]
-  }}
-  PLANS {{
-    users: [ {users["PLANS"]} ]
-    exports: [
-      {{ service: "sky.*.int.environment.>", accounts: [SKY] }}
-      {{ stream: "sky.*.int.state", accounts: [SKY] }}
-      {{ stream: "sky.*.evt.progress.>", accounts: [PEOPLE] }}
-    ]
-    imports: [
-      {_lines(f'{{ service: {{ account: SKY, subject: "{subject}" }} }}' for subject in _FROM_PLANS)}
-    ]
-  }}
-}}
-"""
+    reads = _reads(subjects)
+    accounts = {"SYS": {}, "SKY": _sky(reads), "PEOPLE": _people(reads), "PLANS": _plans()}
+    for name, account in accounts.items():
+        account["users"] = [_user(identity) for identity in identities.values() if identity.account == name]
+    config = {
+        "server_name": f"skybus_{subjects.inst}",
+        "listen": listen,
+        "max_payload": MAX_PAYLOAD,
+        "max_pending": 256 << 20,
+        "write_deadline": "10s",
+        "jetstream": {"store_dir": str(store), "sync_interval": "1s"},
+        "system_account": "SYS",
+        "accounts": accounts,
+    }
+    return orjson.dumps(config, option=orjson.OPT_INDENT_2).decode()
 
 
-_FROM_PLANS = ("sky.*.console.worker.>", "sky.*.doc.>", "sky.*.int.life.>")
-"""What the environment may publish into SKY; the answer is JetStream's acknowledgement."""
+def _reads(subjects: Subjects) -> list[str]:
+    """What reads streams and buckets of SKY by direct get."""
+    buckets = (f"KV_{subjects.state_bucket}", f"OBJ_{subjects.blob_bucket}")
+    streams = (subjects.console_stream, subjects.docs_stream, *buckets)
+    return [f"$JS.API.DIRECT.GET.{stream}{rest}" for stream in streams for rest in ("", ".>")]
 
 
-def permissions(name: str, account: str, token: str) -> str:
-    """What a user may publish and receive, in the server's configuration language."""
+def _sky(reads: list[str]) -> Entry:
+    return {
+        "jetstream": "enabled",
+        "exports": [
+            *_exported("service", (_COMMANDS, *reads), to="PEOPLE"),
+            *_exported("stream", (_EVENTS,), to="PEOPLE"),
+            *_exported("service", _FROM_PLANS, to="PLANS"),
+        ],
+        "imports": [
+            *_imported("service", (_ENVIRONMENT,), of="PLANS"),
+            *_imported("stream", (_STATE,), of="PLANS"),
+        ],
+    }
+
+
+def _people(reads: list[str]) -> Entry:
+    return {
+        "imports": [
+            *_imported("service", (_COMMANDS,), of="SKY", share=True),
+            *_imported("service", reads, of="SKY"),
+            *_imported("stream", (_EVENTS,), of="SKY"),
+            *_imported("stream", (_PROGRESS,), of="PLANS"),
+        ],
+    }
+
+
+def _plans() -> Entry:
+    return {
+        "exports": [
+            *_exported("service", (_ENVIRONMENT,), to="SKY"),
+            *_exported("stream", (_STATE,), to="SKY"),
+            *_exported("stream", (_PROGRESS,), to="PEOPLE"),
+        ],
+        "imports": _imported("service", _FROM_PLANS, of="SKY"),
+    }
+
+
+def _exported(kind: str, subjects: Iterable[str], *, to: str) -> list[Entry]:
+    return [{kind: subject, "accounts": [to]} for subject in subjects]
+
+
+def _imported(kind: str, subjects: Iterable[str], *, of: str, **options: bool) -> list[Entry]:
+    return [{kind: {"account": of, "subject": subject}, **options} for subject in subjects]
+
+
+def _user(identity: Identity) -> Entry:
+    allowed = _permissions(identity.account, identity.token)
+    return {**identity.config, **({"permissions": allowed} if allowed else {})}
+
+
+def _permissions(account: str, token: str) -> Entry:
+    """What a user may publish and receive; nothing stands for everything."""
+    inbox = f"_INBOX.{token}.>"
     if account == "PEOPLE":
         publish = [f"sky.*.cmd.{token}.>", "$JS.API.DIRECT.GET.>"]
-        receive = [f"_INBOX.{token}.>", "sky.*.evt.>"]
-    elif account == "PLANS":
-        publish = [*_FROM_PLANS, "sky.*.int.state", "sky.*.evt.progress.>"]
-        receive = [f"_INBOX.{token}.>", "sky.*.int.environment.>", "$SRV.>"]
-    else:
-        return ""
-    allow = ", allow_responses: true" if account == "PLANS" else ""
-    return f"permissions: {{ publish: {_list(publish)}, subscribe: {_list(receive)}{allow} }}"
-
-
-def _users(account: str, identities: dict[str, Identity]) -> str:
-    return ", ".join(
-        f"{{ {identity.config}, {permissions(name, account, identity.token)} }}"
-        for name, identity in identities.items()
-        if identity.account == account
-    )
-
-
-def _list(subjects: list[str]) -> str:
-    return "[" + ", ".join(f'"{subject}"' for subject in subjects) + "]"
-
-
-def _lines(entries: object) -> str:
-    return "\n      ".join(entries)  # type: ignore[arg-type]
+        return {"publish": publish, "subscribe": [inbox, _EVENTS]}
+    if account == "PLANS":
+        receive = [inbox, _ENVIRONMENT, "$SRV.>"]
+        return {"publish": [*_FROM_PLANS, _STATE, _PROGRESS], "subscribe": receive, "allow_responses": True}
+    return {}

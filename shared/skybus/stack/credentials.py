@@ -36,11 +36,11 @@ class Identity:
         return user_token(self.credentials.user)
 
     @property
-    def config(self) -> str:
+    def config(self) -> dict[str, Any]:
         """Its entry in the server's configuration, without permissions."""
         if self.public_key:
-            return f"nkey: {self.public_key}"
-        return f'user: "{self.credentials.user}", password: "{self.credentials.password}"'
+            return {"nkey": self.public_key}
+        return {"user": self.credentials.user, "password": self.credentials.password}
 
 
 def ensure_credentials(data_dir: Path) -> dict[str, Identity]:

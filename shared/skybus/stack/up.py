@@ -16,7 +16,7 @@ from pathlib import Path
 
 import structlog
 
-from skybus.bus.settings import LISTEN_FILE, Listen
+from skybus.bus.settings import DEFAULT_INSTRUMENT, LISTEN_FILE, Listen
 from skybus.bus.subjects import Subjects
 from skybus.bus.tasks import end_tasks
 from skybus.stack import datadir
@@ -43,7 +43,7 @@ class UpOptions:
     """What `skybus up` was asked for; an address that was not asked for is chosen."""
 
     data_dir: Path
-    instrument: str = "sim"
+    instrument: str = DEFAULT_INSTRUMENT
     nats_port: int | None = None
     redis_url: str | None = None
     zmq_control_addr: str | None = None

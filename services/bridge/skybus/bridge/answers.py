@@ -9,7 +9,8 @@ import structlog
 
 from skybus.bridge.checks import check_unsupported
 from skybus.bridge.codec import Codec, Json
-from skybus.bridge.methods import METHODS, TAKES_ANYTHING, Method
+from skybus.bridge.method import Method
+from skybus.bridge.methods import METHODS, TAKES_ANYTHING
 from skybus.bus.api.queue import QUEUE_GET, QueueGet
 from skybus.bus.connection import Bus
 from skybus.bus.errors import InvalidError, SkybusError, UnavailableError

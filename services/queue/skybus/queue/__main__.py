@@ -38,6 +38,7 @@ from skybus.queue.handlers_tasks import TaskHandlers
 from skybus.queue.item_check import ItemCheck
 from skybus.queue.keeper import Keeper
 from skybus.queue.manager import Manager
+from skybus.queue.once import Once
 from skybus.queue.publisher import Publisher
 from skybus.queue.reports import Reports
 from skybus.queue.rights import Rights
@@ -79,7 +80,8 @@ class QueueService:
         self._reports = Reports(bus, self._manager.handle_report)
         self._life_is_known = asyncio.Event()
         self._has_asked = asyncio.Event()
-        handlers = guarded(self._handlers(), lambda: self._keeper.last.lock)
+        once = Once(store, self._keeper, self._manager.situation)
+        handlers = once.handlers(guarded(self._handlers(), lambda: self._keeper.last.lock))
         self._service = Service(bus, "queue", [_after(self._has_asked, handler) for handler in handlers])
         bus.on_connect.append(self._prepare)
 
@@ -107,7 +109,7 @@ class QueueService:
         check = ItemCheck(self._bus, self._rights)
         emergency_key = settings.emergency_lock_key.get_secret_value() if settings.emergency_lock_key else None
         return [
-            *ManagerHandlers(manager, self._status, settings.stack_pid).table(),
+            *ManagerHandlers(keeper, manager, self._status, settings.stack_pid).table(),
             *QueueHandlers(keeper, manager.runner, check).table(),
             *HistoryHandlers(keeper, self._store).table(),
             *EngineHandlers(manager, self._status).table(),

@@ -13,10 +13,8 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from skybus.bus.errors import UnavailableError
+from skybus.bus.settings import DEFAULT_INSTRUMENT
 from skybus.queue.settings import QueueSettings
-
-INSTRUMENT = "sim"
-"""Of a stack that nobody has given another name."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -40,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="skybus.queue.clear_lock", description="Clear the lock in Redis.")
     parser.add_argument("--redis-url", help="redis://, rediss:// or unix://; by default that of the running stack")
     parser.add_argument("--redis-prefix", default=settings.redis_prefix, help="what the names of all keys begin with")
-    parser.add_argument("--instrument", default=settings.instrument or INSTRUMENT)
+    parser.add_argument("--instrument", default=settings.instrument or DEFAULT_INSTRUMENT)
     return parser
 
 

@@ -20,34 +20,38 @@ class Step(Message):
     next: Running | None = None
 
 
+def begin(book: Book, environment_id: str) -> Step:
+    """Start the queue with its first item, if there is one; a stop that was asked for before does not count."""
+    book.set_flags(stop_pending=False)
+    return Step(next=_begin_next(book, environment_id, pause_pending=False))
+
+
 def advance(
-    book: Book, report: PlanReport | None, environment_id: str | None, *, may_go_on: bool, pause_pending: bool
+    book: Book, report: PlanReport, environment_id: str | None, *, may_go_on: bool, pause_pending: bool
 ) -> Step:
     """File what has ended, and begin the next item if there is one to begin.
 
     Args:
         book: is changed.
-        report: of the attempt that has ended, or nothing when the queue is started.
+        report: of the attempt that has ended.
         environment_id: of the open environment, if there is one.
         may_go_on: whether the manager is running the queue.
         pause_pending: whether a pause was asked for and has not come.
     """
-    running, filed = book.running, None
-    if report is not None:
-        filed = book.file(report)
-        if filed is None:
-            return Step()
+    running, filed = book.running, book.file(report)
+    if filed is None:
+        return Step()
     stops = not may_go_on or (running is not None and running.immediate)
-    if report is not None and (not book.is_done(report) or report.exit_status == "stopped"):
+    if not book.is_done(report) or report.exit_status == "stopped":
         book.set_flags(autostart=False)
         stops = True
-    if report is not None and report.exit_status == "unknown":  # somebody works with the Run Engine by hand
+    if report.exit_status == "unknown":  # somebody works with the Run Engine by hand
         stops = True
     if stops or environment_id is None:
         book.set_flags(stop_pending=False, autostart=book.flags.autostart and not book.flags.stop_pending)
         return Step(filed=filed)
-    pause_pending = pause_pending or (report is not None and report.pause_pending)
-    return Step(filed=filed, next=_begin_next(book, environment_id, pause_pending=pause_pending))
+    next_ = _begin_next(book, environment_id, pause_pending=pause_pending or report.pause_pending)
+    return Step(filed=filed, next=next_)
 
 
 def file_and_stop(book: Book, report: PlanReport) -> Item | None:

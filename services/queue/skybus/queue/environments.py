@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 
 import structlog
@@ -24,6 +25,7 @@ from skybus.bus.messages import Empty
 from skybus.queue.announcer import Announcer
 from skybus.queue.book import Book
 from skybus.queue.keeper import Keeper
+from skybus.queue.once import current_key
 from skybus.queue.records import new_uid
 from skybus.queue.situation import Situation
 from skybus.queue.states import Event, State
@@ -60,7 +62,8 @@ class Environments:
 
     async def open(self) -> None:
         """Begin to open an environment."""
-        environment_id = await self._keeper.do(self._begin_opening)
+        environment_id = _id_for(current_key())
+        await self._keeper.do(lambda: self._begin_opening(environment_id))
         try:
             await self._bus.call(WORKER_OPEN, EnvironmentOpen(environment_id=environment_id))
         except SkybusError as error:
@@ -127,7 +130,7 @@ class Environments:
 
     # -- pieces of work ------------------------------------------------------------------------------------------
 
-    async def _begin_opening(self) -> str:
+    async def _begin_opening(self, environment_id: str) -> None:
         if self._now.environment_id is not None:
             raise WrongStateError(
                 "RE Worker environment already exists."
@@ -136,10 +139,9 @@ class Environments:
             )
         if self._now.state != State.IDLE:
             raise WrongStateError(f"Manager state is not idle. Current state: {self._now.state}")
-        environment_id = self._now.environment_id = new_uid()
+        self._now.environment_id = environment_id
         self._opening_failed = None
         self._now.go(Event.OPEN)
-        return environment_id
 
     async def _give_up(self, environment_id: str) -> None:
         if self._now.environment_id == environment_id and not self._now.is_open:
@@ -167,6 +169,11 @@ class Environments:
     async def _being_destroyed(self, environment_id: str) -> None:
         if self._now.environment_id == environment_id and self._now.state != State.DESTROYING_ENVIRONMENT:
             self._now.go(Event.DESTROY)
+
+
+def _id_for(key: str) -> str:
+    """The id of an environment: the same for the same request, so that the worker opens one for it and not two."""
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, key)) if key else new_uid()
 
 
 def _work_in(environment: EnvironmentState, book: Book) -> Event:

@@ -46,7 +46,7 @@ class HistoryHandlers:
 
         async def work() -> Nothing:
             newest = await self._history_to_keep(request)
-            await self._keeper.alter(lambda book: book.keep_history(newest))
+            await self._keeper.answer_once(lambda book: book.keep_history(newest))
             return Nothing()
 
         return await self._keeper.do(work)

@@ -9,7 +9,7 @@ from skybus.bus.api import lock
 from skybus.bus.api.internal import LOCK_CHECK, LockCheck
 from skybus.bus.errors import LockedError
 from skybus.bus.messages import Nothing
-from skybus.bus.service import Handler, current_call
+from skybus.bus.service import Handler
 from skybus.queue.announcer import Announcer
 from skybus.queue.book import Book
 from skybus.queue.item_check import ItemCheck
@@ -88,7 +88,7 @@ class LockHandlers:
 
     async def _change(self, alter: Callable[[Book], lock.LockShown]) -> lock.LockShown:
         before = self._keeper.last.lock.uid
-        shown = await self._keeper.change(alter, lock.LockShown, current_call().request_id)
+        shown = await self._keeper.change(alter)
         if shown.lock_info_uid != before:
             self._announcer.lock(self._keeper.last.lock)
         return shown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -11,9 +12,10 @@ import structlog
 
 from skybus.bus.api import manager as api
 from skybus.bus.api.status import PING, STATUS_GET, Status
-from skybus.bus.errors import InvalidError, WrongStateError
+from skybus.bus.errors import InvalidError, UnavailableError, WrongStateError
 from skybus.bus.messages import Empty, Nothing
 from skybus.bus.service import Handler
+from skybus.queue.keeper import Keeper
 from skybus.queue.manager import Manager
 from skybus.queue.states import State
 from skybus.queue.status import StatusMaker
@@ -28,7 +30,8 @@ class ManagerHandlers:
         stack_pid: the process of `skybus up`, if it is that which runs us.
     """
 
-    def __init__(self, manager: Manager, status: StatusMaker, stack_pid: int) -> None:
+    def __init__(self, keeper: Keeper, manager: Manager, status: StatusMaker, stack_pid: int) -> None:
+        self._keeper = keeper
         self._manager = manager
         self._status = status
         self._stack_pid = stack_pid
@@ -59,15 +62,22 @@ class ManagerHandlers:
         state = self._manager.situation.state
         if request.option == "safe_on" and state != State.IDLE:
             raise WrongStateError(f"RE Manager state is not idle: '{state}'")
+        await self._answered_before_the_end()
         os.kill(self._stack_pid, signal.SIGTERM)
         return Nothing()
 
     async def kill(self, request: api.ManagerKill) -> NoReturn:
         """End this process, as a crash does."""
+        await self._answered_before_the_end()
         log.warning("killed by request", hangs_before=request.hang)
         time.sleep(request.hang)  # noqa: ASYNC251 - to hang is what is asked for
         os.kill(os.getpid(), signal.SIGKILL)
         raise AssertionError("unreachable")
+
+    async def _answered_before_the_end(self) -> None:
+        """The same request must not end also what begins afterwards; it is done without Redis, too."""
+        with contextlib.suppress(UnavailableError):
+            await self._keeper.change(lambda _: Nothing())
 
     async def test(self, request: api.ManagerTest) -> Nothing:
         """Try out a part of the manager."""

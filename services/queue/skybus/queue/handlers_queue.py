@@ -12,7 +12,7 @@ from skybus.bus.api import queue
 from skybus.bus.api.items import Item, QueueChange
 from skybus.bus.errors import ConflictError, InvalidError, NotFoundError, SkybusError
 from skybus.bus.messages import Message, Nothing, explain
-from skybus.bus.service import Handler, current_call
+from skybus.bus.service import Handler
 from skybus.queue import moves
 from skybus.queue.book import Book
 from skybus.queue.item_check import ItemCheck, batch_refused
@@ -80,10 +80,10 @@ class QueueHandlers:
 
         def alter(book: Book) -> queue.ItemAdded:
             book.insert([item], request.pos, request.before_uid, request.after_uid)
-            return queue.ItemAdded(item=item, qsize=len(book.line), plan_queue_uid=book.flags.queue_uid)
+            return _added(book, item)
 
         with _showing(item):
-            added = await self._change(request, alter, queue.ItemAdded)
+            added = await self._change(request, alter)
         await self._runner.items_added()
         return added
 
@@ -98,7 +98,7 @@ class QueueHandlers:
                 items=items, results=results, qsize=len(book.line), plan_queue_uid=book.flags.queue_uid
             )
 
-        added = await self._change(request, alter, queue.BatchAdded)
+        added = await self._change(request, alter)
         await self._runner.items_added()
         return added
 
@@ -113,10 +113,10 @@ class QueueHandlers:
 
         def alter(book: Book) -> queue.ItemAdded:
             book.replace(uid, item)
-            return queue.ItemAdded(item=item, qsize=len(book.line), plan_queue_uid=book.flags.queue_uid)
+            return _added(book, item)
 
         with _showing(item):
-            return await self._change(request, alter, queue.ItemAdded)
+            return await self._change(request, alter)
 
     async def remove_item(self, request: queue.ItemRemove) -> queue.ItemRemoved:
         """Take one item out."""
@@ -125,7 +125,7 @@ class QueueHandlers:
             (item,) = book.remove([moves.referred(book.line, request)])
             return queue.ItemRemoved(item=item, qsize=len(book.line), plan_queue_uid=book.flags.queue_uid)
 
-        return await self._change(request, alter, queue.ItemRemoved)
+        return await self._change(request, alter)
 
     async def remove_batch(self, request: queue.ItemRemoveBatch) -> queue.ItemsMoved:
         """Take items out."""
@@ -134,7 +134,7 @@ class QueueHandlers:
             items = book.remove(moves.removable(book.line, request.uids, ignore_missing=request.ignore_missing))
             return _moved(book, items)
 
-        return await self._change(request, alter, queue.ItemsMoved)
+        return await self._change(request, alter)
 
     async def move_item(self, request: queue.ItemMove) -> queue.ItemMoved:
         """Move one item."""
@@ -143,19 +143,17 @@ class QueueHandlers:
             item = moves.move_one(book, request)
             return queue.ItemMoved(item=item, qsize=len(book.line), plan_queue_uid=book.flags.queue_uid)
 
-        return await self._change(request, alter, queue.ItemMoved)
+        return await self._change(request, alter)
 
     async def move_batch(self, request: queue.ItemMoveBatch) -> queue.ItemsMoved:
         """Move items together."""
-        return await self._change(request, lambda book: _moved(book, moves.move_many(book, request)), queue.ItemsMoved)
+        return await self._change(request, lambda book: _moved(book, moves.move_many(book, request)))
 
     async def execute_item(self, request: queue.ItemExecute) -> queue.ItemAdded:
         """Run an item past the queue."""
         item = await self._check.one(request.item, request)
         with _showing(item):
-            await self._runner.execute(item)
-        book = self._keeper.book
-        return queue.ItemAdded(item=item, qsize=len(book.line), plan_queue_uid=book.flags.queue_uid)
+            return await self._runner.execute(item, lambda book: _added(book, item))
 
     async def clear_queue(self, request: QueueChange) -> Nothing:
         """Empty the queue."""
@@ -164,7 +162,7 @@ class QueueHandlers:
             book.clear()
             return Nothing()
 
-        return await self._change(request, alter, Nothing)
+        return await self._change(request, alter)
 
     async def set_mode(self, request: queue.QueueModeSet) -> queue.QueueMode:
         """Change the mode of the queue."""
@@ -173,18 +171,18 @@ class QueueHandlers:
             book.set_flags(mode=_mode(book, request.mode))
             return book.flags.mode
 
-        return await self._keeper.change(alter, queue.QueueMode, current_call().request_id)
+        return await self._keeper.change(alter)
 
     # -- below ---------------------------------------------------------------------------------------------------
 
-    async def _change(self, request: QueueChange, alter: Callable[[Book], R], reply: type[R]) -> R:
+    async def _change(self, request: QueueChange, alter: Callable[[Book], R]) -> R:
         def checked(book: Book) -> R:
             expected = request.expected_queue_uid
             if expected is not None and expected != book.flags.queue_uid:
                 raise ConflictError("the queue has changed since you read it: read it again")
             return alter(book)
 
-        return await self._keeper.change(checked, reply, current_call().request_id)
+        return await self._keeper.change(checked)
 
 
 def _insert_batch(book: Book, items: list[Item], request: queue.ItemAddBatch) -> None:
@@ -202,6 +200,10 @@ def _showing(item: Item) -> Iterator[None]:
     except SkybusError as error:
         error.details["item"] = item
         raise
+
+
+def _added(book: Book, item: Item) -> queue.ItemAdded:
+    return queue.ItemAdded(item=item, qsize=len(book.line), plan_queue_uid=book.flags.queue_uid)
 
 
 def _moved(book: Book, items: list[Item]) -> queue.ItemsMoved:

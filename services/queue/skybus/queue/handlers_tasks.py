@@ -6,7 +6,7 @@ from typing import Any
 
 from skybus.bus.api import tasks
 from skybus.bus.api.internal import FunctionTask, ScriptTask, TaskRun
-from skybus.bus.service import Handler, current_call
+from skybus.bus.service import Handler
 from skybus.queue.item_check import ItemCheck
 from skybus.queue.records import new_uid
 from skybus.queue.tasks import Tasks
@@ -46,7 +46,7 @@ class TaskHandlers:
         uid = item["item_uid"]
         order = TaskRun(task_uid=uid, task=function, run_in_background=request.run_in_background)
         started = tasks.FunctionStarted(task_uid=uid, item=item)
-        return await self._tasks.start(order, started, current_call().request_id)
+        return await self._tasks.start(order, started)
 
     async def get_status(self, request: tasks.TaskStatusGet) -> tasks.TaskStatuses:
         """Say where tasks are."""
@@ -58,4 +58,4 @@ class TaskHandlers:
 
     async def _run_script(self, script: ScriptTask, *, run_in_background: bool) -> tasks.TaskStarted:
         order = TaskRun(task_uid=new_uid(), task=script, run_in_background=run_in_background)
-        return await self._tasks.start(order, tasks.TaskStarted(task_uid=order.task_uid), current_call().request_id)
+        return await self._tasks.start(order, tasks.TaskStarted(task_uid=order.task_uid))

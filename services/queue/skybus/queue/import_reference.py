@@ -21,6 +21,7 @@ from pydantic import SecretStr
 from skybus.bus.api.items import Item
 from skybus.bus.errors import ConflictError, NotFoundError, SkybusError
 from skybus.bus.messages import Message
+from skybus.bus.settings import DEFAULT_INSTRUMENT
 from skybus.queue.book import Book
 from skybus.queue.line import Line
 from skybus.queue.locks import NO_LOCK, Lock
@@ -29,8 +30,6 @@ from skybus.queue.reference_keys import ReferenceState, read_reference
 from skybus.queue.settings import QueueSettings
 from skybus.queue.store import Store
 
-INSTRUMENT = "sim"
-"""Of a stack that nobody has given another name."""
 LOST = "Plan exit status was lost: the item was running when the queue was taken over from the Queue Server"
 
 
@@ -153,7 +152,7 @@ async def run(settings: ImportSettings, options: argparse.Namespace) -> None:
     if options.dry_run:
         print("nothing was changed")
         return
-    store = Store.at(settings.redis(), settings.instrument or INSTRUMENT, settings.redis_prefix)
+    store = Store.at(settings.redis(), settings.instrument or DEFAULT_INSTRUMENT, settings.redis_prefix)
     try:
         is_new = await take_over(takeover, store, replace=options.replace)
     finally:

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, TypeVar
 
 import structlog
 
-from skybus.bus.errors import SkybusError, UnavailableError
-from skybus.bus.messages import Message, decode, encode
+from skybus.bus.errors import UnavailableError
+from skybus.bus.messages import Message, Nothing, encode
 from skybus.queue.book import Book
 from skybus.queue.guards import Entry, current_entry
-from skybus.queue.store import Answered, FencedError, Store
+from skybus.queue.once import current_key
+from skybus.queue.store import AnsweredBefore, FencedError, Store
 
 log = structlog.get_logger()
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Message)
 
-REMEMBERED = 10_000
-"""Answers kept in memory, so that a repeated request is usually seen without asking Redis."""
+
+def _nothing(_: Book) -> Message:
+    return Nothing()
 
 
 class _Turn(NamedTuple):
@@ -29,6 +30,8 @@ class _Turn(NamedTuple):
     future: asyncio.Future[Any]
     entry: Entry | None
     """Of the request to which the work belongs."""
+    key: str
+    """Of that request."""
 
 
 class Keeper:
@@ -44,7 +47,8 @@ class Keeper:
         self._inbox: asyncio.Queue[_Turn] = asyncio.Queue()
         self._book: Book | None = None
         self._last = Book()
-        self._answers: OrderedDict[str, bytes] = OrderedDict()
+        self._key = ""
+        """Of the request to which the work of this turn belongs."""
 
     @property
     def book(self) -> Book:
@@ -61,7 +65,7 @@ class Keeper:
     async def run(self) -> None:
         """Work until cancelled."""
         while True:
-            work, future, entry = await self._inbox.get()
+            work, future, entry, self._key = await self._inbox.get()
             try:
                 if entry:
                     entry.admit((await self.fresh()).lock)
@@ -82,39 +86,34 @@ class Keeper:
             LockedError: it belongs to a request that does not get past the lock.
         """
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._inbox.put_nowait(_Turn(work, future, current_entry()))
+        self._inbox.put_nowait(_Turn(work, future, current_entry(), current_key()))
         return await future
 
-    async def change(self, alter: Callable[[Book], R], reply: type[R], request_id: str = "") -> R:
-        """Make a change in its turn: the same request is done once and answered alike.
+    async def change(self, alter: Callable[[Book], R]) -> R:
+        """Make a change in its turn, for a request that is answered with what it returns.
 
         Args:
             alter: changes the book and says what the requester is told; an error leaves everything as it was.
-            reply: the class of the answer.
-            request_id: of the request, if it has one.
         """
-        return await self.do(lambda: self.answer_once(alter, reply, request_id))
+        return await self.do(lambda: self._store_change(alter, lambda _, told: told))
+
+    # -- inside a piece of work ----------------------------------------------------------------------------------
 
     async def alter(self, alter: Callable[[Book], T]) -> T:
-        """Make a change inside a piece of work that the keeper is doing."""
-        book = await self.fresh()
-        result, _ = await self._store_change(book, alter, "")
-        return result
+        """Make a change that nobody has asked for, or that is only a part of what was asked for."""
+        return await self._store_change(alter, None)
 
-    async def answer_once(self, alter: Callable[[Book], R], reply: type[R], request_id: str) -> R:
-        """Make a change as `change` does, inside a piece of work that the keeper is doing."""
-        if request_id in self._answers:
-            return decode(reply, self._answers[request_id])
-        book = await self.fresh()
-        try:
-            result, done = await self._store_change(book, alter, request_id)
-        except SkybusError:
-            # it may be impossible because it is done: only Redis knows what was answered before a start
-            done = await self._store.answered(request_id)
-            if done is None:
-                raise
-            return decode(reply, done.answer)
-        return decode(reply, done.answer) if done else result
+    async def answer_once(self, alter: Callable[[Book], T], told: Callable[[Book], Message] = _nothing) -> T:
+        """Make the change that does what the request of this turn asks for; it is stored with the answer.
+
+        Args:
+            alter: changes the book.
+            told: what the requester is told, of the book after the change.
+
+        Raises:
+            AnsweredBefore: it was done before; nothing is to follow.
+        """
+        return await self._store_change(alter, lambda book, _: told(book))
 
     async def fresh(self) -> Book:
         """The book, read again from Redis if there was any doubt about it."""
@@ -123,32 +122,26 @@ class Keeper:
             self._changed()
         return self._book
 
-    async def _store_change(self, book: Book, alter: Callable[[Book], T], request_id: str) -> tuple[T, Answered | None]:
+    async def _store_change(self, alter: Callable[[Book], T], answer: Callable[[Book, T], Message] | None) -> T:
+        book = await self.fresh()
         try:
             result = alter(book)
-            done = await self._commit(book, result, request_id)
+            if answer and self._key:
+                await self._commit(book, self._key, encode(answer(book, result)))
+            elif book.journal:
+                await self._commit(book)
+        except AnsweredBefore:
+            self._book = None
+            await self.fresh()  # nobody is to be shown what this would have changed
+            raise
         except BaseException:
             if book.journal:
                 self._book = None  # half a change, or one of which nothing is known: read again
             raise
-        if done:
-            self._book = None
         self._changed()
-        return result, done
+        return result
 
-    async def _commit(self, book: Book, result: object, request_id: str) -> Answered | None:
-        if not book.journal and not request_id:
-            return None
-        answer = encode(result) if request_id and isinstance(result, Message) else b""
-        done = await self._store.commit(book.journal, book.revision, request_id, answer)
-        if done is None:
-            book.revision += 1
-            book.journal.clear()
-            self._remember(request_id, answer)
-        return done
-
-    def _remember(self, request_id: str, answer: bytes) -> None:
-        if request_id:
-            self._answers[request_id] = answer
-            if len(self._answers) > REMEMBERED:
-                self._answers.popitem(last=False)
+    async def _commit(self, book: Book, key: str = "", answer: bytes = b"") -> None:
+        await self._store.commit(book.journal, book.revision, key, answer)
+        book.revision += 1
+        book.journal.clear()

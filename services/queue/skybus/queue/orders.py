@@ -29,9 +29,17 @@ class Order:
     is_awaited: Callable[[], bool]
     """Whether it is still to be done."""
     refused: Callable[[SkybusError], Awaitable[None]]
-    """Told that it is not to be done, and why."""
-    check: Callable[[], Awaitable[None]] | None = None
-    """Passed before the environment is told; raises what forbids it."""
+    """Told that the environment will not do it, and why."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """What an order must pass before the environment hears of it."""
+
+    ask: Callable[[], Awaitable[None]]
+    """Raises what forbids the order."""
+    forbidden: Callable[[SkybusError], Awaitable[None]]
+    """Told so."""
 
 
 class Orders:
@@ -41,27 +49,31 @@ class Orders:
         self._bus = bus
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def send(self, order: Order) -> None:
+    def send(self, order: Order, check: Check | None = None) -> None:
         """Have something done."""
-        task = asyncio.create_task(self._send(order), name=f"order {order.endpoint.name}")
+        task = asyncio.create_task(self._send(order, check), name=f"order {order.endpoint.name}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _send(self, order: Order) -> None:
-        try:
-            if order.check:
-                await _until_answered(order, order.check)
-            await _until_answered(order, lambda: self._bus.call(order.endpoint, order.request))
-        except SkybusError as error:
-            await order.refused(error)
+    async def _send(self, order: Order, check: Check | None) -> None:
+        if check and not await _has_consent(order, check.ask, check.forbidden):
+            return
+        await _has_consent(order, lambda: self._bus.call(order.endpoint, order.request), order.refused)
 
 
-async def _until_answered(order: Order, ask: Callable[[], Awaitable[Any]]) -> None:
+async def _has_consent(
+    order: Order, ask: Callable[[], Awaitable[Any]], refused: Callable[[SkybusError], Awaitable[None]]
+) -> bool:
+    """Ask until there is an answer or the order is not awaited any more; returns whether it was yes."""
     while order.is_awaited():
         try:
             await ask()
         except UnavailableError as error:
             log.warning("an order has to wait", order=order.endpoint.name, reason=error.message)
             await asyncio.sleep(AGAIN)
+        except SkybusError as error:
+            await refused(error)
+            return False
         else:
-            return
+            return True
+    return False

@@ -6,23 +6,28 @@ All that changes the book is a piece of work for the keeper, so one thing happen
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import structlog
 
 from skybus.bus.api.internal import PLAN_RUN, PlanReport, PlanRun
 from skybus.bus.api.items import PLAN, Item
 from skybus.bus.errors import SkybusError, UnavailableError, WrongStateError
+from skybus.bus.messages import Message
 from skybus.queue import deciding
 from skybus.queue.announcer import Announcer
+from skybus.queue.book import Book
 from skybus.queue.keeper import Keeper
 from skybus.queue.kernel_hold import RUNNING, KernelHold
-from skybus.queue.orders import Order, Orders
+from skybus.queue.orders import Check, Order, Orders
 from skybus.queue.records import Running
 from skybus.queue.rights import Rights
 from skybus.queue.situation import Situation
 from skybus.queue.states import Event, State
 
 log = structlog.get_logger()
+
+R = TypeVar("R", bound=Message)
 
 
 class Runner:
@@ -53,7 +58,7 @@ class Runner:
     async def start(self) -> None:
         """Begin to run the queue."""
         await self._get_kernel()
-        await self._keeper.do(self._start)
+        await self._keeper.do(lambda: self._start(self._begin_as_asked))
 
     async def stop(self, *, cancel: bool = False) -> None:
         """Stop the queue when the running plan is done, or take that back."""
@@ -62,7 +67,7 @@ class Runner:
             state = self._now.state
             if not cancel and state not in (State.EXECUTING_QUEUE, State.STARTING_QUEUE):
                 raise WrongStateError(f"Failed to stop the queue. Queue is not running. Manager state: '{state}'")
-            await self._keeper.alter(lambda book: book.set_flags(stop_pending=not cancel))
+            await self._keeper.answer_once(lambda book: book.set_flags(stop_pending=not cancel))
 
         await self._keeper.do(work)
 
@@ -70,7 +75,7 @@ class Runner:
         """Start the queue by itself whenever it can be."""
 
         async def work() -> None:
-            await self._keeper.alter(lambda book: book.set_flags(autostart=enable))
+            await self._keeper.answer_once(lambda book: book.set_flags(autostart=enable))
             await self.autostart()
 
         await self._keeper.do(work)
@@ -80,15 +85,11 @@ class Runner:
         if self._keeper.last.flags.autostart:
             await self._keeper.do(self.autostart)
 
-    async def execute(self, item: Item) -> None:
-        """Run an item at once, past the queue."""
+    async def execute(self, item: Item, told: Callable[[Book], R]) -> R:
+        """Run an item at once, past the queue; `told` says what who asks for it is told."""
         if item["item_type"] == PLAN:
             await self._get_kernel()
-        await self._keeper.do(lambda: self._execute(item))
-
-    async def file_refused(self, running: Running, why: str) -> None:
-        """File an item that the environment will not run."""
-        await self._keeper.do(lambda: self.advance(deciding.failed(running, f"Failed to start the plan: {why}")))
+        return await self._keeper.do(lambda: self._execute(item, told))
 
     # -- inside the keeper's turn --------------------------------------------------------------------------------
 
@@ -101,9 +102,9 @@ class Runner:
         if self._now.has_kernel and not self._now.holds_kernel:
             self._hold.reserve_for(self.autostart)
         else:
-            await self._start()
+            await self._start(self._begin_by_itself)
 
-    async def advance(self, report: PlanReport | None) -> None:
+    async def advance(self, report: PlanReport) -> None:
         """File what has ended, and begin the next item, in one change."""
         environment_id = self._now.environment_id
         may_go_on = self._now.state in RUNNING
@@ -112,18 +113,12 @@ class Runner:
                 book, report, environment_id, may_go_on=may_go_on, pause_pending=self._now.pause_pending
             )
         )
-        if report is not None:
-            if step.filed is None:
-                log.info("a report that is filed already", attempt=report.attempt)
-                return
-            self._now.pause_pending = False
-            self._announcer.filed(self._keeper.book, step.filed, report)
-        if step.next:
-            self._has_begun(step.next)
-        elif self._now.state in RUNNING:
-            self._now.pause_pending = False
-            self._hold.finish(self.autostart)
-        await self.autostart()
+        if step.filed is None:
+            log.info("a report that is filed already", attempt=report.attempt)
+            return
+        self._now.pause_pending = False
+        self._announcer.filed(self._keeper.book, step.filed, report)
+        await self._follow(step)
 
     async def lose(self, environment_id: str, why: str) -> None:
         """File the running item as failed if it ran in an environment that is gone and has sent no report."""
@@ -132,9 +127,7 @@ class Runner:
         if running is None or running.environment_id != environment_id:
             return
         report = deciding.failed(running, why, self._now.runs("active"))
-        filed = await self._keeper.alter(lambda book: deciding.file_and_stop(book, report))
-        if filed:
-            self._announcer.filed(self._keeper.book, filed, report)
+        if await self._file_last(report):
             log.error("the running plan was lost", item_uid=report.item_uid, reason=why)
 
     def order_again(self, running: Running) -> None:
@@ -152,38 +145,78 @@ class Runner:
     async def _may_begin(self) -> None:
         self._now.require_ready()
 
-    async def _start(self) -> None:
-        self._now.require_ready()
-        await self._keeper.alter(lambda book: book.set_flags(stop_pending=False))
-        self._now.go(Event.START)
+    async def _start(self, begin: Callable[[str], Awaitable[deciding.Step]]) -> None:
+        environment_id = self._now.require_ready()
         try:
-            await self.advance(None)
+            step = await begin(environment_id)
         except UnavailableError:
-            self._now.go(Event.FINISH)
             self._in_doubt()  # an item may have begun all the same
             raise
+        self._now.go(Event.START)
+        await self._follow(step)
 
-    async def _execute(self, item: Item) -> None:
+    async def _begin_as_asked(self, environment_id: str) -> deciding.Step:
+        return await self._keeper.answer_once(lambda book: deciding.begin(book, environment_id))
+
+    async def _begin_by_itself(self, environment_id: str) -> deciding.Step:
+        return await self._keeper.alter(lambda book: deciding.begin(book, environment_id))
+
+    async def _follow(self, step: deciding.Step) -> None:
+        """Be what the book says: running the next item, or idle."""
+        if step.next:
+            self._has_begun(step.next)
+        elif self._now.state in RUNNING:
+            self._now.pause_pending = False
+            self._hold.finish(self.autostart)
+        await self.autostart()
+
+    async def _execute(self, item: Item, told: Callable[[Book], R]) -> R:
         environment_id = self._now.require_ready()
         if item["item_type"] != PLAN:
-            await self._keeper.alter(lambda book: book.set_flags(autostart=False))
-            return
-        running = await self._keeper.alter(lambda book: book.start_past_queue(item, environment_id))
+            await self._keeper.answer_once(lambda book: book.set_flags(autostart=False), told)
+            return told(self._keeper.book)
+        try:
+            running = await self._keeper.answer_once(lambda book: book.start_past_queue(item, environment_id), told)
+        except UnavailableError:
+            self._in_doubt()  # it may have begun all the same
+            raise
+        answer = told(self._keeper.book)
         self._now.go(Event.START)
         self._has_begun(running)
+        return answer
 
     def _has_begun(self, running: Running) -> None:
         self._now.go(Event.RUN)
         self._announcer.begun(running)
         self._announcer.queue(self._keeper.book)
-        self._order(running, lambda: self._rights.require(running.item))
+        self._order(running, Check(lambda: self._rights.require(running.item), self._then_file(running, self.advance)))
 
-    def _order(self, running: Running, check: Callable[[], Awaitable[None]] | None = None) -> None:
-        async def refused(error: SkybusError) -> None:
-            await self.file_refused(running, error.message)
-
+    def _order(self, running: Running, check: Check | None = None) -> None:
         request = PlanRun(attempt=running.attempt, item=running.item)
-        self._orders.send(Order(PLAN_RUN, request, lambda: self._is_awaited(running), refused, check))
+        refused = self._then_file(running, self._file_and_stop)
+        self._orders.send(Order(PLAN_RUN, request, lambda: self._is_awaited(running), refused), check)
+
+    def _then_file(
+        self, running: Running, file: Callable[[PlanReport], Awaitable[None]]
+    ) -> Callable[[SkybusError], Awaitable[None]]:
+        async def file_failed(error: SkybusError) -> None:
+            report = deciding.failed(running, f"Failed to start the plan: {error.message}")
+            await self._keeper.do(lambda: file(report))
+
+        return file_failed
+
+    async def _file_and_stop(self, report: PlanReport) -> None:
+        """File an item that the environment will not run: the next would fare alike, so nothing follows in any mode."""
+        if await self._file_last(report):
+            log.error("the environment refuses a plan", item_uid=report.item_uid, reason=report.msg)
+            await self._follow(deciding.Step())
+
+    async def _file_last(self, report: PlanReport) -> bool:
+        """File an attempt after which nothing can follow; returns whether it was not filed before."""
+        filed = await self._keeper.alter(lambda book: deciding.file_and_stop(book, report))
+        if filed:
+            self._announcer.filed(self._keeper.book, filed, report)
+        return filed is not None
 
     def _is_awaited(self, running: Running) -> bool:
         current = self._keeper.last.running

@@ -11,13 +11,13 @@ Keys, below `{prefix}:{instrument}:`
     flags      string       mode, autostart, pending stop, uids of queue, history and task results
     revision   string       grows by one with each change
     fence      string       the fencing number of the queue service that may write
-    answer:ID  string       the stored answer to a request, for a day
+    answer:KEY string       the stored answer to a request, for a day; see once.py
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
 
@@ -65,11 +65,12 @@ class FencedError(SkybusError):
     """Another queue service has taken over this instrument; this one may not write any more."""
 
 
-@dataclass(frozen=True)
-class Answered:
-    """The request was done before; this was the answer."""
+class AnsweredBefore(Exception):  # noqa: N818 - it is no error
+    """The request was done before: nothing was changed, and this was the answer."""
 
-    answer: bytes
+    def __init__(self, answer: bytes) -> None:
+        super().__init__(answer)
+        self.answer = answer
 
 
 class Store:
@@ -97,86 +98,66 @@ class Store:
 
     async def take_over(self) -> None:
         """Become the one who may write: whoever was it before cannot any more."""
-        try:
+        with _answering():
             self._fence = str(await self._redis.incr(self._prefix + "fence"))
-        except (RedisError, OSError) as error:
-            raise _unavailable(error) from error
 
     async def is_served(self) -> bool:
         """Whether a queue service is connected that works on the same keys."""
-        try:
+        with _answering():
             return any(client["name"] == _connection_name(self._prefix) for client in await self._redis.client_list())
-        except (RedisError, OSError) as error:
-            raise _unavailable(error) from error
 
     async def load(self) -> Book:
         """Read the whole book but the history."""
-        try:
+        with _answering():
             return await self._load()
-        except (RedisError, OSError) as error:
-            raise _unavailable(error) from error
 
-    async def commit(
-        self, commands: Sequence[Command], revision: int, request_id: str = "", answer: bytes = b""
-    ) -> Answered | None:
+    async def commit(self, commands: Sequence[Command], revision: int, key: str = "", answer: bytes = b"") -> None:
         """Carry out the commands of one change, all or none.
 
         Args:
             commands: of the book's journal.
             revision: of the book before the change.
-            request_id: if given, the answer is stored under it in the same step.
+            key: of the request, if there is one: its answer is stored in the same step.
             answer: what the requester is told.
 
-        Returns:
-            Nothing, or the stored answer if this request had been done before: then nothing was changed.
-
         Raises:
+            AnsweredBefore: this request was done before.
             FencedError: another queue service has taken over.
             ConflictError: the book in memory is not what is stored.
             UnavailableError: Redis did not confirm; whether the change was made is not known.
         """
-        args = [self._fence, revision, revision + 1, request_id, answer, ANSWER_KEPT, *_flat(commands)]
-        try:
+        args = [self._fence, revision, revision + 1, key, answer, ANSWER_KEPT, *_flat(commands)]
+        with _answering():
             outcome = await self._commit(keys=[self._prefix], args=args)
-        except (RedisError, OSError) as error:
-            raise _unavailable(error) from error
         match outcome[0]:
             case b"ok":
-                return None
+                return
             case b"done":
-                return Answered(outcome[1])
+                raise AnsweredBefore(outcome[1])
             case b"fenced":
                 raise FencedError
         raise ConflictError("the stored queue is not the one in memory")
 
-    async def answered(self, request_id: str) -> Answered | None:
-        """The stored answer to a request, if it was done."""
-        if not request_id:
-            return None
-        try:
-            answer = await self._redis.get(self._prefix + "answer:" + request_id)
-        except (RedisError, OSError) as error:
-            raise _unavailable(error) from error
-        return Answered(answer) if isinstance(answer, bytes) else None
+    async def answered(self, key: str) -> bytes | None:
+        """The stored answer to a request, if it was done; empty if it was begun."""
+        with _answering():
+            answer = await self._redis.get(f"{self._prefix}answer:{key}")
+        return answer if isinstance(answer, bytes) else None
 
     async def history(self, offset: int, limit: int | None) -> list[Item]:
         """Read items of the history, counted from the oldest."""
         last = -1 if limit is None else offset + limit - 1
         if limit == 0:
             return []
-        try:
+        with _answering():
             return [orjson.loads(raw) for raw in await self._redis.lrange(self._prefix + "history", offset, last)]
-        except (RedisError, OSError) as error:
-            raise _unavailable(error) from error
 
     async def task_results(self, uids: Sequence[str]) -> list[dict[str, Any] | None]:
         """Read what came of tasks, nothing for those of which nothing is kept."""
         if not uids:
             return []
-        try:
+        with _answering():
             kept = await self._redis.mget([f"{self._prefix}task:{uid}" for uid in uids])
-        except (RedisError, OSError) as error:
-            raise _unavailable(error) from error
         return [orjson.loads(raw) if raw else None for raw in kept]
 
     async def close(self) -> None:
@@ -210,6 +191,11 @@ def _flat(commands: Iterable[Command]) -> list[str | bytes | float]:
     return [word for command in commands for word in (len(command), *command)]
 
 
-def _unavailable(error: Exception) -> UnavailableError:
-    what = "refused the change" if isinstance(error, ResponseError) else "does not answer"
-    return UnavailableError(f"Redis {what}: {error or type(error).__name__}")
+@contextmanager
+def _answering() -> Iterator[None]:
+    """Tell in our words that Redis does not do what is asked of it."""
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        what = "refused the change" if isinstance(error, ResponseError) else "does not answer"
+        raise UnavailableError(f"Redis {what}: {error or type(error).__name__}") from error

@@ -15,6 +15,7 @@ from skybus.bus.errors import SkybusError, UnavailableError, WrongStateError
 from skybus.queue.announcer import Announcer
 from skybus.queue.book import Book
 from skybus.queue.keeper import Keeper
+from skybus.queue.once import current_key, forgotten
 from skybus.queue.orders import Order, Orders
 from skybus.queue.records import RunningTask
 from skybus.queue.runner import Runner
@@ -57,20 +58,19 @@ class Tasks:
         self._in_doubt = in_doubt
         self._kept = kept
 
-    async def start(self, order: TaskRun, reply: R, request_id: str) -> R:
+    async def start(self, order: TaskRun, reply: R) -> R:
         """Have a task begun; it is stored before the environment hears of it.
 
         Raises:
             WrongStateError: it cannot begin now.
         """
         try:
-            started = await self._keeper.do(lambda: self._begin(order, reply, request_id))
+            await self._keeper.do(lambda: self._begin(order, reply))
         except UnavailableError:
             self._in_doubt()  # it may be stored all the same
             raise
-        if started.task_uid == order.task_uid:  # otherwise the request was repeated, and its task runs already
-            await self._confirm(order)
-        return started
+        await self._confirm(order)
+        return reply
 
     async def statuses(self, uids: list[str]) -> dict[str, TaskStatus]:
         """The status of each of some tasks."""
@@ -107,18 +107,12 @@ class Tasks:
 
     # -- below ---------------------------------------------------------------------------------------------------
 
-    async def _begin(self, order: TaskRun, reply: R, request_id: str) -> R:
-        def alter(book: Book) -> R:
-            book.begin_task(self._task(order))
-            return reply
-
-        started = await self._keeper.answer_once(alter, type(reply), request_id)
-        if started.task_uid == order.task_uid:
-            task = self._keeper.book.tasks[order.task_uid]
-            if task.is_foreground:
-                self._now.go(Event.TASK)
-            self._announcer.task_begun(task)
-        return started
+    async def _begin(self, order: TaskRun, reply: TaskStarted) -> None:
+        task = self._task(order)
+        await self._keeper.answer_once(lambda book: book.begin_task(task), lambda _: reply)
+        if task.is_foreground:
+            self._now.go(Event.TASK)
+        self._announcer.task_begun(task)
 
     def _task(self, order: TaskRun) -> RunningTask:
         environment_id = self._now.require_open("RE Worker environment is not open")
@@ -136,13 +130,14 @@ class Tasks:
 
     async def _confirm(self, order: TaskRun) -> None:
         """Tell the environment; what it refuses was never begun."""
+        key = current_key()
         try:
             await self._bus.call(TASK_RUN, order)
         except UnavailableError as error:
             log.warning("the environment has not confirmed a task", task_uid=order.task_uid, reason=error.message)
             await self._keeper.do(lambda: self._have_begun(order))
         except SkybusError:
-            await self._keeper.do(lambda: self._withdraw(order.task_uid))
+            await self._keeper.do(lambda: self._withdraw(order.task_uid, key))
             raise
 
     async def _have_begun(self, order: TaskRun) -> None:
@@ -157,10 +152,14 @@ class Tasks:
 
         self._orders.send(Order(TASK_RUN, task.order, lambda: task.uid in self._keeper.last.tasks, refused))
 
-    async def _withdraw(self, uid: str) -> None:
+    async def _withdraw(self, uid: str, key: str) -> None:
+        def alter(book: Book) -> None:
+            book.withdraw_task(uid)
+            book.journal.append(forgotten(key))
+
         task = (await self._keeper.fresh()).tasks.get(uid)
         if task is not None:
-            await self._keeper.alter(lambda book: book.withdraw_task(uid))
+            await self._keeper.alter(alter)
             await self._is_over(task)
 
     async def _keep(self, report: TaskReport) -> RunningTask | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from skybus.bus.api.queue import QueueMode
 from skybus.bus.endpoints import Endpoint
 from skybus.bus.messages import Empty, Message
@@ -52,10 +50,9 @@ class Status(Message):
     unreachable: dict[str, str] = {}
     """Parts of the house that do not answer, and why. (Not in the reference.)"""
 
-    def reference_fields(self) -> dict[str, Any]:
-        """The fields that the reference has, and no others."""
-        return self.model_dump(exclude={"revision", "unreachable"})
 
+BEYOND_REFERENCE = frozenset({"revision", "unreachable"})
+"""The fields of a status that the reference does not have."""
 
 PING = Endpoint("ping", Empty, Status)
 STATUS_GET = Endpoint("status.get", Empty, Status)

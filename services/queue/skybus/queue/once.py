@@ -1,0 +1,188 @@
+"""A request that changes something is done once and answered alike, also by the next queue service (design, section 4).
+
+What a request changes in the book is stored in one step with its answer: `Keeper.answer_once`. One that asks the
+environment for something is written down before that is done; a service that finds it so, and no answer, looks whether
+it has been done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from skybus.bus.api import engine, environment, manager
+from skybus.bus.endpoints import Endpoint
+from skybus.bus.errors import InvalidError, SkybusError, UnavailableError
+from skybus.bus.identity import user_token
+from skybus.bus.messages import Message, Nothing, decode
+from skybus.bus.service import Call, Handler, current_call
+from skybus.queue.records import Command
+from skybus.queue.situation import Situation
+from skybus.queue.states import State
+from skybus.queue.store import ANSWER_KEPT, AnsweredBefore, Store
+
+if TYPE_CHECKING:
+    from skybus.queue.keeper import Keeper
+
+log = structlog.get_logger()
+
+LONGEST_ID = 200
+"""Characters of a request id."""
+REMEMBERED = 1000
+"""Answers kept in memory, so that a request that is repeated soon need not be found in Redis."""
+_BEGUN = b""
+"""In the place of an answer: the request was begun."""
+
+
+Judge = Callable[[Situation], bool]
+
+
+def _is_opened(now: Situation) -> bool:
+    return now.environment_id is not None
+
+
+def _is_closed(now: Situation) -> bool:
+    return now.environment_id is None or now.state in (State.CLOSING_ENVIRONMENT, State.DESTROYING_ENVIRONMENT)
+
+
+def _is_paused(now: Situation) -> bool:
+    return now.state == State.PAUSED or now.pause_pending
+
+
+def _has_gone_on(now: Situation) -> bool:
+    return now.state != State.PAUSED
+
+
+ACTS: dict[str, Judge] = {
+    environment.ENVIRONMENT_OPEN.name: _is_opened,
+    environment.ENVIRONMENT_CLOSE.name: _is_closed,
+    environment.ENVIRONMENT_DESTROY.name: _is_closed,
+    engine.RE_PAUSE.name: _is_paused,
+    engine.RE_RESUME.name: _has_gone_on,
+    engine.RE_STOP.name: _has_gone_on,
+    engine.RE_ABORT.name: _has_gone_on,
+    engine.RE_HALT.name: _has_gone_on,
+    engine.KERNEL_INTERRUPT.name: lambda _: True,  # a second Ctrl-C could hit something else
+    manager.MANAGER_TEST.name: lambda _: False,
+}
+"""Endpoints that act beyond the book: whether one was done that was begun, and of which no end was written down."""
+
+_key: ContextVar[str] = ContextVar("key", default="")
+
+
+def current_key() -> str:
+    """Under what the answer to the request that is being answered is stored; empty where nobody asks."""
+    return _key.get()
+
+
+def key_of(endpoint: Endpoint[Any, Any], call: Call) -> str:
+    """Under what an answer is stored: an id counts for its user and endpoint only.
+
+    Raises:
+        InvalidError: the id is too long.
+    """
+    if len(call.request_id) > LONGEST_ID:
+        raise InvalidError(f"a request id has at most {LONGEST_ID} characters, not {len(call.request_id)}")
+    return f"{user_token(call.requester.user)}:{endpoint.name}:{call.request_id}"
+
+
+def forgotten(key: str) -> Command:
+    """Forgets the answer to a request: what it has begun is taken back."""
+    return ("DEL", f"answer:{key}")
+
+
+def _written(key: str, answer: bytes) -> Command:
+    return ("SET", f"answer:{key}", answer, "EX", ANSWER_KEPT)
+
+
+class Once:
+    """Answers requests that were answered before as they were answered then."""
+
+    def __init__(self, store: Store, keeper: Keeper, situation: Situation) -> None:
+        self._store = store
+        self._keeper = keeper
+        self._now = situation
+        self._running: dict[str, asyncio.Task[Any]] = {}
+        self._answers: OrderedDict[str, Message] = OrderedDict()
+
+    def handlers(self, handlers: Iterable[Handler[Any, Any]]) -> list[Handler[Any, Any]]:
+        """Have the handlers of endpoints that change something do each request once."""
+        return [self._handler(handler) if handler.endpoint.changes else handler for handler in handlers]
+
+    async def answer(self, key: str, endpoint: Endpoint[Any, Any], work: Callable[[], Awaitable[Message]]) -> Message:
+        """Do a request, wait for it if it is being done, or say again what was said."""
+        if key in self._answers:
+            return self._answers[key]
+        running = self._running.get(key)
+        if running is None:
+            running = self._running[key] = asyncio.create_task(self._answer(key, endpoint, work))
+            running.add_done_callback(lambda _: self._running.pop(key))
+        answer = self._answers[key] = await asyncio.shield(running)
+        if len(self._answers) > REMEMBERED:
+            self._answers.popitem(last=False)
+        return answer
+
+    # -- below ---------------------------------------------------------------------------------------------------
+
+    def _handler(self, handler: Handler[Any, Any]) -> Handler[Any, Any]:
+        async def answer(request: Any) -> Message:
+            call = current_call()
+            if not call.request_id:
+                return await handler.answer(request)
+            return await self.answer(key_of(handler.endpoint, call), handler.endpoint, lambda: handler.answer(request))
+
+        return dataclasses.replace(handler, answer=answer)
+
+    async def _answer(self, key: str, endpoint: Endpoint[Any, Any], work: Callable[[], Awaitable[Message]]) -> Message:
+        _key.set(key)
+        is_done = ACTS.get(endpoint.name)
+        try:
+            return await (self._act(key, work, is_done) if is_done else work())
+        except AnsweredBefore as before:
+            return decode(endpoint.reply, before.answer)
+        except SkybusError:
+            answer = await self._store.answered(key)  # it may be impossible because it is done
+            if not answer:
+                raise
+            return decode(endpoint.reply, answer)
+
+    async def _act(self, key: str, work: Callable[[], Awaitable[Message]], is_done: Judge) -> Message:
+        try:
+            was_begun = await self._keeper.do(lambda: self._begin(key))
+        except UnavailableError as error:
+            log.warning("a request is not written down, and is done all the same", key=key, reason=error.message)
+            return await work()
+        if not (was_begun and is_done(self._now)):
+            await self._try(key, work)
+        await self._write(key, _written(key, b"{}"))
+        return Nothing()
+
+    async def _begin(self, key: str) -> bool:
+        """Write down that a request is begun; returns whether that was written down before."""
+        answer = await self._store.answered(key)
+        if answer:
+            raise AnsweredBefore(answer)
+        if answer is None:
+            await self._keeper.alter(lambda book: book.journal.append(_written(key, _BEGUN)))
+        return answer is not None
+
+    async def _try(self, key: str, work: Callable[[], Awaitable[Message]]) -> None:
+        try:
+            await work()
+        except UnavailableError:
+            raise  # it may have been done: it stays written down
+        except SkybusError:
+            await self._write(key, forgotten(key))
+            raise
+
+    async def _write(self, key: str, command: Command) -> None:
+        try:
+            await self._keeper.do(lambda: self._keeper.alter(lambda book: book.journal.append(command)))
+        except UnavailableError as error:
+            log.warning("what came of a request is not written down", key=key, reason=error.message)

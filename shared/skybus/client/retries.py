@@ -1,0 +1,71 @@
+"""A request is sent again, under the same id, until it is answered or its time is over."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import suppress
+
+from skybus.bus.connection import Bus
+from skybus.bus.endpoints import Endpoint, Rep, Req
+from skybus.bus.errors import NotSentError, UnavailableError
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
+_ATTEMPTS = 3
+"""So many times a change is sent when nobody answers at all: who has got it may have died."""
+
+
+class GaveUpError(UnavailableError):
+    """There was no answer in time.
+
+    `details["request_id"]` is what to call again with; `details["may_be_done"]` whether it may have been carried out.
+    """
+
+
+async def answered(
+    bus: Bus,
+    endpoint: Endpoint[Req, Rep],
+    request: Req,
+    timeout: float,  # noqa: ASYNC109 - the deadline of the request
+    request_id: str,
+) -> Rep:
+    """Send a request until it is answered.
+
+    A change is done once, since its id stays the same. What only reads is not sent again once a service has got it.
+
+    Raises:
+        GaveUpError: the time is over.
+    """
+    clock = asyncio.get_running_loop().time
+    end, longest = clock() + timeout, timeout / _ATTEMPTS if endpoint.changes else timeout
+    may_be_done, pause = False, _FIRST_PAUSE
+    while True:
+        try:
+            left = max(end - clock(), 0.001)
+            return await bus.call(endpoint, request, timeout=min(left, longest), request_id=request_id)
+        except UnavailableError as error:
+            was_sent = not isinstance(error, NotSentError)
+            may_be_done = may_be_done or (endpoint.changes and was_sent)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+            wait = random.uniform(pause / 2, pause)  # noqa: S311 - so that clients do not come all at once
+            if clock() + wait >= end or (was_sent and not endpoint.changes):
+                raise _gave_up(endpoint, error, request_id, may_be_done=may_be_done) from error
+        await _pause(bus, wait, end - clock())
+
+
+async def _pause(bus: Bus, seconds: float, longest: float) -> None:
+    """Wait, and longer if there is no connection: until there is one."""
+    await asyncio.sleep(seconds)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(longest - seconds):
+            await bus.wait_connected()
+
+
+def _gave_up(
+    endpoint: Endpoint[Req, Rep], error: UnavailableError, request_id: str, *, may_be_done: bool
+) -> GaveUpError:
+    message = error.message
+    if endpoint.changes:
+        known = "it may have been carried out" if may_be_done else "it was not carried out"
+        message = f"{message.rstrip('.')} ({endpoint.name}: {known})"
+    return GaveUpError(message, **{**error.details, "request_id": request_id, "may_be_done": may_be_done})
