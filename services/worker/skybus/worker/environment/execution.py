@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, Protocol
 
@@ -116,13 +117,12 @@ class Executor:
                 case RunPlan():
                     self._present = command
                     self._output.set_item(command.attempt.item_uid)
-                    self._do("run", lambda command=command: _run(command))
+                    self._do("run", partial(_run, command))
                 case GoOn() if self._present:
-                    engine = self._present.engine
-                    self._do(command.action, lambda action=command.action, engine=engine: engine.go_on(action))
+                    self._do(command.action, partial(self._present.engine.go_on, command.action))
                 case RunTask():
                     self._output.set_item(command.task.uid)
-                    self._run_task(replace(command.task, work=lambda work=command.task.work: self._guarded(work)))
+                    self._run_task(replace(command.task, work=partial(self._guarded, command.task.work)))
 
     def _do(self, action: str, work: Callable[[], Any]) -> None:
         """Run or continue the plan until it pauses or ends."""
