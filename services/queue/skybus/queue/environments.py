@@ -108,7 +108,8 @@ class Environments:
         if failed:
             event = EnvironmentChanged(state="failed", msg=failed.msg, traceback=failed.traceback)
         else:
-            event = EnvironmentChanged(state="closed", msg=report.msg)
+            last_words = "" if report.requested else report.output_tail
+            event = EnvironmentChanged(state="closed", msg=report.msg, traceback=last_words)
         self._announcer.environment(event)
 
     def adopt(self, environment: EnvironmentState, book: Book) -> None:

@@ -148,12 +148,13 @@ class Manager:
                 self.environments.opened(report)
                 await self.runner.autostart()
             case EnvironmentExited():
-                await self._lose(report.environment_id, report.msg or GONE)
+                await self._lose(report.environment_id, report.msg or GONE, report.output_tail)
                 self.environments.exited(report)
 
-    async def _lose(self, environment_id: str, why: str) -> None:
-        await self.runner.lose(environment_id, why)
-        await self.tasks.lose(environment_id, why)
+    async def _lose(self, environment_id: str, why: str, output_tail: str = "") -> None:
+        last_words = f"The last output of the environment:\n{output_tail}" if output_tail else ""
+        await self.runner.lose(environment_id, why, last_words)
+        await self.tasks.lose(environment_id, why, last_words)
 
     async def _take_note(self, environment: EnvironmentState) -> None:
         was_taken = self.situation.is_kernel_taken

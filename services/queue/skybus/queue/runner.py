@@ -125,13 +125,19 @@ class Runner:
             self._hold.finish(self.autostart)
         await self.autostart()
 
-    async def lose(self, environment_id: str, why: str) -> None:
-        """File the running item as failed if it ran in an environment that is gone and has sent no report."""
+    async def lose(self, environment_id: str, why: str, last_words: str) -> None:
+        """File the running item as failed if it ran in an environment that is gone and has sent no report.
+
+        Args:
+            environment_id: of the environment.
+            why: it is gone.
+            last_words: stand where the traceback would.
+        """
         book = await self._keeper.fresh()
         running = book.running
         if running is None or running.environment_id != environment_id:
             return
-        report = deciding.failed(running, why, self._now.runs("active"))
+        report = deciding.failed(running, why, self._now.runs("active"), last_words)
         filed = await self._keeper.alter(lambda book: deciding.file_and_stop(book, report))
         if filed:
             self._announcer.filed(self._keeper.book, filed, report)

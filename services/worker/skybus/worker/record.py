@@ -20,6 +20,8 @@ class EnvironmentRecord(Message):
     """Tells the process from a later one with the same pid."""
     since: float
     """Unix seconds."""
+    memory_kills: int | None = None
+    """What the kernel had killed for want of memory when the process was started."""
     destroy_requested: bool = False
 
 

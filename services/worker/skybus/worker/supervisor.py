@@ -26,8 +26,9 @@ from skybus.bus.connection import Bus
 from skybus.bus.errors import InvalidError, SkybusError, WrongStateError
 from skybus.bus.messages import Empty, Nothing
 from skybus.bus.service import Handler
-from skybus.worker.aftermath import open_fifo, write_aftermath
+from skybus.worker.aftermath import End, open_fifo, write_aftermath
 from skybus.worker.folder import ENVIRONMENTS, EnvironmentFolder
+from skybus.worker.memory import count_memory_kills
 from skybus.worker.outbox import Outbox
 from skybus.worker.processes import Watched, start_mark
 from skybus.worker.record import EnvironmentRecord, RecordFile
@@ -183,6 +184,7 @@ class Supervisor:
                     pid=child.pid,
                     start_mark=start_mark(child.pid) or "",
                     since=time.time(),
+                    memory_kills=count_memory_kills(),
                 )
             )
             if give_order(child, order):
@@ -208,7 +210,12 @@ class Supervisor:
         record = self._record
         assert record
         folder = EnvironmentFolder.of(self._settings.data_dir, record.environment_id)
-        exited = write_aftermath(folder, self._bus.subjects, self._fifo, exit_code, destroyed=record.destroy_requested)
+        end = End(
+            exit_code,
+            destroyed=record.destroy_requested,
+            memory_kill=count_memory_kills() != record.memory_kills,
+        )
+        exited = write_aftermath(folder, self._bus.subjects, self._fifo, end)
         log.info("environment gone", environment_id=record.environment_id, reason=exited.msg)
         if self._fifo is not None:
             os.close(self._fifo)

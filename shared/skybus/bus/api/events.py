@@ -28,6 +28,7 @@ class EnvironmentChanged(Message):
     state: Literal["opened", "failed", "closed"]
     msg: str = ""
     traceback: str = ""
+    """Of startup code that failed, or the last output of an environment that nobody has asked to end."""
 
 
 class ItemChanged(Message):

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from contextlib import nullcontext, suppress
+from typing import Any
 
 import structlog
 
@@ -37,6 +38,7 @@ from skybus.worker.environment.telling import Telling
 from skybus.worker.environment.turns import Turns
 from skybus.worker.folder import EnvironmentFolder
 from skybus.worker.kernel_options import KernelOptions
+from skybus.worker.memory import end_without_memory
 from skybus.worker.order import Order
 from skybus.worker.outbox import Outbox
 from skybus.worker.spool import Spool
@@ -148,6 +150,7 @@ class Host:
     async def _serve(self, ready: Future[None]) -> None:
         order, settings = self._order, self._order.bus_settings()
         self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(_on_loop_error)
         self._bus = Bus("skybus-environment", settings.subjects(), lambda: settings.access("environment"))
         self._outbox = Outbox(Spool(self._folder.spool), self._bus, self._folder.undelivered)
         self._telling = Telling(order.environment_id, self._outbox, self._bus, self._loop)
@@ -255,9 +258,18 @@ async def _keep_up(work: Callable[[], Awaitable[None]]) -> None:
     while True:
         try:
             await work()
+        except MemoryError:
+            end_without_memory()
         except Exception:
             log.exception("a part of the environment has failed; it is started again")
             await asyncio.sleep(1)
+
+
+def _on_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Deal with an error that nobody waits for; one of memory may have cost us a report."""
+    if isinstance(context.get("exception"), MemoryError):
+        end_without_memory()
+    loop.default_exception_handler(context)
 
 
 def _exit_later(code: int) -> None:
