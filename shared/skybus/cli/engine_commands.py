@@ -54,10 +54,17 @@ async def stop(client: Client, out: Output) -> None:
     out.said("the plan is being stopped")
 
 
-async def abort(client: Client, out: Output) -> None:
+async def abort(
+    client: Client,
+    out: Output,
+    now: Annotated[
+        bool, typer.Option("--now", help="Also a running plan: pause it, abort it, or kill the environment.")
+    ] = False,
+) -> None:
     """End the paused plan; it counts as a failure."""
-    await client.abort()
-    out.said("the plan is being aborted")
+    steps = await client.abort(now=now)
+    said = f"the plan is over, by {', '.join(steps).replace('_', ' ')}" if now else "the plan is being aborted"
+    out.said(said, steps=steps)
 
 
 async def halt(client: Client, out: Output) -> None:

@@ -15,6 +15,8 @@ from skybus.bus.api.engine import (
     RE_RESUME,
     RE_RUNS,
     RE_STOP,
+    AbortStep,
+    ReAbort,
     ReContinue,
     RePause,
     ReRuns,
@@ -31,10 +33,12 @@ from skybus.bus.api.events import EnvironmentChanged
 from skybus.bus.api.status import Status
 from skybus.bus.errors import SkybusError
 from skybus.bus.messages import decode
-from skybus.client.calls import Calls
+from skybus.client.calls import TIMEOUT, Calls
 from skybus.client.events import is_event
 
 _TOPIC = "environment"
+_ABORT_NOW = 120.0
+"""Seconds; how long each step may take is a setting of the queue service."""
 
 
 class EnvironmentFailedError(SkybusError):
@@ -82,9 +86,14 @@ class EngineCalls(Calls):
         """End the paused plan as a success."""
         await self.call(RE_STOP, ReContinue())
 
-    async def abort(self) -> None:
-        """End the paused plan as a failure."""
-        await self.call(RE_ABORT, ReContinue())
+    async def abort(self, *, now: bool = False) -> list[AbortStep]:
+        """End the paused plan as a failure, or with `now` the running one, and wait until it is over.
+
+        Returns:
+            The steps that it took: with `now` a deferred pause, an immediate one, the abort and the death of the
+            environment follow each other, each when the one before has not worked in its time.
+        """
+        return (await self.call(RE_ABORT, ReAbort(now=now), timeout=_ABORT_NOW if now else TIMEOUT)).steps
 
     async def halt(self) -> None:
         """End the paused plan without its clean-up."""

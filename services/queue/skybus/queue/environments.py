@@ -78,10 +78,10 @@ class Environments:
             await self._keeper.do(self._stay_open)
             raise
 
-    async def destroy(self) -> None:
-        """Kill the environment, whatever it does."""
+    async def destroy(self, reason: str = "") -> None:
+        """Kill the environment, whatever it does; `reason` is for the failure message of what runs in it."""
         environment_id = await self._keeper.do(self._find)
-        await self._bus.call(WORKER_DESTROY, EnvironmentDestroy(environment_id=environment_id))
+        await self._bus.call(WORKER_DESTROY, EnvironmentDestroy(environment_id=environment_id, reason=reason))
         await self._keeper.do(lambda: self._being_destroyed(environment_id))
 
     # -- what comes from the worker, inside the keeper's turn ----------------------------------------------------

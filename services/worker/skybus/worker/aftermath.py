@@ -15,7 +15,7 @@ from skybus.worker.folder import EnvironmentFolder
 from skybus.worker.processes import say_exit
 from skybus.worker.spool import Record, Spool
 
-TAIL_LINES = 40
+TAIL_LINES = 120
 TAIL_CHARS = 16_000
 CHUNK_BYTES = 1 << 16
 REST_BYTES = 2 << 20
@@ -28,7 +28,8 @@ class End:
 
     exit_code: int | None
     """A negative signal number, or nothing if only its parent could see it."""
-    destroyed: bool
+    destroyed: str | None
+    """Why somebody has asked for its death."""
     memory_kill: bool
     """Whether the kernel has killed somebody for want of memory while it lived."""
 
@@ -66,8 +67,8 @@ def _account(folder: EnvironmentFolder, output_tail: str, end: End) -> Environme
     if exit_code is None and (left := _read(folder.exit_code)):
         exit_code = int(left)
     closing = folder.closing.exists()
-    if end.destroyed:
-        msg = "The environment was destroyed"
+    if end.destroyed is not None:
+        msg = f"The environment was destroyed{end.destroyed and f': {end.destroyed}'}"
     elif closing and not exit_code:
         msg = "The environment was closed"
     else:
@@ -75,7 +76,7 @@ def _account(folder: EnvironmentFolder, output_tail: str, end: End) -> Environme
     return EnvironmentExited(
         environment_id=folder.environment_id,
         exit_code=exit_code,
-        requested=end.destroyed or closing,
+        requested=closing or end.destroyed is not None,
         msg=msg,
         output_tail=output_tail,
     )

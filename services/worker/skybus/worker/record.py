@@ -22,7 +22,8 @@ class EnvironmentRecord(Message):
     """Unix seconds."""
     memory_kills: int | None = None
     """What the kernel had killed for want of memory when the process was started."""
-    destroy_requested: bool = False
+    destroyed: str | None = None
+    """Why somebody has asked for its death."""
 
 
 def lock_data_dir(data_dir: Path) -> TextIOWrapper:

@@ -108,7 +108,7 @@ class Supervisor:
             raise WrongStateError("RE Worker environment does not exist")
         if request.environment_id not in (None, record.environment_id):
             raise WrongStateError(f"The environment is {record.environment_id}, not {request.environment_id}")
-        self._remember(record.model_copy(update={"destroy_requested": True}))
+        self._remember(record.model_copy(update={"destroyed": request.reason}))
         process.send_signal(signal.SIGKILL)
         await _until_gone(process)
         return Nothing()
@@ -212,7 +212,7 @@ class Supervisor:
         folder = EnvironmentFolder.of(self._settings.data_dir, record.environment_id)
         end = End(
             exit_code,
-            destroyed=record.destroy_requested,
+            destroyed=record.destroyed,
             memory_kill=count_memory_kills() != record.memory_kills,
         )
         exited = write_aftermath(folder, self._bus.subjects, self._fifo, end)

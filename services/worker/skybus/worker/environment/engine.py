@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from typing import Any
 
 import structlog
@@ -35,6 +35,8 @@ class Engine:
         self.run_engine = run_engine
         self._on_state = on_state
         self._result: Any = None
+        self.is_aborted = False
+        """Whether somebody has asked for the end of the plan while it was not paused."""
         if by_hand:
             self._watch_state()
         else:
@@ -58,6 +60,7 @@ class Engine:
             BaseException: what the plan has raised, or RunEngineInterrupted if it is paused.
         """
         self._result = None
+        self.is_aborted = False
         self._watch_state()
         self.run_engine.preprocessors.append(self._guard)
         try:
@@ -77,7 +80,18 @@ class Engine:
 
         `RunEngine.request_pause` would hold a thread for as long as the RunEngine's loop is stuck.
         """
-        coroutine = self.run_engine._request_pause_coro(defer)
+        await self._have_done(self.run_engine._request_pause_coro(defer))
+
+    async def request_abort(self) -> None:
+        """Ask for the end of a plan that is not paused; otherwise as `request_pause`."""
+        await self._have_done(self._abort_unless_paused())
+
+    async def _abort_unless_paused(self) -> None:
+        if self.state != "paused":  # a paused one ends in the main thread only
+            self.is_aborted = True
+            await self.run_engine._abort_coro("")
+
+    async def _have_done(self, coroutine: Coroutine[Any, Any, Any]) -> None:
         await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, self.run_engine.loop))
 
     def _guard(self, plan: Plan) -> Plan:

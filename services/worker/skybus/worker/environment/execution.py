@@ -11,6 +11,7 @@ from queue import SimpleQueue
 from typing import Any, Protocol
 
 import structlog
+from bluesky.utils import RunEngineInterrupted
 
 from skybus.bus.api.internal import PlanReport, TaskReport
 from skybus.bus.errors import SkybusError
@@ -135,7 +136,10 @@ class Executor:
                 self._output.read_rest()
                 self._listener.plan_paused()
                 return
-            report = attempt.failed(error, pause_pending=engine.is_pause_pending)
+            if engine.is_aborted and isinstance(error, RunEngineInterrupted):
+                report = attempt.ended("abort", None, pause_pending=False)
+            else:
+                report = attempt.failed(error, pause_pending=engine.is_pause_pending)
             log.info("plan failed", item_uid=attempt.item_uid, error=report.msg)
         else:
             report = attempt.ended(action, result, pause_pending=engine.is_pause_pending)
