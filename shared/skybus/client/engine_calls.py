@@ -29,7 +29,7 @@ from skybus.bus.api.environment import (
     ENVIRONMENT_OPEN,
     EnvironmentControl,
 )
-from skybus.bus.api.events import EnvironmentChanged
+from skybus.bus.api.events import EnvironmentChanged, EnvironmentFacts
 from skybus.bus.api.status import Status
 from skybus.bus.errors import SkybusError
 from skybus.bus.messages import decode
@@ -48,8 +48,13 @@ class EnvironmentFailedError(SkybusError):
 class EngineCalls(Calls):
     """What one does with the environment and the plan that runs in it."""
 
-    async def open_environment(self, *, wait: bool = True, timeout: float | None = None) -> None:  # noqa: ASYNC109
-        """Open the environment, and wait until it takes plans.
+    async def open_environment(
+        self,
+        *,
+        wait: bool = True,
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> EnvironmentFacts | None:
+        """Open the environment, wait until it takes plans, and return what it is made of.
 
         Raises:
             EnvironmentFailedError: its startup code failed; `details["traceback"]` says where.
@@ -57,10 +62,11 @@ class EngineCalls(Calls):
         async with self._last_change() as changes:
             await self.call(ENVIRONMENT_OPEN, EnvironmentControl())
             if not wait:
-                return
+                return None
             status = await self.wait(_has_opened, timeout)
         if not status.worker_environment_exists:
             raise _why_not_open(changes)
+        return changes[-1].facts if changes else None
 
     async def close_environment(self, *, wait: bool = True, timeout: float | None = None) -> None:  # noqa: ASYNC109
         """Close the environment, which must be idle, and wait until it is gone."""

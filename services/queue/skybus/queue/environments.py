@@ -97,7 +97,7 @@ class Environments:
         self._now.is_open = True
         if self._now.state == State.CREATING_ENVIRONMENT:
             self._now.go(Event.OPENED)
-        self._announcer.environment(EnvironmentChanged(state="opened"))
+        self._announcer.environment(EnvironmentChanged(state="opened", facts=report.facts))
 
     def exited(self, report: EnvironmentExited) -> None:
         """Take note that an environment is gone."""

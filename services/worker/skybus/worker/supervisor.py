@@ -28,6 +28,7 @@ from skybus.bus.messages import Empty, Nothing
 from skybus.bus.service import Handler
 from skybus.worker.aftermath import End, open_fifo, write_aftermath
 from skybus.worker.folder import ENVIRONMENTS, EnvironmentFolder
+from skybus.worker.interpreter import require_fit
 from skybus.worker.memory import count_memory_kills
 from skybus.worker.outbox import Outbox
 from skybus.worker.processes import Watched, start_mark
@@ -63,7 +64,7 @@ class Supervisor:
         self._bus = bus
         self._start_task = start
         self._file = RecordFile(settings.data_dir)
-        self._spares = Spares(kernel=settings.use_ipython_kernel)
+        self._spares = Spares(settings.environment_python, kernel=settings.use_ipython_kernel)
         self._record: EnvironmentRecord | None = None
         self._process: Watched | None = None
         self._fifo: int | None = None
@@ -86,6 +87,8 @@ class Supervisor:
 
     async def open(self, request: EnvironmentOpen) -> Nothing:
         """Start an environment; whether its startup code succeeds, it says itself."""
+        if python := self._settings.environment_python:
+            await require_fit(python, kernel=self._settings.use_ipython_kernel)
         if self._record is not None:
             if self._record.environment_id == request.environment_id:
                 return Nothing()
@@ -141,8 +144,12 @@ class Supervisor:
         self._keep_spare_later(NEXT_SPARE)
 
     def _keep_spare(self) -> None:
-        if self._settings.spare and not self._is_ending:
+        if not self._settings.spare or self._is_ending:
+            return
+        try:
             self._spares.keep_one()
+        except OSError as error:  # an opening will say it to who asks for one
+            log.warning("a spare process cannot be started", reason=str(error))
 
     def end(self) -> None:
         """Leave the environment alone."""

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from skybus.bus.api.engine import ReMetadata, Run
-from skybus.bus.api.events import CatalogChanged
+from skybus.bus.api.events import CatalogChanged, EnvironmentFacts
 from skybus.bus.api.items import Item
 from skybus.bus.endpoints import InternalEndpoint
 from skybus.bus.messages import Empty, Message, Nothing
@@ -271,6 +271,7 @@ class EnvironmentOpened(Message):
     success: bool
     msg: str = ""
     traceback: str = ""
+    facts: EnvironmentFacts | None = None
 
 
 class EnvironmentExited(Message):

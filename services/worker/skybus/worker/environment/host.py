@@ -19,6 +19,7 @@ from typing import Any
 
 import structlog
 
+from skybus.bus.api.events import EnvironmentFacts
 from skybus.bus.api.internal import EnvironmentOpened, EnvironmentPhase, PlanReport, TaskReport
 from skybus.bus.connection import Bus
 from skybus.bus.errors import WrongStateError
@@ -29,6 +30,7 @@ from skybus.worker.environment.handlers import EnvironmentHandlers
 from skybus.worker.environment.kernel import Kernel, interruptible
 from skybus.worker.environment.kernel_handlers import KernelHandlers
 from skybus.worker.environment.kernel_turns import KernelTurns
+from skybus.worker.environment.origin import describe_origin
 from skybus.worker.environment.output import Output
 from skybus.worker.environment.space import Space, load_space
 from skybus.worker.environment.startup import StartupError
@@ -98,7 +100,7 @@ class Host:
             self._tell(self._failed, error)
             return False
         print("RE Environment is ready", flush=True)  # for those who watch the console, as the reference's users do
-        self._tell(self._opened, space)
+        self._tell(self._opened, space, describe_origin(self._order))
         return True
 
     def plan_paused(self) -> None:
@@ -184,11 +186,11 @@ class Host:
         self._folder.closing.touch()
         self._leave(0)
 
-    def _opened(self, space: Space) -> None:
+    def _opened(self, space: Space, facts: EnvironmentFacts) -> None:
         self._turns.opened()
         self._tasks.opened(space)
         self._handlers.opened(space)
-        self._telling.opened(EnvironmentOpened(environment_id=self._order.environment_id, success=True))
+        self._telling.opened(EnvironmentOpened(environment_id=self._order.environment_id, success=True, facts=facts))
 
     def _failed(self, error: StartupError) -> None:
         self._telling.opened(
