@@ -83,7 +83,7 @@ accounts {{
 """
 
 
-_FROM_PLANS = ("sky.*.console.worker.>", "sky.*.doc.>", "sky.*.int.life.>")
+_FROM_PLANS = ("sky.*.console.worker.>", "sky.*.doc.>", "sky.*.int.life.>", "$KV.*.progress")
 """What the environment may publish into SKY; the answer is JetStream's acknowledgement."""
 
 

@@ -16,7 +16,7 @@ from bluesky.utils import RunEngineInterrupted
 from skybus.bus.api.internal import PlanReport, TaskReport
 from skybus.bus.errors import SkybusError
 from skybus.worker.environment.attempt import Attempt
-from skybus.worker.environment.engine import Engine, OnDocument, Plan
+from skybus.worker.environment.engine import Engine, OnDocument, OnWaiting, Plan
 from skybus.worker.environment.output import Output
 from skybus.worker.environment.plan_call import plan_metadata
 from skybus.worker.environment.task import Task
@@ -26,13 +26,14 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class RunPlan:
-    """Run an item; `on_document` is called in the thread of the RunEngine."""
+    """Run an item; `on_document` and `on_waiting` are called in the thread of the RunEngine."""
 
     attempt: Attempt
     engine: Engine
     build: Callable[[], Callable[[], Plan]]
     """Finds the plan and its arguments in the namespace."""
     on_document: OnDocument
+    on_waiting: OnWaiting
 
 
 @dataclass(frozen=True)
@@ -169,4 +170,4 @@ def _run(command: RunPlan) -> Any:
         metadata = attempt.metadata(plan_metadata(attempt.item))
     except SkybusError as error:
         raise RuntimeError(f"Error occurred while processing plan parameters or starting the plan: {error}") from error
-    return engine.run(plan(), metadata, command.on_document)
+    return engine.run(plan(), metadata, command.on_document, command.on_waiting)

@@ -243,12 +243,15 @@ class EnvironmentHandlers:
             raise WrongStateError(f"A plan can not be started: Run Engine is in '{engine.state}' state")
         attempt = Attempt(self._state.state.environment_id, request.attempt, request.item)
         self._attempt, self._engine = attempt, engine
-        self._progress = self._telling.progress_meter(attempt.item_uid)
+        progress = self._progress = self._telling.progress_meter(attempt.item_uid)
         self._turns.begin()
-        on_document = self._telling.document_sender(attempt, self._progress, self._runs_changed)
         self._executor.order(
             RunPlan(
-                attempt, engine, lambda: build_plan(attempt.item, space.namespace, space.offer.catalog), on_document
+                attempt,
+                engine,
+                lambda: build_plan(attempt.item, space.namespace, space.offer.catalog),
+                self._telling.document_sender(attempt, progress, self._runs_changed),
+                progress.wait_for,
             )
         )
         self._state.change(phase=EnvironmentPhase.EXECUTING_PLAN, attempt=attempt.uid, pause_pending=False)
