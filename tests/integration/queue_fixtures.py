@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import pytest
 
-from skybus.bus.api.events import CatalogChanged
+from skybus.bus.api.events import CatalogChanged, EnvironmentFacts
 from skybus.bus.api.internal import (
     CATALOG_REFRESH,
     CATALOG_UIDS,
@@ -200,9 +200,9 @@ class StandIns:
         subject = self.environment.subjects.life(kind)
         await self.environment.jetstream.publish(subject, encode(report))
 
-    async def opened(self) -> None:
+    async def opened(self, facts: EnvironmentFacts | None = None) -> None:
         assert self.environment_id
-        await self.report("opened", EnvironmentOpened(environment_id=self.environment_id, success=True))
+        await self.report("opened", EnvironmentOpened(environment_id=self.environment_id, success=True, facts=facts))
 
     async def finished(self, order: PlanRun, exit_status: str = "completed") -> None:
         report = PlanReport.model_validate(

@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from skybus.bus.api import queue as queue_api
+from skybus.bus.api.events import EnvironmentFacts
 from skybus.bus.api.internal import ENVIRONMENT_STATE_TOPIC, EnvironmentPhase
 from skybus.bus.api.items import ItemSpec, QueueChange
 from skybus.bus.api.queue import (
@@ -242,3 +243,34 @@ async def test_a_place_that_is_none_is_refused_and_the_refusal_shows_the_item(na
         with pytest.raises(InvalidError, match="validation of 2 out of 2"):
             await client.add_items([COUNT, COUNT], pos="front", after_uid="any")
         assert (await client.queue()).qsize == 0
+
+
+async def test_nothing_follows_a_plan_that_was_to_be_aborted_and_ends_by_itself(nats, valkey, house, client) -> None:
+    async with queue_service(nats, valkey, abort_deferred_pause_grace=20):
+        await opened(house, client)
+        await client.set_autostart(enable=True)
+        await client.add_items([COUNT, COUNT])
+        order = await house.orders.get()
+
+        aborting = asyncio.create_task(client.abort(now=True))
+        await client.wait(lambda status: status.queue_stop_pending)
+        await house.finished(order)
+
+        assert await aborting == ["deferred_pause"]
+        status = await client.wait("idle")
+        assert (status.items_in_queue, status.items_in_history) == (1, 1)
+        assert not status.queue_autostart_enabled
+
+
+async def test_what_an_environment_is_made_of_is_told_when_it_opens_and_kept(nats, valkey, house, client) -> None:
+    facts = EnvironmentFacts(python="3.12.1", executable="/opt/python", versions={"bluesky": "1.15"})
+    async with queue_service(nats, valkey):
+        await client.wait("idle")
+        opening = asyncio.create_task(client.open_environment())
+        await client.wait(lambda status: status.manager_state == "creating_environment")
+        await house.opened(facts)
+
+        assert await opening == facts
+        kept = await client.environment()
+        assert kept
+        assert (kept.state, kept.facts) == ("opened", facts)

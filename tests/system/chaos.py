@@ -6,7 +6,7 @@ import asyncio
 import random
 import signal
 from collections import Counter
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ LINES = 4
 """Lines that a plan prints."""
 FULL = 12
 """Items in the queue above which nobody adds more."""
+NOT_QUEUED = (ConflictError, NotFoundError)
+"""What is said of an item that runs, has run or was removed."""
 PATIENCE = 60
 """Seconds after a fault in which the next item must be done."""
 
@@ -30,7 +32,7 @@ class Ledger:
     """What clients have been told of their items, by mark."""
 
     added: dict[str, str] = field(default_factory=dict)
-    """The item_uid that the mark was added with."""
+    """The item_uid that each mark was added with."""
     perhaps_added: set[str] = field(default_factory=set)
     removed: set[str] = field(default_factory=set)
     perhaps_removed: set[str] = field(default_factory=set)
@@ -54,30 +56,25 @@ class Submitter:
     async def _add(self) -> None:
         self._count += 1
         mark = f"{self._name}-{self._count}"
-        try:
+        self._ledger.perhaps_added.add(mark)
+        with suppress(UnavailableError):
             item = await self._client.add("leave_mark", mark, lines=LINES)
-        except UnavailableError:
-            self._ledger.perhaps_added.add(mark)
-        else:
             self._ledger.added[mark] = item["item_uid"]
 
     async def _move(self) -> None:
         if mark := self._any():
-            try:
+            with suppress(UnavailableError, *NOT_QUEUED):
                 await self._client.move(self._ledger.added[mark], self._random.choice(("front", "back")))
-            except (UnavailableError, ConflictError, NotFoundError):
-                pass  # moved or not, it is where it must be
 
     async def _remove(self) -> None:
         if mark := self._any():
-            try:
-                await self._client.remove(self._ledger.added[mark])
-            except UnavailableError:
-                self._ledger.perhaps_removed.add(mark)
-            except (ConflictError, NotFoundError):
-                pass  # it runs, or has run
-            else:
-                self._ledger.removed.add(mark)
+            self._ledger.perhaps_removed.add(mark)
+            with suppress(UnavailableError):
+                try:
+                    await self._client.remove(self._ledger.added[mark])
+                    self._ledger.removed.add(mark)
+                except NOT_QUEUED:
+                    self._ledger.perhaps_removed.discard(mark)
 
     def _any(self) -> str | None:
         recent = [mark for mark in list(self._ledger.added)[-FULL:] if mark not in self._ledger.removed]

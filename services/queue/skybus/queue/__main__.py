@@ -73,7 +73,7 @@ class QueueService:
             lambda: self._publisher.status_changed(),
             self._catalogue_read,
             self._must_ask.set,
-            settings.task_result_retention,
+            settings,
         )
         self._status = StatusMaker(self._keeper, self._manager.situation)
         self._publisher = Publisher(bus, self._status.make)
