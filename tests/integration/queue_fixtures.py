@@ -72,6 +72,7 @@ class StandIns:
     services: Bus
     environment: Bus
     environment_id: str | None = None
+    asked_to_open: asyncio.Event = field(default_factory=asyncio.Event)
     answers_open: bool = True
     answers_run: bool = True
     refuses_to_run: SkybusError | None = None
@@ -130,6 +131,7 @@ class StandIns:
         self.asked.append(WORKER_OPEN.name)
         self.opened_ids.add(request.environment_id)
         self.environment_id = request.environment_id
+        self.asked_to_open.set()
         self.state = EnvironmentState(
             environment_id=request.environment_id,
             revision=1,
@@ -201,6 +203,8 @@ class StandIns:
         await self.environment.jetstream.publish(subject, encode(report))
 
     async def opened(self, facts: EnvironmentFacts | None = None) -> None:
+        async with asyncio.timeout(5):
+            await self.asked_to_open.wait()
         assert self.environment_id
         await self.report("opened", EnvironmentOpened(environment_id=self.environment_id, success=True, facts=facts))
 
@@ -233,6 +237,7 @@ class StandIns:
         assert self.environment_id
         await self.report("exited", EnvironmentExited(environment_id=self.environment_id, msg="killed by a test"))
         self.environment_id = self.state = None
+        self.asked_to_open.clear()
 
 
 @asynccontextmanager

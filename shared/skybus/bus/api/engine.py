@@ -36,8 +36,11 @@ class ReAbort(Request):
 class ReAborted(Message):
     """How a plan is ended."""
 
-    steps: list[AbortStep]
-    """In the order in which they were taken; with `now`, the last one has ended the plan."""
+    steps: list[AbortStep] = []
+    """In the order in which they were taken; with `now`, the last one has ended the plan.
+
+    Empty if the plan was ended and the queue service died before it could say how.
+    """
 
 
 class ReRuns(Request):
