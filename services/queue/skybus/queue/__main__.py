@@ -22,6 +22,7 @@ from skybus.bus.api.internal import (
     WORKER_STATE,
     EnvironmentState,
 )
+from skybus.bus.arrivals import Arrivals
 from skybus.bus.connection import Bus
 from skybus.bus.errors import SkybusError, UnavailableError
 from skybus.bus.messages import Empty, Message, decode
@@ -63,7 +64,8 @@ class QueueService:
         self._store = store
         self._keeper = Keeper(store, lambda: self._publisher.status_changed())
         self._must_ask = asyncio.Event()
-        self._rights = Rights(bus, lambda: self._status.catalog.allowed_uid)
+        self._arrivals = Arrivals(bus)
+        self._rights = Rights(bus, self._arrivals, lambda: self._status.catalog.allowed_uid)
         self._manager = Manager(
             self._keeper,
             store,
@@ -91,6 +93,7 @@ class QueueService:
         if process.stop.is_set():
             return
         subjects = self._bus.subjects
+        await self._arrivals.watch()
         await self._bus.subscribe(subjects.internal(ENVIRONMENT_STATE_TOPIC), self._on_state)
         await self._bus.subscribe(subjects.event("catalog"), self._on_catalog)
         process.start(self._keeper.run(), "keeper")
@@ -106,7 +109,7 @@ class QueueService:
 
     def _handlers(self) -> list[Handler[Any, Any]]:
         keeper, manager, settings = self._keeper, self._manager, self._settings
-        check = ItemCheck(self._bus, self._rights)
+        check = ItemCheck(self._bus, self._arrivals, self._rights)
         emergency_key = settings.emergency_lock_key.get_secret_value() if settings.emergency_lock_key else None
         return [
             *ManagerHandlers(keeper, manager, self._status, settings.stack_pid).table(),

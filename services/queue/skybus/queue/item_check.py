@@ -12,6 +12,7 @@ from skybus.bus.api.internal import ITEMS_CHECK, NAME_CHECK, ItemsCheck, ItemsCh
 from skybus.bus.api.items import ByClaim, Item, ItemSpec
 from skybus.bus.api.queue import ItemAddBatch, ItemVerdict
 from skybus.bus.api.tasks import FunctionSpec
+from skybus.bus.arrivals import Arrivals
 from skybus.bus.connection import Bus
 from skybus.bus.errors import InvalidError, error_from_wire
 from skybus.bus.messages import explain
@@ -23,8 +24,9 @@ from skybus.queue.rights import Rights
 class ItemCheck:
     """Checks what the request that is being answered brings."""
 
-    def __init__(self, bus: Bus, rights: Rights) -> None:
+    def __init__(self, bus: Bus, arrivals: Arrivals, rights: Rights) -> None:
         self._bus = bus
+        self._arrivals = arrivals
         self._rights = rights
 
     async def one(self, spec: ItemSpec | FunctionSpec, claim: ByClaim) -> Item:
@@ -59,7 +61,8 @@ class ItemCheck:
         requester = current_call().requester.user
         if claimed is None or claimed == requester:
             return requester
-        return (await self._bus.call(NAME_CHECK, NameCheck(requester=requester, claimed_user=claimed))).user
+        request = NameCheck(requester=requester, claimed_user=claimed)
+        return (await self._arrivals.when_there(lambda: self._bus.call(NAME_CHECK, request))).user
 
     async def _check(self, items: list[Item], claim: ByClaim) -> ItemsChecked:
         request = ItemsCheck.model_construct(
@@ -68,7 +71,7 @@ class ItemCheck:
             claimed_group=claim.user_group,
             items=items,
         )
-        return await self._bus.call(ITEMS_CHECK, request)
+        return await self._arrivals.when_there(lambda: self._bus.call(ITEMS_CHECK, request))
 
     def _stamped(self, specs: Sequence[ItemSpec | FunctionSpec], checked: ItemsChecked) -> list[Item]:
         owner = {"user": checked.user, "user_group": checked.user_group}
