@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import typer
 
-from skybus.bus.api.health import Health, health_of
+from skybus.bus.api.health import Absence, Health, health_of
 from skybus.bus.errors import UnavailableError
 from skybus.bus.messages import Empty
 from skybus.bus.settings import Listen
@@ -40,11 +40,12 @@ def register(app: typer.Typer) -> None:
 
 async def doctor(client: Client, out: Output) -> None:
     """Say what does not answer and since when; ends with 1 if something is missing."""
-    healths = dict(zip(_SERVICES, await asyncio.gather(*(_health(client, name) for name in _SERVICES)), strict=True))
-    findings = [_service(name, health) for name, health in healths.items()]
-    queue = healths["queue"]
-    if isinstance(queue, Health):
-        findings += _seen_by(queue, known={finding.part for finding in findings if not finding.is_well})
+    healths = await asyncio.gather(*(_health(client, name) for name in _SERVICES))
+    queue = healths[0] if isinstance(healths[0], Health) else None
+    noticed = queue.missing if queue else {}
+    findings = [_service(*pair, noticed) for pair in zip(_SERVICES, healths, strict=True)]
+    if queue:
+        findings += [_seen(part, noticed) for part in sorted({"redis", "worker", *noticed} - {*_SERVICES})]
     findings += await _bridge(client)
     out.show([finding._asdict() for finding in findings], lambda console: _print(console, findings))
     if not all(finding.is_well for finding in findings):
@@ -58,25 +59,18 @@ async def _health(client: Client, service: str) -> Health | UnavailableError:
         return error
 
 
-def _service(name: str, health: Health | UnavailableError) -> Finding:
+def _service(name: str, health: Health | UnavailableError, noticed: dict[str, Absence]) -> Finding:
     if isinstance(health, UnavailableError):
-        return Finding(name, is_well=False, since=None, what=health.message)
+        since = noticed[name].since if name in noticed else None
+        return Finding(name, is_well=False, since=since, what=health.message)
     return Finding(name, is_well=True, since=health.since, what="answers")
 
 
-def _seen_by(queue: Health, known: set[str]) -> list[Finding]:
-    """What the queue service says of the parts that it needs."""
-    missing = [
-        Finding(part, is_well=False, since=absence.since, what=absence.why)
-        for part, absence in queue.missing.items()
-        if part not in known
-    ]
-    well = [
-        Finding(part, is_well=True, since=None, what="answers the queue service")
-        for part in ("redis", "worker")
-        if part not in queue.missing
-    ]
-    return [*missing, *well]
+def _seen(part: str, noticed: dict[str, Absence]) -> Finding:
+    """What the queue service says of a part that it needs."""
+    if part in noticed:
+        return Finding(part, is_well=False, since=noticed[part].since, what=noticed[part].why)
+    return Finding(part, is_well=True, since=None, what="answers the queue service")
 
 
 async def _bridge(client: Client) -> list[Finding]:
