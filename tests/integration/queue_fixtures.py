@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import pytest
 
-from skybus.bus.api.events import CatalogChanged
+from skybus.bus.api.events import CatalogChanged, EnvironmentFacts
 from skybus.bus.api.internal import (
     CATALOG_REFRESH,
     CATALOG_UIDS,
@@ -72,6 +72,7 @@ class StandIns:
     services: Bus
     environment: Bus
     environment_id: str | None = None
+    asked_to_open: asyncio.Event = field(default_factory=asyncio.Event)
     answers_open: bool = True
     answers_run: bool = True
     refuses_to_run: SkybusError | None = None
@@ -137,6 +138,7 @@ class StandIns:
         self.asked.append(WORKER_OPEN.name)
         self.opened_ids.add(request.environment_id)
         self.environment_id = request.environment_id
+        self.asked_to_open.set()
         self.state = EnvironmentState(
             environment_id=request.environment_id,
             revision=1,
@@ -209,9 +211,11 @@ class StandIns:
         subject = self.environment.subjects.life(kind)
         await self.environment.jetstream.publish(subject, encode(report))
 
-    async def opened(self) -> None:
+    async def opened(self, facts: EnvironmentFacts | None = None) -> None:
+        async with asyncio.timeout(5):
+            await self.asked_to_open.wait()
         assert self.environment_id
-        await self.report("opened", EnvironmentOpened(environment_id=self.environment_id, success=True))
+        await self.report("opened", EnvironmentOpened(environment_id=self.environment_id, success=True, facts=facts))
 
     async def finished(self, order: PlanRun, exit_status: str = "completed") -> None:
         report = PlanReport.model_validate(
@@ -242,6 +246,7 @@ class StandIns:
         assert self.environment_id
         await self.report("exited", EnvironmentExited(environment_id=self.environment_id, msg="killed by a test"))
         self.environment_id = self.state = None
+        self.asked_to_open.clear()
 
 
 @asynccontextmanager

@@ -24,9 +24,13 @@ from skybus.bus.api.internal import (
     PlanPause,
     PlanRun,
 )
+from skybus.bus.api.progress import KEPT_PROGRESS, MoveProgress, PlanProgress
 from skybus.bus.errors import WrongStateError
+from skybus.bus.streams import ensure_bucket
+from skybus.client.events import last_value
 from skybus.worker.environment.documents import to_json
 from skybus.worker.environment.progress import planned_points
+from skybus.worker.environment.waiting import move_progress
 from tests.integration.worker_fixtures import (
     House,
     Seen,
@@ -274,6 +278,36 @@ async def test_progress_is_told_to_people(house, servers):
         last = await seen.until(lambda _: (bodies := seen.bodies()) and bodies[-1]["done"] == 4 and bodies[-1])
 
     assert (last["item_uid"], last["planned"], last["fraction"]) == (item["item_uid"], 4, 1.0)
+
+
+async def test_what_a_plan_waits_for_is_told_and_the_last_progress_is_kept(house, servers):
+    await ensure_bucket(house.bus.jetstream, house.bus.subjects.state_bucket)
+    seen, item = Seen(), plan("move_twice")
+    async with servers.bus("operator") as people:
+        await people.subscribe(people.subjects.event("progress.>"), seen.take)
+        await people.connection.flush()
+        await house.finish(item)
+        await seen.until(lambda _: (bodies := seen.bodies()) and not bodies[-1]["moves"])
+
+        moves = [move for body in seen.bodies() for move in body["moves"]]
+        assert {(move["name"], move["unit"], move["target"]) for move in moves} == {
+            ("axis", "mm", 3.0),
+            ("axis", "mm", 1.0),
+        }
+        there = [move["fraction"] for move in moves if move["target"] == 3.0]
+        assert there == sorted(there)
+        assert any(0 < fraction < 1 for fraction in there)
+        async with asyncio.timeout(5):
+            while (last := await last_value(people, KEPT_PROGRESS, PlanProgress)) is None or last.moves:
+                await asyncio.sleep(0.01)  # there is no event for it
+        assert last.item_uid == item["item_uid"]
+
+
+def test_what_says_little_of_its_progress_is_still_named():
+    assert move_progress("x", (1, 2), None, "far", None) == MoveProgress(name="x")
+    assert move_progress("x", 1, 2, 2, "mm").fraction is None
+    assert move_progress("x", float("nan"), 0, 2, "mm").current is None
+    assert move_progress("x", 5, 0, 2, "mm").fraction == 1.0
 
 
 def test_a_start_document_may_say_how_many_points_there_will_be():

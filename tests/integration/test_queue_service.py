@@ -10,6 +10,7 @@ import orjson
 import pytest
 
 from skybus.bus.api import queue as queue_api
+from skybus.bus.api.events import EnvironmentFacts
 from skybus.bus.api.health import health_of
 from skybus.bus.api.internal import ENVIRONMENT_STATE_TOPIC, EnvironmentPhase
 from skybus.bus.api.items import ItemSpec, QueueChange
@@ -270,3 +271,34 @@ async def test_the_status_says_since_when_redis_auth_and_worker_do_not_answer(
         await valkey.start()
         await client.wait(lambda status: not status.unreachable)
         assert (await client.call(health_of("queue"), Empty())).is_ready
+
+
+async def test_nothing_follows_a_plan_that_was_to_be_aborted_and_ends_by_itself(nats, valkey, house, client) -> None:
+    async with queue_service(nats, valkey, abort_deferred_pause_grace=20):
+        await opened(house, client)
+        await client.set_autostart(enable=True)
+        await client.add_items([COUNT, COUNT])
+        order = await house.orders.get()
+
+        aborting = asyncio.create_task(client.abort(now=True))
+        await client.wait(lambda status: status.queue_stop_pending)
+        await house.finished(order)
+
+        assert await aborting == ["deferred_pause"]
+        status = await client.wait("idle")
+        assert (status.items_in_queue, status.items_in_history) == (1, 1)
+        assert not status.queue_autostart_enabled
+
+
+async def test_what_an_environment_is_made_of_is_told_when_it_opens_and_kept(nats, valkey, house, client) -> None:
+    facts = EnvironmentFacts(python="3.12.1", executable="/opt/python", versions={"bluesky": "1.15"})
+    async with queue_service(nats, valkey):
+        await client.wait("idle")
+        opening = asyncio.create_task(client.open_environment())
+        await client.wait(lambda status: status.manager_state == "creating_environment")
+        await house.opened(facts)
+
+        assert await opening == facts
+        kept = await client.environment()
+        assert kept
+        assert (kept.state, kept.facts) == ("opened", facts)

@@ -126,11 +126,15 @@ class House:
 
     async def open(self, seconds: float = 30) -> str:
         """Open an environment and wait until it is open."""
+        return (await self.opened(seconds))["environment_id"]
+
+    async def opened(self, seconds: float = 30) -> dict[str, Any]:
+        """Open an environment and return its report of that."""
         environment_id = str(uuid.uuid4())
         await self.bus.call(WORKER_OPEN, EnvironmentOpen(environment_id=environment_id))
         opened = await self.life.report("opened", seconds, environment_id=environment_id)
         assert opened["success"], opened
-        return environment_id
+        return opened
 
     async def start(self, item: dict[str, Any]) -> str:
         """Begin to run an item and return the attempt."""

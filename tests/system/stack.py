@@ -103,15 +103,19 @@ def _is_part(process: psutil.Process, name: str) -> bool:
 
 
 @asynccontextmanager
-async def stack_up(data_dir: Path, *options: str) -> AsyncIterator[RunningStack]:
-    """Bring a stack up on free ports, and take it down."""
+async def stack_up(data_dir: Path, *options: str, **settings: str) -> AsyncIterator[RunningStack]:
+    """Bring a stack up on free ports, and take it down; settings are environment variables of its services."""
     control, info = f"tcp://127.0.0.1:{free_port()}", f"tcp://127.0.0.1:{free_port()}"
     command = [
         str(BIN / "skybus"), "up", "--data-dir", str(data_dir), "--nats-port", str(free_port()),
         "--zmq-control-addr", control, "--zmq-info-addr", info, *options,
     ]  # fmt: skip
     process = await asyncio.create_subprocess_exec(
-        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, stdin=asyncio.subprocess.DEVNULL
+        *command,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        stdin=asyncio.subprocess.DEVNULL,
+        env={**os.environ, **settings},
     )
     stack = RunningStack(data_dir.resolve(), process, control, info)
     try:

@@ -69,6 +69,10 @@ class Subjects:
         """The last value of each event topic."""
         return f"STATE_{self.inst}"
 
+    def kept(self, topic: str) -> str:
+        """Where the last value of an event topic is left for those who come late."""
+        return f"$KV.{self.state_bucket}.{topic}"
+
     @property
     def blob_bucket(self) -> str:
         """What is larger than a message may be."""

@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
     add_command(commands, pause, "pause")
     add_act(commands, Client.resume, "resume", "the plan goes on")
     add_act(commands, Client.stop_plan, "stop", "the plan is being stopped")
-    add_act(commands, Client.abort, "abort", "the plan is being aborted")
+    add_command(commands, abort, "abort")
     add_act(commands, Client.halt, "halt", "the plan is being halted")
     add_command(commands, runs, "runs")
     app.add_typer(commands, name="re")
@@ -43,6 +43,19 @@ async def pause(
     if wait:
         await client.wait(lambda status: status.manager_state in ("paused", "idle"))
     out.said("the plan is paused" if wait else "the plan will pause")
+
+
+async def abort(
+    client: Client,
+    out: Output,
+    now: Annotated[
+        bool, typer.Option("--now", help="Also a running plan: pause it, abort it, or kill the environment.")
+    ] = False,
+) -> None:
+    """End the paused plan; it counts as a failure."""
+    steps = await client.abort(now=now)
+    said = f"the plan is over, by {', '.join(steps).replace('_', ' ')}" if now else "the plan is being aborted"
+    out.said(said, steps=steps)
 
 
 async def runs(

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from skybus.bus.api.events import EnvironmentFacts
 from skybus.cli.commands import add_command, group
 from skybus.cli.output import Output
 from skybus.client.client import Client
@@ -24,8 +25,18 @@ def register(app: typer.Typer) -> None:
 
 async def open_(client: Client, out: Output, wait: Wait = True, timeout: Timeout = None) -> None:  # noqa: ASYNC109
     """Start the environment and load the startup code."""
-    await client.open_environment(wait=wait, timeout=timeout)
-    out.said("the environment is open" if wait else "the environment is being opened")
+    facts = await client.open_environment(wait=wait, timeout=timeout)
+    if facts is None:
+        out.said("the environment is open" if wait else "the environment is being opened")
+    else:
+        out.said(f"the environment is open: {made_of(facts)}", **facts.model_dump())
+
+
+def made_of(facts: EnvironmentFacts) -> str:
+    """What an environment is made of, in a line."""
+    packages = [f"{name} {facts.versions[name]}" for name in ("bluesky", "ophyd") if name in facts.versions]
+    commit = [f"startup code at commit {facts.startup_commit}"] if facts.startup_commit else []
+    return ", ".join([f"Python {facts.python}", *packages, *commit])
 
 
 async def close(client: Client, out: Output, wait: Wait = True, timeout: Timeout = None) -> None:  # noqa: ASYNC109

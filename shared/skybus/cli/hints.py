@@ -11,7 +11,7 @@ _HINTS = (
     ("not in the list of allowed plans", "`skybus plans` lists those that you may run"),
     ("is not in the queue", "`skybus queue list` shows what is"),
     ("Queue is empty", "`skybus queue add PLAN` puts something into it"),
-    ("is not paused", "`skybus re pause` pauses the running plan"),
+    ("is not paused", "`skybus re pause` pauses the running plan, `skybus re abort --now` ends it"),
     ("in progress", "`skybus queue stop` stops the queue after the running plan"),
     ("is busy", "`skybus status` shows with what"),
     ("not idle", "`skybus status` shows what it does"),

@@ -26,6 +26,10 @@ def up(
     user_group_permissions: Annotated[
         Path | None, typer.Option(help="By default user_group_permissions.yaml beside the startup code.")
     ] = None,
+    environment_python: Annotated[
+        Path | None,
+        typer.Option(help="The Python in which environments run, with skybus[worker]; by default this one."),
+    ] = None,
     nats_port: Annotated[int | None, typer.Option(help="Port of NATS; by default 4222 or the next free one.")] = None,
     redis_url: Annotated[str | None, typer.Option(help="Use this Redis or Valkey instead of starting one.")] = None,
     zmq_control_addr: Annotated[
@@ -42,6 +46,7 @@ def up(
         "SKYBUS_STARTUP_DIR": startup_dir and startup_dir.resolve(),
         "SKYBUS_STARTUP_SCRIPT": startup_script and startup_script.resolve(),
         "SKYBUS_STARTUP_MODULE": startup_module,
+        "SKYBUS_ENVIRONMENT_PYTHON": environment_python and environment_python.absolute(),
         "SKYBUS_USER_GROUP_PERMISSIONS": (
             user_group_permissions.resolve() if user_group_permissions else permissions_beside(startup_dir)
         ),

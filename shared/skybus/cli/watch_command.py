@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from skybus.bus.api.progress import PlanProgress
+from skybus.bus.api.progress import MoveProgress, PlanProgress
 from skybus.bus.api.status import Status
 from skybus.cli.commands import add_command
 from skybus.cli.output import Output, make_console, short_uid
@@ -58,6 +58,7 @@ class View:
 
     async def follow_progress(self, client: Client) -> None:
         """Show how far the plan is."""
+        self._progress = await client.progress()
         async with aclosing(client.events("progress.*")) as events:
             async for event in events:
                 self._progress = event.read(PlanProgress)
@@ -76,6 +77,7 @@ class View:
         progress = self._progress
         if progress and progress.item_uid == self._status.running_item_uid:
             lines.append(f"{'progress':<12} {bar(progress)}")
+            lines += [f"{'moving':<12} {move_text(move)}" for move in progress.moves]
         from rich.text import Text
 
         self._live.update(Text("\n".join(lines)), refresh=True)
@@ -83,10 +85,19 @@ class View:
 
 def bar(progress: PlanProgress) -> str:
     """Progress in characters: `########----  40%  4 of 10`."""
+    if not progress.run_uid:
+        return "no run yet"
     if progress.fraction is None:
         return f"{progress.done} points of run {short_uid(progress.run_uid)}"
     full = round(_BAR * min(max(progress.fraction, 0), 1))
     return f"{'#' * full}{'-' * (_BAR - full)} {progress.fraction:4.0%}  {progress.done} of {progress.planned}"
+
+
+def move_text(move: MoveProgress) -> str:
+    """One move: `theta at 1.5 of 2 deg`."""
+    at = "" if move.current is None else f" at {move.current:g}"
+    end = "" if move.target is None else f" of {move.target:g}"
+    return f"{move.name}{at}{end} {move.unit}".rstrip()
 
 
 async def _print_lines(client: Client, out: Output) -> None:

@@ -26,12 +26,14 @@ from skybus.bus.api.catalog import (
     GroupQuery,
 )
 from skybus.bus.api.console import ConsoleChunk, ConsoleGet
+from skybus.bus.api.events import EnvironmentChanged
+from skybus.bus.api.progress import KEPT_PROGRESS, PlanProgress
 from skybus.bus.api.status import Status
 from skybus.bus.connection import Bus
 from skybus.bus.errors import UnavailableError
 from skybus.bus.tasks import end_tasks
 from skybus.client.engine_calls import EngineCalls
-from skybus.client.events import Event, events
+from skybus.client.events import Event, events, last_value
 from skybus.client.queue_calls import QueueCalls, made
 from skybus.client.settings import ClientSettings, settings_of
 from skybus.client.streams import Document, console, documents
@@ -75,6 +77,14 @@ class Client(QueueCalls, EngineCalls):
     def events(self, topic: str = ">") -> AsyncGenerator[Event]:
         """Go through the events of a topic as they come; `*` stands for one token, `>` for all that follow."""
         return events(self.bus, topic)
+
+    async def progress(self) -> PlanProgress | None:
+        """How far the plan is that runs, or that ran last; `events("progress.*")` tells of what follows."""
+        return await last_value(self.bus, KEPT_PROGRESS, PlanProgress)
+
+    async def environment(self) -> EnvironmentChanged | None:
+        """What has become of the environment last, and what it is made of if it is open."""
+        return await last_value(self.bus, "environment", EnvironmentChanged)
 
     def console(
         self,

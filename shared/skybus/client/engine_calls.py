@@ -15,6 +15,8 @@ from skybus.bus.api.engine import (
     RE_RESUME,
     RE_RUNS,
     RE_STOP,
+    AbortStep,
+    ReAbort,
     ReContinue,
     RePause,
     ReRuns,
@@ -27,7 +29,7 @@ from skybus.bus.api.environment import (
     ENVIRONMENT_OPEN,
     EnvironmentControl,
 )
-from skybus.bus.api.events import EnvironmentChanged
+from skybus.bus.api.events import EnvironmentChanged, EnvironmentFacts
 from skybus.bus.api.status import Status
 from skybus.bus.errors import SkybusError
 from skybus.bus.messages import decode
@@ -35,6 +37,8 @@ from skybus.client.calls import Calls
 from skybus.client.events import is_event
 
 _TOPIC = "environment"
+_ABORT_NOW = 120.0
+"""Seconds; how long each step may take is a setting of the queue service."""
 
 
 class EnvironmentFailedError(SkybusError):
@@ -44,8 +48,13 @@ class EnvironmentFailedError(SkybusError):
 class EngineCalls(Calls):
     """What one does with the environment and the plan that runs in it."""
 
-    async def open_environment(self, *, wait: bool = True, timeout: float | None = None) -> None:  # noqa: ASYNC109
-        """Open the environment, and wait until it takes plans.
+    async def open_environment(
+        self,
+        *,
+        wait: bool = True,
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> EnvironmentFacts | None:
+        """Open the environment, wait until it takes plans, and return what it is made of.
 
         Raises:
             EnvironmentFailedError: its startup code failed; `details["traceback"]` says where.
@@ -53,10 +62,11 @@ class EngineCalls(Calls):
         async with self._last_change() as changes:
             await self.call(ENVIRONMENT_OPEN, EnvironmentControl())
             if not wait:
-                return
+                return None
             status = await self.wait(_has_opened, timeout)
         if not status.worker_environment_exists:
             raise _why_not_open(changes)
+        return changes[-1].facts if changes else None
 
     async def close_environment(self, *, wait: bool = True, timeout: float | None = None) -> None:  # noqa: ASYNC109
         """Close the environment, which must be idle, and wait until it is gone."""
@@ -82,9 +92,14 @@ class EngineCalls(Calls):
         """End the paused plan as a success."""
         await self.call(RE_STOP, ReContinue())
 
-    async def abort(self) -> None:
-        """End the paused plan as a failure."""
-        await self.call(RE_ABORT, ReContinue())
+    async def abort(self, *, now: bool = False) -> list[AbortStep]:
+        """End the paused plan as a failure, or with `now` the running one, and wait until it is over.
+
+        Returns:
+            The steps that it took: with `now` a deferred pause, an immediate one, the abort and the death of the
+            environment follow each other, each when the one before has not worked in its time.
+        """
+        return (await self.call(RE_ABORT, ReAbort(now=now), timeout=_ABORT_NOW if now else None)).steps
 
     async def halt(self) -> None:
         """End the paused plan without its clean-up."""

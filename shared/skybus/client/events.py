@@ -37,6 +37,13 @@ class Event:
         return decode(model, self.data)
 
 
+async def last_value(bus: Bus, topic: str, model: type[M]) -> M | None:
+    """Read the last value of a topic that is kept for late joiners: `status`, `environment` or `progress`."""
+    subjects = bus.subjects
+    stored = await bus.request_raw(f"$JS.API.DIRECT.GET.KV_{subjects.state_bucket}.{subjects.kept(topic)}", b"")
+    return None if sequence_of(stored) is None else decode(model, stored.data)
+
+
 def topic_of(bus: Bus, message: Msg) -> str:
     """The topic that a message was published on."""
     return message.subject.removeprefix(bus.subjects.event(""))

@@ -19,7 +19,7 @@ MAX_PAYLOAD = 4 * 1024 * 1024
 """Bytes. What is larger goes through the object store."""
 
 _COMMANDS, _EVENTS = "sky.*.cmd.*.>", "sky.*.evt.>"
-_FROM_PLANS = ("sky.*.console.worker.>", "sky.*.doc.>", "sky.*.int.life.>")
+_FROM_PLANS = ("sky.*.console.worker.>", "sky.*.doc.>", "sky.*.int.life.>", "$KV.*.progress")
 """What the environment may publish into SKY; the answer is JetStream's acknowledgement."""
 _ENVIRONMENT, _STATE, _PROGRESS = "sky.*.int.environment.>", "sky.*.int.state", "sky.*.evt.progress.>"
 

@@ -3,14 +3,34 @@
 import os
 import sys
 import threading
+import time
 
 import bluesky.plan_stubs as bps
 from bluesky import RunEngine
 from bluesky.plans import count  # noqa: F401
 from bluesky.utils import MsgGenerator
+from ophyd import SoftPositioner
 from ophyd.sim import det  # noqa: F401  # pyright: ignore[reportAttributeAccessIssue]
 
 RE = RunEngine({})
+
+
+class SlowAxis(SoftPositioner):
+    """Moves in ten steps."""
+
+    def _setup_move(self, position: float, status: object) -> None:
+        start = self.position or 0.0
+
+        def move() -> None:
+            for step in range(1, 11):
+                time.sleep(0.04)
+                self._set_position(start + (position - start) * step / 10)
+            self._done_moving()
+
+        threading.Thread(target=move).start()
+
+
+axis = SlowAxis(name="axis", egu="mm")
 
 
 def talk() -> MsgGenerator:
@@ -36,6 +56,12 @@ def steps(number: int, delay: float = 0.02) -> MsgGenerator:
         print(f"step {n}")
         yield from bps.sleep(delay)
     return number
+
+
+def move_twice() -> MsgGenerator:
+    """Move the slow axis."""
+    yield from bps.mv(axis, 1.0)  # from nowhere: it does not know yet where it is
+    yield from bps.mv(axis, 3.0)
 
 
 def past_checkpoint(delay: float = 0.3) -> MsgGenerator:

@@ -61,7 +61,7 @@ def file_and_stop(book: Book, report: PlanReport) -> Item | None:
     return filed
 
 
-def failed(running: Running, why: str, runs: Sequence[Run] = ()) -> PlanReport:
+def failed(running: Running, why: str, runs: Sequence[Run] = (), traceback: str = "") -> PlanReport:
     """The report of an attempt that can no longer report itself."""
     return PlanReport(
         environment_id=running.environment_id,
@@ -73,6 +73,7 @@ def failed(running: Running, why: str, runs: Sequence[Run] = ()) -> PlanReport:
         time_start=running.time_start,
         time_stop=time.time(),
         msg=why,
+        traceback=traceback,
     )
 
 

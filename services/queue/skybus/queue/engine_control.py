@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
+from skybus.bus.api.engine import AbortStep
 from skybus.bus.api.internal import (
     ENGINE_METADATA,
     KERNEL_CONNECTION,
@@ -20,18 +22,28 @@ from skybus.bus.api.internal import (
 from skybus.bus.connection import Bus
 from skybus.bus.errors import WrongStateError
 from skybus.bus.messages import Empty
+from skybus.queue.escalation import Escalation, Graces
 from skybus.queue.keeper import Keeper
 from skybus.queue.situation import Situation
 from skybus.queue.states import Event, State
 
 
 class EngineControl:
-    """Asks the environment, and follows what its engine does."""
+    """Asks the environment, and follows what its engine does.
 
-    def __init__(self, keeper: Keeper, bus: Bus, situation: Situation) -> None:
+    Args:
+        graces: what each step has that is to end a running plan.
+        kill: kills the environment, with a reason.
+    """
+
+    def __init__(
+        self, keeper: Keeper, bus: Bus, situation: Situation, graces: Graces, kill: Callable[[str], Awaitable[None]]
+    ) -> None:
         self._keeper = keeper
         self._bus = bus
         self._now = situation
+        self._graces = graces
+        self._kill = kill
 
     async def pause(self, option: str) -> None:
         """Ask the Run Engine to pause."""
@@ -44,6 +56,14 @@ class EngineControl:
         await self._keeper.do(self._may_go_on)
         await self._bus.call(PLAN_CONTINUE, PlanContinue.model_validate({"action": action}))
         await self._keeper.do(self._continued)
+
+    async def abort(self, *, now: bool) -> list[AbortStep]:
+        """End a paused plan as a failure, or the running one by whatever it takes; return the steps taken."""
+        if not now:
+            await self.go_on("abort")
+            return ["abort"]
+        attempt = await self._keeper.do(self._stop_for_abort)
+        return await Escalation(attempt, self._keeper, self._bus, self._now, self._graces, self._kill).run()
 
     async def metadata(self) -> dict[str, Any]:
         """Read the metadata of the Run Engine."""
@@ -87,6 +107,14 @@ class EngineControl:
 
     async def _may_pause(self) -> None:
         self._now.require_engine()
+
+    async def _stop_for_abort(self) -> str:
+        """Have nothing follow the running plan, however it ends."""
+        running = self._keeper.last.running
+        if running is None or self._now.state not in (State.EXECUTING_QUEUE, State.PAUSED):
+            raise WrongStateError(f"There is no running plan to abort: RE Manager is in state '{self._now.state}'")
+        await self._keeper.alter(lambda book: book.set_flags(stop_pending=True))
+        return running.attempt
 
     async def _pause_requested(self) -> None:
         if self._now.state == State.EXECUTING_QUEUE:

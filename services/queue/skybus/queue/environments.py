@@ -81,10 +81,10 @@ class Environments:
             await self._keeper.do(self._stay_open)
             raise
 
-    async def destroy(self) -> None:
-        """Kill the environment, whatever it does."""
+    async def destroy(self, reason: str = "") -> None:
+        """Kill the environment, whatever it does; `reason` is for the failure message of what runs in it."""
         environment_id = await self._keeper.do(self._find)
-        await self._bus.call(WORKER_DESTROY, EnvironmentDestroy(environment_id=environment_id))
+        await self._bus.call(WORKER_DESTROY, EnvironmentDestroy(environment_id=environment_id, reason=reason))
         await self._keeper.do(lambda: self._being_destroyed(environment_id))
 
     # -- what comes from the worker, inside the keeper's turn ----------------------------------------------------
@@ -100,7 +100,7 @@ class Environments:
         self._now.is_open = True
         if self._now.state == State.CREATING_ENVIRONMENT:
             self._now.go(Event.OPENED)
-        self._announcer.environment(EnvironmentChanged(state="opened"))
+        self._announcer.environment(EnvironmentChanged(state="opened", facts=report.facts))
 
     def exited(self, report: EnvironmentExited) -> None:
         """Take note that an environment is gone."""
@@ -111,7 +111,8 @@ class Environments:
         if failed:
             event = EnvironmentChanged(state="failed", msg=failed.msg, traceback=failed.traceback)
         else:
-            event = EnvironmentChanged(state="closed", msg=report.msg)
+            last_words = "" if report.requested else report.output_tail
+            event = EnvironmentChanged(state="closed", msg=report.msg, traceback=last_words)
         self._announcer.environment(event)
 
     def adopt(self, environment: EnvironmentState, book: Book) -> None:

@@ -33,12 +33,16 @@ class EngineHandlers:
             Handler(engine.RE_PAUSE, _done(lambda request: control.pause(request.option))),
             Handler(engine.RE_RESUME, _done(lambda _: control.go_on("resume"))),
             Handler(engine.RE_STOP, _done(lambda _: control.go_on("stop"))),
-            Handler(engine.RE_ABORT, _done(lambda _: control.go_on("abort"))),
+            Handler(engine.RE_ABORT, self.abort),
             Handler(engine.RE_HALT, _done(lambda _: control.go_on("halt"))),
             Handler(engine.RE_RUNS, self.list_runs),
             Handler(engine.RE_METADATA, self.get_metadata),
             Handler(engine.KERNEL_INTERRUPT, self.interrupt),
         ]
+
+    async def abort(self, request: engine.ReAbort) -> engine.ReAborted:
+        """End a plan as a failure."""
+        return engine.ReAborted(steps=await self._manager.engine.abort(now=request.now))
 
     async def list_runs(self, request: engine.ReRuns) -> engine.RunList:
         """List the runs of the running plan."""

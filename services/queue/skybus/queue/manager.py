@@ -34,6 +34,7 @@ from skybus.queue.kernel_hold import KernelHold
 from skybus.queue.orders import Orders
 from skybus.queue.rights import Rights
 from skybus.queue.runner import Runner
+from skybus.queue.settings import QueueSettings
 from skybus.queue.situation import Situation
 from skybus.queue.states import Event, State
 from skybus.queue.store import Store
@@ -52,7 +53,7 @@ class Manager:
         changed: something that the status shows is different now.
         catalogue_read: auth knows the plans and devices with these uids.
         in_doubt: the worker must be asked what there is; `resume_life` is told the answer.
-        results_kept: seconds that the result of a task is kept.
+        settings: of the service.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class Manager:
         changed: Callable[[], None],
         catalogue_read: Callable[[CatalogChanged], None],
         in_doubt: Callable[[], None],
-        results_kept: int,
+        settings: QueueSettings,
     ) -> None:
         self._keeper = keeper
         self._bus = bus
@@ -78,9 +79,17 @@ class Manager:
         self.environments = Environments(keeper, bus, self.situation, self.announcer, in_doubt)
         kernel = KernelHold(keeper, bus, self.situation)
         self.runner = Runner(keeper, self.situation, self.announcer, orders, rights, in_doubt, kernel)
-        self.engine = EngineControl(keeper, bus, self.situation)
+        self.engine = EngineControl(keeper, bus, self.situation, settings.abort_graces(), self.environments.destroy)
         self.tasks = Tasks(
-            keeper, store, bus, self.situation, self.announcer, orders, self.runner, in_doubt, results_kept
+            keeper,
+            store,
+            bus,
+            self.situation,
+            self.announcer,
+            orders,
+            self.runner,
+            in_doubt,
+            settings.task_result_retention,
         )
 
     async def handle_report(self, report: LifeReport) -> None:
@@ -148,12 +157,13 @@ class Manager:
                 self.environments.opened(report)
                 await self.runner.autostart()
             case EnvironmentExited():
-                await self._lose(report.environment_id, report.msg or GONE)
+                await self._lose(report.environment_id, report.msg or GONE, report.output_tail)
                 self.environments.exited(report)
 
-    async def _lose(self, environment_id: str, why: str) -> None:
-        await self.runner.lose(environment_id, why)
-        await self.tasks.lose(environment_id, why)
+    async def _lose(self, environment_id: str, why: str, output_tail: str = "") -> None:
+        last_words = f"The last output of the environment:\n{output_tail}" if output_tail else ""
+        await self.runner.lose(environment_id, why, last_words)
+        await self.tasks.lose(environment_id, why, last_words)
 
     async def _take_note(self, environment: EnvironmentState) -> None:
         was_taken = self.situation.is_kernel_taken

@@ -20,7 +20,7 @@ from skybus.bus.api import engine, environment, manager
 from skybus.bus.endpoints import Endpoint
 from skybus.bus.errors import InvalidError, SkybusError, UnavailableError
 from skybus.bus.identity import user_token
-from skybus.bus.messages import Message, Nothing, decode
+from skybus.bus.messages import Message, Nothing, decode, encode
 from skybus.bus.service import Call, Handler, current_call
 from skybus.queue.records import Command
 from skybus.queue.situation import Situation
@@ -158,10 +158,9 @@ class Once:
         except UnavailableError as error:
             log.warning("a request is not written down, and is done all the same", key=key, reason=error.message)
             return await work()
-        if not (was_begun and is_done(self._now)):
-            await self._try(key, work)
-        await self._write(key, _written(key, b"{}"))
-        return Nothing()
+        answer = Nothing() if was_begun and is_done(self._now) else await self._try(key, work)
+        await self._write(key, _written(key, encode(answer)))
+        return answer
 
     async def _begin(self, key: str) -> bool:
         """Write down that a request is begun; returns whether that was written down before."""
@@ -172,9 +171,9 @@ class Once:
             await self._keeper.alter(lambda book: book.journal.append(_written(key, _BEGUN)))
         return answer is not None
 
-    async def _try(self, key: str, work: Callable[[], Awaitable[Message]]) -> None:
+    async def _try(self, key: str, work: Callable[[], Awaitable[Message]]) -> Message:
         try:
-            await work()
+            return await work()
         except UnavailableError:
             raise  # it may have been done: it stays written down
         except SkybusError:

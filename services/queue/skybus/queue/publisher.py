@@ -17,6 +17,8 @@ from skybus.bus.messages import Message, encode
 log = structlog.get_logger()
 
 KEPT_EVENTS = 10_000
+KEPT_TOPICS = ("environment",)
+"""Topics whose last event is left for late joiners at once; the status, which changes often, is left by `keep`."""
 KEEP_AFTER = 0.1
 """Seconds until a status is left for late joiners: a change seldom comes alone."""
 
@@ -58,7 +60,7 @@ class Publisher:
 
     async def keep(self) -> None:
         """Leave the newest status in the bucket where a late joiner reads it, until cancelled."""
-        subject = f"$KV.{self._bus.subjects.state_bucket}.status"
+        subject = self._bus.subjects.kept("status")
         while True:
             await self._must_keep.wait()
             await asyncio.sleep(KEEP_AFTER)
@@ -74,6 +76,8 @@ class Publisher:
         while self._events:
             topic, message = self._events.popleft()
             await self._bus.publish(self._bus.subjects.event(topic), message)
+            if topic in KEPT_TOPICS:
+                await self._bus.connection.publish(self._bus.subjects.kept(topic), encode(message))
         self._newest = self._make_status()
         self._must_keep.set()
         await self._bus.publish(self._bus.subjects.event("status"), self._newest)

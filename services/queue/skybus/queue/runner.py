@@ -120,13 +120,19 @@ class Runner:
         self._announcer.filed(self._keeper.book, step.filed, report)
         await self._follow(step)
 
-    async def lose(self, environment_id: str, why: str) -> None:
-        """File the running item as failed if it ran in an environment that is gone and has sent no report."""
+    async def lose(self, environment_id: str, why: str, last_words: str) -> None:
+        """File the running item as failed if it ran in an environment that is gone and has sent no report.
+
+        Args:
+            environment_id: of the environment.
+            why: it is gone.
+            last_words: stand where the traceback would.
+        """
         book = await self._keeper.fresh()
         running = book.running
         if running is None or running.environment_id != environment_id:
             return
-        report = deciding.failed(running, why, self._now.runs("active"))
+        report = deciding.failed(running, why, self._now.runs("active"), last_words)
         if await self._file_last(report):
             log.error("the running plan was lost", item_uid=report.item_uid, reason=why)
 

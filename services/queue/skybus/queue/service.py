@@ -62,7 +62,7 @@ class QueueService:
             changed,
             self._catalogue_read,
             self._must_ask.set,
-            settings.task_result_retention,
+            settings,
         )
         missing = Missing(changed)
         self._status = StatusMaker(self._keeper, self._manager.situation, missing)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field, SecretStr
 
 from skybus.bus.settings import BusSettings
+from skybus.queue.escalation import Graces
 
 
 class QueueSettings(BusSettings):
@@ -27,6 +28,23 @@ class QueueSettings(BusSettings):
 
     task_result_retention: int = Field(default=120, ge=1)
     """Seconds that the result of a task is kept."""
+
+    abort_deferred_pause_grace: float = Field(default=2.0, ge=0)
+    """Seconds that a plan which is to be aborted at once has to come to its next checkpoint."""
+
+    abort_immediate_pause_grace: float = Field(default=2.0, ge=0)
+    """Seconds that it then has to pause where it is."""
+
+    abort_grace: float = Field(default=10.0, ge=0)
+    """Seconds that its clean-up has; then the environment is killed."""
+
+    def abort_graces(self) -> Graces:
+        """Step by step."""
+        return {
+            "deferred_pause": self.abort_deferred_pause_grace,
+            "immediate_pause": self.abort_immediate_pause_grace,
+            "abort": self.abort_grace,
+        }
 
     def redis(self) -> str:
         """The URL of the server that keeps the queue."""

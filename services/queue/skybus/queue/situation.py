@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import structlog
@@ -23,7 +24,8 @@ class Situation:
     """
 
     def __init__(self, changed: Callable[[], None]) -> None:
-        self.changed = changed
+        self._on_change = changed
+        self._has_changed = asyncio.Event()
         self.state = State.INITIALIZING
         self.environment_id: str | None = None
         """Of the environment that opens or is open."""
@@ -53,6 +55,17 @@ class Situation:
         """Whether the manager has the IPython kernel, if there is one."""
         environment = self.environment
         return self.has_kernel and environment is not None and environment.ip_kernel_captured
+
+    def changed(self) -> None:
+        """Something that the status shows is different now."""
+        self._on_change()
+        self._has_changed.set()  # wakes those who wait now
+        self._has_changed.clear()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until a condition holds that depends on what the status shows."""
+        while not condition():
+            await self._has_changed.wait()
 
     def go(self, event: Event) -> None:
         """Take a step in the table of states."""

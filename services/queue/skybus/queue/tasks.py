@@ -93,11 +93,11 @@ class Tasks:
         if task is not None:
             await self._is_over(task)
 
-    async def lose(self, environment_id: str, why: str) -> None:
+    async def lose(self, environment_id: str, why: str, last_words: str) -> None:
         """Keep what came of the tasks of an environment that is gone and has sent no report of them."""
         book = await self._keeper.fresh()
         for task in [task for task in book.tasks.values() if task.environment_id == environment_id]:
-            await self._keep(_lost(task, why))
+            await self._keep(_lost(task, why, last_words))
 
     def order_again(self, book: Book, environment_id: str) -> None:
         """Tell an environment of its tasks, of which it may not have heard; it runs each once."""
@@ -189,13 +189,14 @@ def _known(book: Book, uid: str, result: dict[str, Any] | None) -> TaskResult:
     return TaskResult(task_uid=uid, status="completed", result=result)
 
 
-def _lost(task: RunningTask, why: str) -> TaskReport:
+def _lost(task: RunningTask, why: str, traceback: str = "") -> TaskReport:
     """The report of a task that can no longer report itself."""
     return TaskReport(
         environment_id=task.environment_id,
         task_uid=task.uid,
         success=False,
         msg=why,
+        traceback=traceback,
         run_in_background=task.order.run_in_background,
         time_start=task.time_start,
         time_stop=time.time(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from itertools import count
 
 from skybus.bus import headers
@@ -14,11 +15,23 @@ from skybus.worker.folder import EnvironmentFolder
 from skybus.worker.processes import say_exit
 from skybus.worker.spool import Record, Spool
 
-TAIL_LINES = 40
+TAIL_LINES = 120
 TAIL_CHARS = 16_000
 CHUNK_BYTES = 1 << 16
 REST_BYTES = 2 << 20
 """More than a FIFO holds: a child of the environment may go on writing."""
+
+
+@dataclass(frozen=True)
+class End:
+    """How a process has ended, as far as the supervisor knows."""
+
+    exit_code: int | None
+    """A negative signal number, or nothing if only its parent could see it."""
+    destroyed: str | None
+    """Why somebody has asked for its death."""
+    memory_kill: bool
+    """Whether the kernel has killed somebody for want of memory while it lived."""
 
 
 def open_fifo(folder: EnvironmentFolder) -> int | None:
@@ -29,9 +42,7 @@ def open_fifo(folder: EnvironmentFolder) -> int | None:
         return None
 
 
-def write_aftermath(
-    folder: EnvironmentFolder, subjects: Subjects, fifo: int | None, exit_code: int | None, *, destroyed: bool
-) -> EnvironmentExited:
+def write_aftermath(folder: EnvironmentFolder, subjects: Subjects, fifo: int | None, end: End) -> EnvironmentExited:
     """Put the last output and the account of the exit into the spool, behind everything the environment has said."""
     spool = Spool(folder.spool)
     try:
@@ -39,7 +50,7 @@ def write_aftermath(
         for number, text in zip(count(), _rest(fifo), strict=False):
             subject, body, head = console_message(subjects, text, item_uid)
             _append(spool, subject, body, f"{folder.environment_id}:rest:{number}", head)
-        exited = _account(folder, subjects, spool, exit_code, destroyed=destroyed)
+        exited = _account(folder, _tail(spool, subjects), end)
         _append(spool, subjects.life("exited"), encode(exited), f"exited:{folder.environment_id}", {})
     finally:
         spool.close()
@@ -51,19 +62,23 @@ def _append(spool: Spool, subject: str, body: bytes, message_id: str, head: dict
     spool.append(Record(subject, {headers.MESSAGE_ID: message_id, **head}, body))
 
 
-def _account(
-    folder: EnvironmentFolder, subjects: Subjects, spool: Spool, exit_code: int | None, *, destroyed: bool
-) -> EnvironmentExited:
+def _account(folder: EnvironmentFolder, output_tail: str, end: End) -> EnvironmentExited:
+    exit_code = end.exit_code
     if exit_code is None and (left := _read(folder.exit_code)):
         exit_code = int(left)
-    requested = destroyed or folder.closing.exists()
-    words = "The environment was destroyed" if destroyed else "The environment was closed"
+    closing = folder.closing.exists()
+    if end.destroyed is not None:
+        msg = f"The environment was destroyed{end.destroyed and f': {end.destroyed}'}"
+    elif closing and not exit_code:
+        msg = "The environment was closed"
+    else:
+        msg = say_exit(exit_code, memory_kill=end.memory_kill)
     return EnvironmentExited(
         environment_id=folder.environment_id,
         exit_code=exit_code,
-        requested=requested,
-        msg=words if destroyed or (requested and not exit_code) else say_exit(exit_code),
-        output_tail=_tail(spool, subjects),
+        requested=closing or end.destroyed is not None,
+        msg=msg,
+        output_tail=output_tail,
     )
 
 

@@ -10,6 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from subprocess import Popen
 
+from skybus.worker.memory import OUT_OF_MEMORY
+
 
 def start_mark(pid: int) -> str | None:
     """What tells a process from a later one with the same number; nothing if it is not alive."""
@@ -22,8 +24,17 @@ def start_mark(pid: int) -> str | None:
     return None if state in "ZX" else f"{boot}:{fields[18]}"
 
 
-def say_exit(code: int | None) -> str:
-    """Say in words how a process has ended."""
+def say_exit(code: int | None, *, memory_kill: bool = False) -> str:
+    """Say in words how a process has ended.
+
+    Args:
+        code: its exit code, or a negative signal number.
+        memory_kill: whether the kernel has killed somebody for want of memory meanwhile.
+    """
+    if memory_kill and code in (None, -signal.SIGKILL):
+        return "The environment process was killed by signal 9 (SIGKILL): the kernel has run out of memory for it"
+    if code == OUT_OF_MEMORY:
+        return f"The environment process has run out of memory and ended itself with exit code {code}"
     if code is None:
         return "The environment process is gone; how it ended could not be seen"
     if code < 0:

@@ -20,7 +20,10 @@ class EnvironmentRecord(Message):
     """Tells the process from a later one with the same pid."""
     since: float
     """Unix seconds."""
-    destroy_requested: bool = False
+    memory_kills: int | None = None
+    """What the kernel had killed for want of memory when the process was started."""
+    destroyed: str | None = None
+    """Why somebody has asked for its death."""
 
 
 def lock_data_dir(data_dir: Path) -> TextIOWrapper:

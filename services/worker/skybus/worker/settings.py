@@ -46,8 +46,16 @@ class WorkerSettings(KernelSettings):
     """When it is saved there: never, when an environment has opened, or also whenever it has changed."""
     environment_credentials_file: Path | None = None
     """By default `credentials/environment.json` in the data directory."""
+    environment_python: Path | None = None
+    """The interpreter in which environments run, such as that of a beamline's own virtual environment; by default ours.
+    It needs `skybus[worker]` of our version."""
     spare: bool = True
     """Whether to keep a process ready with Bluesky imported, so that environments open fast."""
+
+    @field_validator("environment_python")
+    @classmethod
+    def _keep_virtual(cls, value: Path | None) -> Path | None:
+        return _absolute(value)  # not resolved: the link is what makes it the Python of a virtual environment
 
     @field_validator("permitted_re_metadata_keys", mode="before")
     @classmethod

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from subprocess import PIPE, Popen
 
 import structlog
 
+from skybus.worker.interpreter import environment_command
 from skybus.worker.order import Order
 
 log = structlog.get_logger()
@@ -20,17 +20,18 @@ class Spares:
     """Keeps at most one spare process, which ends by itself when we end.
 
     Args:
+        python: the interpreter; by default ours.
         kernel: an IPython kernel will be needed; it takes as long to import as all the rest.
     """
 
-    def __init__(self, *, kernel: bool = False) -> None:
-        self._kernel = kernel
+    def __init__(self, python: Path | None = None, *, kernel: bool = False) -> None:
+        self._command = [*environment_command(python), *([WITH_KERNEL] if kernel else [])]
         self._spare: Popen[bytes] | None = None
 
     def keep_one(self) -> None:
         """Start a spare if there is none."""
         if self._spare is None or self._spare.poll() is not None:
-            self._spare = _start(kernel=self._kernel)
+            self._spare = _start(self._command)
 
     def take(self) -> Popen[bytes]:
         """Take the spare, or start a process if there is none."""
@@ -59,9 +60,7 @@ def give_order(process: Popen[bytes], order: Order) -> bool:
     return True
 
 
-def _start(*, kernel: bool) -> Popen[bytes]:
-    script = Path(sys.executable).with_name("skybus-environment")
-    command = [str(script)] if script.exists() else [sys.executable, "-m", "skybus.worker.environment"]
-    process = Popen([*command, WITH_KERNEL] if kernel else command, stdin=PIPE, start_new_session=True)
+def _start(command: list[str]) -> Popen[bytes]:
+    process = Popen(command, stdin=PIPE, start_new_session=True)
     log.debug("spare process started", pid=process.pid)
     return process

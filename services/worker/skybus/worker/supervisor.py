@@ -26,8 +26,10 @@ from skybus.bus.connection import Bus
 from skybus.bus.errors import InvalidError, SkybusError, WrongStateError
 from skybus.bus.messages import Empty, Nothing
 from skybus.bus.service import Handler
-from skybus.worker.aftermath import open_fifo, write_aftermath
+from skybus.worker.aftermath import End, open_fifo, write_aftermath
 from skybus.worker.folder import ENVIRONMENTS, EnvironmentFolder
+from skybus.worker.interpreter import require_fit
+from skybus.worker.memory import count_memory_kills
 from skybus.worker.outbox import Outbox
 from skybus.worker.processes import Watched, start_mark
 from skybus.worker.record import EnvironmentRecord, RecordFile
@@ -62,7 +64,7 @@ class Supervisor:
         self._bus = bus
         self._start_task = start
         self._file = RecordFile(settings.data_dir)
-        self._spares = Spares(kernel=settings.use_ipython_kernel)
+        self._spares = Spares(settings.environment_python, kernel=settings.use_ipython_kernel)
         self._record: EnvironmentRecord | None = None
         self._process: Watched | None = None
         self._fifo: int | None = None
@@ -85,6 +87,8 @@ class Supervisor:
 
     async def open(self, request: EnvironmentOpen) -> Nothing:
         """Start an environment; whether its startup code succeeds, it says itself."""
+        if python := self._settings.environment_python:
+            await require_fit(python, kernel=self._settings.use_ipython_kernel)
         if self._record is not None:
             if self._record.environment_id == request.environment_id:
                 return Nothing()
@@ -107,7 +111,7 @@ class Supervisor:
             raise WrongStateError("RE Worker environment does not exist")
         if request.environment_id not in (None, record.environment_id):
             raise WrongStateError(f"The environment is {record.environment_id}, not {request.environment_id}")
-        self._remember(record.model_copy(update={"destroy_requested": True}))
+        self._remember(record.model_copy(update={"destroyed": request.reason}))
         process.send_signal(signal.SIGKILL)
         await _until_gone(process)
         return Nothing()
@@ -140,8 +144,12 @@ class Supervisor:
         self._keep_spare_later(NEXT_SPARE)
 
     def _keep_spare(self) -> None:
-        if self._settings.spare and not self._is_ending:
+        if not self._settings.spare or self._is_ending:
+            return
+        try:
             self._spares.keep_one()
+        except OSError as error:  # an opening will say it to who asks for one
+            log.warning("a spare process cannot be started", reason=str(error))
 
     def end(self) -> None:
         """Leave the environment alone."""
@@ -183,6 +191,7 @@ class Supervisor:
                     pid=child.pid,
                     start_mark=start_mark(child.pid) or "",
                     since=time.time(),
+                    memory_kills=count_memory_kills(),
                 )
             )
             if give_order(child, order):
@@ -208,7 +217,12 @@ class Supervisor:
         record = self._record
         assert record
         folder = EnvironmentFolder.of(self._settings.data_dir, record.environment_id)
-        exited = write_aftermath(folder, self._bus.subjects, self._fifo, exit_code, destroyed=record.destroy_requested)
+        end = End(
+            exit_code,
+            destroyed=record.destroyed,
+            memory_kill=count_memory_kills() != record.memory_kills,
+        )
+        exited = write_aftermath(folder, self._bus.subjects, self._fifo, end)
         log.info("environment gone", environment_id=record.environment_id, reason=exited.msg)
         if self._fifo is not None:
             os.close(self._fifo)

@@ -8,6 +8,8 @@ from skybus.bus.endpoints import Endpoint
 from skybus.bus.messages import Empty, Message, Nothing, Request
 
 RunOption = Literal["active", "open", "closed"]
+AbortStep = Literal["deferred_pause", "immediate_pause", "abort", "kill"]
+"""What ends a plan: a pause at its next checkpoint, a pause now, its abort, the death of the environment."""
 
 
 class RePause(Request):
@@ -21,6 +23,24 @@ class ReContinue(Request):
     """Go on with a paused plan, or end it."""
 
     lock_key: str | None = None
+
+
+class ReAbort(Request):
+    """End a paused plan as a failure, or with `now` the one that runs, by whatever it takes."""
+
+    now: bool = False
+    """Begin with a deferred pause, take a harder step whenever one has not worked, and answer when the plan is over."""
+    lock_key: str | None = None
+
+
+class ReAborted(Message):
+    """How a plan is ended."""
+
+    steps: list[AbortStep] = []
+    """In the order in which they were taken; with `now`, the last one has ended the plan.
+
+    Empty if the plan was ended and the queue service died before it could say how.
+    """
 
 
 class ReRuns(Request):
@@ -64,7 +84,7 @@ class KernelInterrupt(Request):
 RE_PAUSE = Endpoint("re.pause", RePause, Nothing, changes=True)
 RE_RESUME = Endpoint("re.resume", ReContinue, Nothing, changes=True)
 RE_STOP = Endpoint("re.stop", ReContinue, Nothing, changes=True)
-RE_ABORT = Endpoint("re.abort", ReContinue, Nothing, changes=True)
+RE_ABORT = Endpoint("re.abort", ReAbort, ReAborted, changes=True)
 RE_HALT = Endpoint("re.halt", ReContinue, Nothing, changes=True)
 RE_RUNS = Endpoint("re.runs", ReRuns, RunList)
 RE_METADATA = Endpoint("re.metadata", Empty, ReMetadata)

@@ -22,12 +22,27 @@ class HistoryChanged(Message):
     size: int
 
 
+class EnvironmentFacts(Message):
+    """What an environment is made of."""
+
+    python: str
+    """Version."""
+    executable: str
+    versions: dict[str, str]
+    """Of the packages that matter, `bluesky` and `ophyd` among them."""
+    startup_commit: str | None = None
+    """Where the startup code is a git checkout; `-dirty` behind it says that files there differ from the commit."""
+
+
 class EnvironmentChanged(Message):
     """Topic `environment`: it has opened, failed to open, or is gone."""
 
     state: Literal["opened", "failed", "closed"]
     msg: str = ""
     traceback: str = ""
+    """Of startup code that failed, or the last output of an environment that nobody has asked to end."""
+    facts: EnvironmentFacts | None = None
+    """Of one that has opened."""
 
 
 class ItemChanged(Message):

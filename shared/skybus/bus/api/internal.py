@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from skybus.bus.api.engine import ReMetadata, Run
-from skybus.bus.api.events import CatalogChanged
+from skybus.bus.api.events import CatalogChanged, EnvironmentFacts
 from skybus.bus.api.items import Item
 from skybus.bus.endpoints import InternalEndpoint
 from skybus.bus.messages import Empty, Message, Nothing
@@ -76,6 +76,8 @@ class EnvironmentDestroy(Message):
     """Kill the environment."""
 
     environment_id: str | None = None
+    reason: str = ""
+    """For the failure message of what runs in it."""
 
 
 class PlanRun(Message):
@@ -95,6 +97,13 @@ class PlanPause(Message):
     """Ask the RunEngine to pause."""
 
     option: Literal["deferred", "immediate"]
+
+
+class EngineAsked(Message):
+    """The RunEngine was asked for something."""
+
+    is_heard: bool = True
+    """Whether it has taken note; while its loop is blocked it cannot."""
 
 
 class PlanContinue(Message):
@@ -262,6 +271,7 @@ class EnvironmentOpened(Message):
     success: bool
     msg: str = ""
     traceback: str = ""
+    facts: EnvironmentFacts | None = None
 
 
 class EnvironmentExited(Message):
@@ -285,8 +295,10 @@ WORKER_DESTROY = InternalEndpoint("worker.destroy", EnvironmentDestroy, Nothing)
 WORKER_STATE = InternalEndpoint("worker.state", Empty, WorkerState)
 
 PLAN_RUN = InternalEndpoint("environment.run", PlanRun, PlanAccepted)
-PLAN_PAUSE = InternalEndpoint("environment.pause", PlanPause, Nothing)
+PLAN_PAUSE = InternalEndpoint("environment.pause", PlanPause, EngineAsked)
 PLAN_CONTINUE = InternalEndpoint("environment.continue", PlanContinue, Nothing)
+PLAN_ABORT = InternalEndpoint("environment.abort", Empty, EngineAsked)
+"""End the plan as a failure, paused or not."""
 ENVIRONMENT_STATE = InternalEndpoint("environment.state", Empty, EnvironmentState)
 ENVIRONMENT_END = InternalEndpoint("environment.close", Empty, Nothing)
 ENVIRONMENT_CATALOG = InternalEndpoint("environment.catalog", CatalogPart, CatalogBytes)

@@ -15,6 +15,7 @@ import structlog
 from skybus.bus.logs import start_logging
 from skybus.worker.environment.output import unbuffer_python
 from skybus.worker.folder import EnvironmentFolder
+from skybus.worker.memory import end_without_memory
 from skybus.worker.order import Order
 from skybus.worker.spare import WITH_KERNEL
 
@@ -37,7 +38,10 @@ def main() -> int:
     faulthandler.enable()
     from skybus.worker.environment.host import Host
 
-    return Host(order).run()
+    try:
+        return Host(order).run()
+    except MemoryError:
+        end_without_memory()
 
 
 def _warm_up(*, kernel: bool) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import traceback
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -11,7 +10,7 @@ from bluesky.utils import RunEngineInterrupted
 
 from skybus.bus.api.internal import PlanReport
 from skybus.bus.api.items import Item
-from skybus.worker.environment.failures import reason, shorten
+from skybus.worker.environment.failures import full_traceback, reason
 from skybus.worker.environment.portable import as_json_or_none
 from skybus.worker.environment.runs import RunList
 
@@ -72,7 +71,7 @@ class Attempt:
         return self._report(
             exit_status="failed",
             msg=f"Plan failed: {_reason(error)}",
-            traceback=shorten("".join(traceback.format_exception(error))),
+            traceback=full_traceback(error),
             pause_pending=pause_pending,
         )
 

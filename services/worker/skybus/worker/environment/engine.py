@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Collection, Coroutine, Generator, Mapping
 from typing import Any
 
 import structlog
@@ -15,6 +15,7 @@ log = structlog.get_logger()
 
 OnState = Callable[[str], None]
 OnDocument = Callable[[str, Mapping[str, Any]], None]
+OnWaiting = Callable[[Collection[Any] | None], None]
 Plan = Generator[Any, Any, Any]
 
 
@@ -35,6 +36,9 @@ class Engine:
         self.run_engine = run_engine
         self._on_state = on_state
         self._result: Any = None
+        self._on_waiting: OnWaiting = lambda _: None
+        self.is_aborted = False
+        """Whether somebody has asked for the end of the plan while it was not paused."""
         if by_hand:
             self._watch_state()
         else:
@@ -51,13 +55,22 @@ class Engine:
         """Whether a pause is to come at the next checkpoint."""
         return bool(getattr(self.run_engine, "deferred_pause_requested", False))
 
-    def run(self, plan: Plan, metadata: Mapping[str, Any], on_document: OnDocument) -> Any:
+    def run(self, plan: Plan, metadata: Mapping[str, Any], on_document: OnDocument, on_waiting: OnWaiting) -> Any:
         """Run a plan to its end, and return what it returned.
+
+        Args:
+            plan: the plan.
+            metadata: for each of its runs.
+            on_document: told of each document, in the thread of the RunEngine.
+            on_waiting: told there of the status objects that the plan waits for, and of nothing when they are done.
 
         Raises:
             BaseException: what the plan has raised, or RunEngineInterrupted if it is paused.
         """
         self._result = None
+        self.is_aborted = False
+        self._on_waiting = on_waiting
+        self._watch_waits()
         self._watch_state()
         self.run_engine.preprocessors.append(self._guard)
         try:
@@ -77,7 +90,18 @@ class Engine:
 
         `RunEngine.request_pause` would hold a thread for as long as the RunEngine's loop is stuck.
         """
-        coroutine = self.run_engine._request_pause_coro(defer)
+        await self._have_done(self.run_engine._request_pause_coro(defer))
+
+    async def request_abort(self) -> None:
+        """Ask for the end of a plan that is not paused; otherwise as `request_pause`."""
+        await self._have_done(self._abort_unless_paused())
+
+    async def _abort_unless_paused(self) -> None:
+        if self.state != "paused":  # a paused one ends in the main thread only
+            self.is_aborted = True
+            await self.run_engine._abort_coro("")
+
+    async def _have_done(self, coroutine: Coroutine[Any, Any, Any]) -> None:
         await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, self.run_engine.loop))
 
     def _guard(self, plan: Plan) -> Plan:
@@ -102,6 +126,20 @@ class Engine:
 
         hook.is_ours = True  # type: ignore[attr-defined]
         self.run_engine.state_hook = hook
+
+    def _watch_waits(self) -> None:
+        """Follow what the plan waits for, whoever else does, such as a progress bar."""
+        others = self.run_engine.waiting_hook
+        if getattr(others, "is_ours", False):
+            return
+
+        def hook(statuses: Collection[Any] | None) -> None:
+            self._on_waiting(statuses)
+            if others is not None:
+                others(statuses)
+
+        hook.is_ours = True  # type: ignore[attr-defined]
+        self.run_engine.waiting_hook = hook
 
     def _keep_loop_running(self) -> None:
         """Start the RunEngine's loop again when a device or a callback has ended its thread with SystemExit."""

@@ -6,15 +6,17 @@ import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, Protocol
 
 import structlog
+from bluesky.utils import RunEngineInterrupted
 
 from skybus.bus.api.internal import PlanReport, TaskReport
 from skybus.bus.errors import SkybusError
 from skybus.worker.environment.attempt import Attempt
-from skybus.worker.environment.engine import Engine, OnDocument, Plan
+from skybus.worker.environment.engine import Engine, OnDocument, OnWaiting, Plan
 from skybus.worker.environment.output import Output
 from skybus.worker.environment.plan_call import plan_metadata
 from skybus.worker.environment.task import Task
@@ -24,13 +26,14 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class RunPlan:
-    """Run an item; `on_document` is called in the thread of the RunEngine."""
+    """Run an item; `on_document` and `on_waiting` are called in the thread of the RunEngine."""
 
     attempt: Attempt
     engine: Engine
     build: Callable[[], Callable[[], Plan]]
     """Finds the plan and its arguments in the namespace."""
     on_document: OnDocument
+    on_waiting: OnWaiting
 
 
 @dataclass(frozen=True)
@@ -116,13 +119,12 @@ class Executor:
                 case RunPlan():
                     self._present = command
                     self._output.set_item(command.attempt.item_uid)
-                    self._do("run", lambda command=command: _run(command))
+                    self._do("run", partial(_run, command))
                 case GoOn() if self._present:
-                    engine = self._present.engine
-                    self._do(command.action, lambda action=command.action, engine=engine: engine.go_on(action))
+                    self._do(command.action, partial(self._present.engine.go_on, command.action))
                 case RunTask():
                     self._output.set_item(command.task.uid)
-                    self._run_task(replace(command.task, work=lambda work=command.task.work: self._guarded(work)))
+                    self._run_task(replace(command.task, work=partial(self._guarded, command.task.work)))
 
     def _do(self, action: str, work: Callable[[], Any]) -> None:
         """Run or continue the plan until it pauses or ends."""
@@ -135,7 +137,10 @@ class Executor:
                 self._output.read_rest()
                 self._listener.plan_paused()
                 return
-            report = attempt.failed(error, pause_pending=engine.is_pause_pending)
+            if engine.is_aborted and isinstance(error, RunEngineInterrupted):
+                report = attempt.ended("abort", None, pause_pending=False)
+            else:
+                report = attempt.failed(error, pause_pending=engine.is_pause_pending)
             log.info("plan failed", item_uid=attempt.item_uid, error=report.msg)
         else:
             report = attempt.ended(action, result, pause_pending=engine.is_pause_pending)
@@ -165,4 +170,4 @@ def _run(command: RunPlan) -> Any:
         metadata = attempt.metadata(plan_metadata(attempt.item))
     except SkybusError as error:
         raise RuntimeError(f"Error occurred while processing plan parameters or starting the plan: {error}") from error
-    return engine.run(plan(), metadata, command.on_document)
+    return engine.run(plan(), metadata, command.on_document, command.on_waiting)

@@ -33,7 +33,7 @@ def save_existing(path: Path, catalog: Catalog) -> None:
         return
     try:
         write_existing(path, catalog)
-    except Exception as error:
+    except (OSError, TypeError, ValueError) as error:
         log.warning("the existing plans and devices are not saved", file=str(path), reason=str(error))
 
 

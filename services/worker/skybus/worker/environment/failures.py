@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import traceback
-from pathlib import Path
-from types import TracebackType
 
-from skybus.worker.environment.startup import StartupError
+from skybus.worker.environment.startup import StartupError, user_part
 
 REASON_CHARS = 10_000
 TRACEBACK_CHARS = 100_000
-
-_OURS = str(Path(__file__).parent)
 
 
 def reason(error: BaseException) -> str:
@@ -29,7 +25,8 @@ def full_traceback(error: BaseException) -> str:
     """The traceback with its causes; it starts in the user's own code, if it ever got there."""
     if isinstance(error, StartupError):
         return shorten(error.traceback)
-    return shorten("".join(traceback.format_exception(type(error), error, _user_part(error.__traceback__))))
+    part = user_part(error.__traceback__) or error.__traceback__
+    return shorten("".join(traceback.format_exception(type(error), error, part)))
 
 
 def shorten(text: str) -> str:
@@ -41,9 +38,3 @@ def shorten(text: str) -> str:
 def clean(text: str) -> str:
     """Replace lone surrogates, which JSON cannot carry."""
     return text.encode("utf-8", "replace").decode()
-
-
-def _user_part(tb: TracebackType | None) -> TracebackType | None:
-    while tb and tb.tb_next and tb.tb_frame.f_code.co_filename.startswith(_OURS):
-        tb = tb.tb_next
-    return tb

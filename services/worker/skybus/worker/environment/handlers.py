@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any, Protocol
 
 import structlog
@@ -14,11 +14,13 @@ from skybus.bus.api.internal import (
     ENVIRONMENT_CATALOG,
     ENVIRONMENT_END,
     ENVIRONMENT_STATE,
+    PLAN_ABORT,
     PLAN_CONTINUE,
     PLAN_PAUSE,
     PLAN_RUN,
     CatalogBytes,
     CatalogPart,
+    EngineAsked,
     EnvironmentPhase,
     EnvironmentState,
     PlanAccepted,
@@ -44,9 +46,8 @@ log = structlog.get_logger()
 
 REMEMBERED = 200
 """Reports that are kept, to be sent again if somebody asks for the attempt once more."""
-PAUSE_PATIENCE = 1.0
-"""Seconds that the RunEngine's loop has to take note of a pause; one that is stuck takes note later."""
-
+ENGINE_PATIENCE = 1.0
+"""Seconds that the RunEngine's loop has to take note of what it is asked for; one that is stuck takes note later."""
 CELL_PATIENCE = 0.5
 """Seconds that a cell has to end after the plan that it has run, before the end of the plan is reported."""
 
@@ -80,6 +81,7 @@ class EnvironmentHandlers:
         return [
             Handler(PLAN_RUN, self.run_plan),
             Handler(PLAN_PAUSE, self.pause_plan),
+            Handler(PLAN_ABORT, self.abort_plan),
             Handler(PLAN_CONTINUE, self.continue_plan),
             Handler(ENVIRONMENT_STATE, self.get_state),
             Handler(ENVIRONMENT_END, self.end),
@@ -144,19 +146,27 @@ class EnvironmentHandlers:
         self._start(request)
         return PlanAccepted(outcome="started")
 
-    async def pause_plan(self, request: PlanPause) -> Nothing:
+    async def pause_plan(self, request: PlanPause) -> EngineAsked:
         """Ask the RunEngine to pause."""
         engine = self._engine or (self._space and self._space.engine)
         if engine is None or engine.state != "running":
             state = engine.state if engine else self._state.state.re_state
             raise WrongStateError(f"Run engine can be paused only in 'running' state. Current state: '{state}'")
-        await self._pause(engine, defer=request.option == "deferred")
-        return Nothing()
+        return await self._pause(engine, defer=request.option == "deferred")
 
     async def pause_now(self) -> None:
         """Pause the running plan, if it can be paused."""
         if self._engine is not None:
             await self._pause(self._engine, defer=False)
+
+    async def abort_plan(self, _request: Empty) -> EngineAsked:
+        """End the plan, in whatever state it is."""
+        if self._state.is_paused:
+            await self.go_on("abort")
+            return EngineAsked()
+        if self._engine is None:
+            raise WrongStateError(f"There is no plan to abort: the environment is '{self._state.state.phase}'")
+        return await self._ask(self._engine.request_abort())
 
     async def continue_plan(self, request: PlanContinue) -> Nothing:
         """Go on with the paused plan, or end it."""
@@ -233,30 +243,37 @@ class EnvironmentHandlers:
             raise WrongStateError(f"A plan can not be started: Run Engine is in '{engine.state}' state")
         attempt = Attempt(self._state.state.environment_id, request.attempt, request.item)
         self._attempt, self._engine = attempt, engine
-        self._progress = self._telling.progress_meter(attempt.item_uid)
+        progress = self._progress = self._telling.progress_meter(attempt.item_uid)
         self._turns.begin()
-        on_document = self._telling.document_sender(attempt, self._progress, self._runs_changed)
         self._executor.order(
             RunPlan(
-                attempt, engine, lambda: build_plan(attempt.item, space.namespace, space.offer.catalog), on_document
+                attempt,
+                engine,
+                lambda: build_plan(attempt.item, space.namespace, space.offer.catalog),
+                self._telling.document_sender(attempt, progress, self._runs_changed),
+                progress.wait_for,
             )
         )
         self._state.change(phase=EnvironmentPhase.EXECUTING_PLAN, attempt=attempt.uid, pause_pending=False)
 
-    async def _pause(self, engine: Engine, *, defer: bool) -> None:
-        asking = asyncio.ensure_future(engine.request_pause(defer=defer))
+    async def _pause(self, engine: Engine, *, defer: bool) -> EngineAsked:
         self._state.change(pause_pending=True)
-        asking.add_done_callback(self._pause_taken)
-        await asyncio.wait({asking}, timeout=PAUSE_PATIENCE)
+        return await self._ask(engine.request_pause(defer=defer))
+
+    async def _ask(self, request: Coroutine[Any, Any, None]) -> EngineAsked:
+        asking = asyncio.ensure_future(request)
+        asking.add_done_callback(self._answered)
+        done, _ = await asyncio.wait({asking}, timeout=ENGINE_PATIENCE)
+        return EngineAsked(is_heard=bool(done))
 
     def _runs_changed(self, changes: Mapping[str, Any]) -> None:
         if self._attempt:
             self._state.change(**changes)
 
-    def _pause_taken(self, asking: asyncio.Future[None]) -> None:
+    def _answered(self, asking: asyncio.Future[None]) -> None:
         """A pause that the RunEngine refuses is no longer pending."""
         if not asking.cancelled() and (error := asking.exception()):
-            log.info("the RunEngine refuses to pause", error=str(error))
+            log.info("the RunEngine refuses", error=str(error))
             self._state.change(pause_pending=False)
 
     def _remember(self, report: PlanReport) -> None:

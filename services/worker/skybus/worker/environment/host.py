@@ -15,9 +15,11 @@ import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from contextlib import nullcontext, suppress
+from typing import Any
 
 import structlog
 
+from skybus.bus.api.events import EnvironmentFacts
 from skybus.bus.api.internal import EnvironmentOpened, EnvironmentPhase, PlanReport, TaskReport
 from skybus.bus.connection import Bus
 from skybus.bus.errors import WrongStateError
@@ -28,6 +30,7 @@ from skybus.worker.environment.handlers import EnvironmentHandlers
 from skybus.worker.environment.kernel import Kernel, interruptible
 from skybus.worker.environment.kernel_handlers import KernelHandlers
 from skybus.worker.environment.kernel_turns import KernelTurns
+from skybus.worker.environment.origin import describe_origin
 from skybus.worker.environment.output import Output
 from skybus.worker.environment.space import Space, load_space
 from skybus.worker.environment.startup import StartupError
@@ -37,6 +40,7 @@ from skybus.worker.environment.telling import Telling
 from skybus.worker.environment.turns import Turns
 from skybus.worker.folder import EnvironmentFolder
 from skybus.worker.kernel_options import KernelOptions
+from skybus.worker.memory import end_without_memory
 from skybus.worker.order import Order
 from skybus.worker.outbox import Outbox
 from skybus.worker.spool import Spool
@@ -96,7 +100,7 @@ class Host:
             self._tell(self._failed, error)
             return False
         print("RE Environment is ready", flush=True)  # for those who watch the console, as the reference's users do
-        self._tell(self._opened, space)
+        self._tell(self._opened, space, describe_origin(self._order))
         return True
 
     def plan_paused(self) -> None:
@@ -148,6 +152,7 @@ class Host:
     async def _serve(self, ready: Future[None]) -> None:
         order, settings = self._order, self._order.bus_settings()
         self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(_on_loop_error)
         self._bus = Bus("skybus-environment", settings.subjects(), lambda: settings.access("environment"))
         self._outbox = Outbox(Spool(self._folder.spool), self._bus, self._folder.undelivered)
         self._telling = Telling(order.environment_id, self._outbox, self._bus, self._loop)
@@ -181,11 +186,11 @@ class Host:
         self._folder.closing.touch()
         self._leave(0)
 
-    def _opened(self, space: Space) -> None:
+    def _opened(self, space: Space, facts: EnvironmentFacts) -> None:
         self._turns.opened()
         self._tasks.opened(space)
         self._handlers.opened(space)
-        self._telling.opened(EnvironmentOpened(environment_id=self._order.environment_id, success=True))
+        self._telling.opened(EnvironmentOpened(environment_id=self._order.environment_id, success=True, facts=facts))
 
     def _failed(self, error: StartupError) -> None:
         self._telling.opened(
@@ -255,9 +260,18 @@ async def _keep_up(work: Callable[[], Awaitable[None]]) -> None:
     while True:
         try:
             await work()
+        except MemoryError:
+            end_without_memory()
         except Exception:
             log.exception("a part of the environment has failed; it is started again")
             await asyncio.sleep(1)
+
+
+def _on_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Deal with an error that nobody waits for; one of memory may have cost us a report."""
+    if isinstance(context.get("exception"), MemoryError):
+        end_without_memory()
+    loop.default_exception_handler(context)
 
 
 def _exit_later(code: int) -> None:

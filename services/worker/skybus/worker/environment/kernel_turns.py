@@ -134,10 +134,12 @@ class KernelTurns(Turns):
         self._free.clear()
         is_idle = self._state.state.phase == EnvironmentPhase.IDLE
         self._show(**({"phase": EnvironmentPhase.RESERVED} if is_idle else {}))
-        self._taken.set_result(None)
+        if not self._taken.done():  # nobody waits when the environment only sees to an order to leave
+            self._taken.set_result(None)
 
     def _refuse(self) -> None:
-        self._taken.set_exception(WrongStateError("IPython kernel (RE Worker) is busy."))
+        if not self._taken.done():
+            self._taken.set_exception(WrongStateError("IPython kernel (RE Worker) is busy."))
 
     def _end_turn(self) -> None:
         self._free.set()

@@ -29,7 +29,7 @@ def read_metadata(engine: Engine | None, shown: Collection[str]) -> dict[str, An
         raise SkybusError(f"Failed to convert Run Engine metadata to dictionary: {error}") from error
     try:
         return json.loads(json.dumps(metadata))
-    except Exception as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise SkybusError(f"Failed to serialize RE metadata with JSON: {error}") from error
 
 

@@ -24,7 +24,7 @@ def as_json(value: Any, limit: int) -> Any:
     """
     try:
         data = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
-    except Exception as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"Task result can not be serialized as JSON: {error}") from error
     return _read_back(data, limit)
 

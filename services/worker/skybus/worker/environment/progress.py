@@ -1,13 +1,17 @@
-"""How far the running plan is: events counted against what the start document promises, told a few times a second."""
+"""How far the running plan is, told a few times a second.
+
+Events are counted against what the start document promises; what the plan waits for says itself how far it is.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from skybus.bus.api.progress import PlanProgress
+from skybus.worker.environment.waiting import Waiting
 
 PAUSE = 0.1
 """Seconds between two messages at the least."""
@@ -17,7 +21,7 @@ Publish = Callable[[PlanProgress], None]
 
 
 class ProgressMeter:
-    """Counts the events of an attempt; `take` is called by the RunEngine in its own thread."""
+    """Measures an attempt; `take` and `wait_for` are called by the RunEngine in its own thread."""
 
     def __init__(self, item_uid: str, loop: asyncio.AbstractEventLoop, publish: Publish) -> None:
         self._item_uid = item_uid
@@ -27,7 +31,8 @@ class ProgressMeter:
         self._planned: int | None = None
         self._done = 0
         self._descriptors: set[str] = set()
-        self._last: PlanProgress | None = None
+        self._waiting = Waiting(self._tell)
+        self._last = PlanProgress(item_uid=item_uid)
         self._is_told = False
         self._timer: asyncio.TimerHandle | None = None
 
@@ -45,10 +50,15 @@ class ProgressMeter:
             return
         self._tell()
 
+    def wait_for(self, statuses: Collection[Any] | None) -> None:
+        """Follow what the plan waits for; nothing when it has come."""
+        self._waiting.begin(statuses)
+
     def finish(self) -> None:
         """Tell the last count; called in the asyncio thread."""
         if self._timer:
             self._timer.cancel()
+        self._waiting.begin(None)
         self._send()
 
     def _tell(self) -> None:
@@ -69,8 +79,9 @@ class ProgressMeter:
             done=self._done,
             planned=self._planned,
             fraction=min(self._done / self._planned, 1.0) if self._planned else None,
+            moves=self._waiting.moves,
         )
-        if progress == self._last or not self._run_uid:
+        if progress == self._last:
             return False
         self._last = progress
         self._publish(progress)

@@ -169,14 +169,14 @@ def reporting(what: str) -> Iterator[None]:
         yield
     except BaseException as error:  # startup code that calls exit() must not end the process
         message = f"{what}: {str(error) or type(error).__name__}"
-        text = "".join(traceback.format_exception(type(error), error, _user_part(error.__traceback__)))
+        text = "".join(traceback.format_exception(type(error), error, user_part(error.__traceback__)))
         if not text.startswith(_HEADER):  # code that could not be compiled has no frame
             text = _HEADER + text
         raise StartupError(message, f"{text}\n{message}") from error
 
 
-def _user_part(tb: TracebackType | None) -> TracebackType | None:
-    """Drop the frames of this module and of the import machinery, so that the user's file comes first."""
+def user_part(tb: TracebackType | None) -> TracebackType | None:
+    """Drop the frames of this package and of the import machinery, so that the user's file comes first."""
     while tb and _is_machinery(tb.tb_frame.f_code.co_filename):
         tb = tb.tb_next
     return tb

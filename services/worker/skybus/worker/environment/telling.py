@@ -12,7 +12,7 @@ import nats.errors
 import structlog
 
 from skybus.bus.api.internal import EnvironmentOpened, PlanReport, TaskReport
-from skybus.bus.api.progress import PlanProgress, progress_topic
+from skybus.bus.api.progress import KEPT_PROGRESS, PlanProgress, progress_topic
 from skybus.bus.connection import Bus
 from skybus.bus.errors import SkybusError
 from skybus.bus.messages import encode
@@ -86,3 +86,4 @@ class Telling:
     async def _publish(self, progress: PlanProgress) -> None:
         with suppress(nats.errors.Error, OSError, SkybusError):  # a hint; the next one follows
             await self._bus.publish(self._bus.subjects.event(progress_topic(progress.item_uid)), progress)
+            await self._bus.connection.publish(self._bus.subjects.kept(KEPT_PROGRESS), encode(progress))
