@@ -23,14 +23,16 @@ from skybus.bus import blob, headers
 from skybus.bus.api.health import Absence, Health, health_of
 from skybus.bus.connection import Bus
 from skybus.bus.endpoints import Endpoint, InternalEndpoint, Rep, Req
-from skybus.bus.errors import SkybusError, UnavailableError
-from skybus.bus.identity import Requester, verified_requester
+from skybus.bus.errors import InvalidError, SkybusError, UnavailableError
+from skybus.bus.identity import Requester, user_token, verified_requester
 from skybus.bus.messages import Empty, decode_request, encode
 from skybus.bus.tracing import receiving
 from skybus.bus.version import VERSION
 
 log = structlog.get_logger()
 
+LONGEST_ID = 200
+"""Characters of a request id."""
 AT_ONCE = 512
 """Requests that one process works on at the same time; more wait in the subscription."""
 
@@ -51,6 +53,18 @@ class Call:
     request_id: str
     deadline: float | None = None
     """Unix seconds."""
+
+    def key(self, endpoint: Endpoint[Any, Any]) -> str:
+        """What stands for this request wherever it is kept that it is done; empty for one without an id.
+
+        An id counts for its user and endpoint only.
+
+        Raises:
+            InvalidError: the id is too long.
+        """
+        if len(self.request_id) > LONGEST_ID:
+            raise InvalidError(f"a request id has at most {LONGEST_ID} characters, not {len(self.request_id)}")
+        return f"{user_token(self.requester.user)}:{endpoint.name}:{self.request_id}" if self.request_id else ""
 
 
 _SERVICE = Requester(user="")
