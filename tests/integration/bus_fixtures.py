@@ -11,6 +11,7 @@ from skybus.bus import blob
 from skybus.bus.api.engine import RE_ABORT, RE_PAUSE, RE_RESUME, RE_RUNS, Run, RunList
 from skybus.bus.api.environment import ENVIRONMENT_CLOSE, ENVIRONMENT_OPEN
 from skybus.bus.api.events import EnvironmentChanged
+from skybus.bus.api.health import Absence
 from skybus.bus.api.history import HISTORY_CLEAR, HISTORY_GET, HistoryPage
 from skybus.bus.api.queue import (
     ITEM_ADD,
@@ -86,7 +87,8 @@ class CannedQueue:
         self.release = asyncio.Event()
         self.slow = False
         """Hold `queue.get` until `release` is set."""
-        self.service = Service(bus, "queue", self.table())
+        self.missing: dict[str, Absence] = {}
+        self.service = Service(bus, "queue", self.table(), missing=lambda: self.missing)
 
     def table(self) -> list[Handler[Any, Any]]:
         done = (ENVIRONMENT_CLOSE, QUEUE_START, QUEUE_CLEAR, QUEUE_AUTOSTART, HISTORY_CLEAR, RE_PAUSE, RE_RESUME)

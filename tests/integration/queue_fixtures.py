@@ -56,7 +56,7 @@ from skybus.bus.runtime import Process
 from skybus.bus.service import Handler, Service
 from skybus.bus.streams import ensure_stream, life_stream
 from skybus.client.client import Client
-from skybus.queue.__main__ import QueueService
+from skybus.queue.service import QueueService
 from skybus.queue.settings import QueueSettings
 from skybus.queue.store import Store
 from tests.servers import NatsServer, Valkey, running
@@ -88,6 +88,8 @@ class StandIns:
     state: EnvironmentState | None = None
     kernel: Literal["disabled", "idle"] = "disabled"
     opened_ids: set[str] = field(default_factory=set)
+    is_silent: set[str] = field(default_factory=set)
+    """`worker`, `environment` and `auth` do not say how they are, like a process that is stopped."""
     asked: list[str] = field(default_factory=list)
     """What worker and environment were asked for besides plans and tasks."""
 
@@ -124,7 +126,12 @@ class StandIns:
 
         return answer
 
+    async def speaks(self, part: str) -> None:
+        if part in self.is_silent:
+            await asyncio.Event().wait()
+
     async def worker_state(self, _: Empty) -> WorkerState:
+        await self.speaks("worker")
         return WorkerState(environment_id=self.environment_id)
 
     async def open(self, request: EnvironmentOpen) -> Nothing:
@@ -162,6 +169,7 @@ class StandIns:
         return NameChecked(user=request.requester)
 
     async def uids(self, _: Empty) -> CatalogChanged:
+        await self.speaks("auth")
         return CatalogChanged(**dict.fromkeys(CatalogChanged.model_fields, str(self.catalogue)))
 
     async def refresh(self, _: Empty) -> CatalogChanged:
@@ -173,6 +181,7 @@ class StandIns:
         await self.services.publish(self.services.subjects.event("catalog"), await self.uids(Empty()))
 
     async def get_state(self, _: Empty) -> EnvironmentState:
+        await self.speaks("environment")
         assert self.state
         return self.state
 

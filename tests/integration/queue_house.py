@@ -35,7 +35,7 @@ from skybus.bus.identity import Requester
 from skybus.bus.messages import Message, Nothing, decode, decode_request, encode
 from skybus.bus.service import Call, _call
 from skybus.bus.subjects import Subjects
-from skybus.queue.__main__ import QueueService
+from skybus.queue.service import QueueService
 from skybus.queue.settings import QueueSettings
 from skybus.queue.store import Store
 from tests.integration.queue_fixtures import StandIns, queue_service
@@ -226,9 +226,9 @@ class InProcess(House):
     async def _start(self) -> None:
         self._service = QueueService(Store(self._redis, self._prefix), self._bus, QueueSettings())
         self._answers = {handler.endpoint.name: handler.answer for handler in self._service._service._handlers}
-        await self._service._take_over()
+        await self._service._surroundings.take_over(self._service._begin)
         self._keeping = asyncio.create_task(self._service._keeper.run())
-        await self._service._ask_for_environment()
+        await self._service._surroundings.ask_for_environment()
 
     async def _stop(self) -> None:
         if self._keeping:

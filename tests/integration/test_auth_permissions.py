@@ -222,3 +222,18 @@ async def test_an_item_that_was_queued_may_not_run_when_its_group_has_lost_the_r
         await _set(operator, {"user_groups": {"root": ALL}})
         with pytest.raises(DeniedError, match="'primary' has no permissions any more"):
             await queue.bus.call(ITEM_MAY_RUN, item)
+
+
+async def test_the_same_request_changes_permissions_once_also_after_a_restart(nats, queue, operator, files):
+    reload, change = PermissionsReload(), PermissionsSet(user_group_permissions=NO_COUNT)
+    async with auth(nats, **_settings(files)):
+        await operator.call(PERMISSIONS_SET, change, request_id="set")
+        await operator.call(PERMISSIONS_RELOAD, reload, request_id="reload")
+        await _set(operator, EVERYTHING)
+        before = await queue.uids()
+    for _ in range(2):
+        async with auth(nats, **_settings(files)):
+            await operator.call(PERMISSIONS_SET, change, request_id="set")
+            await operator.call(PERMISSIONS_RELOAD, reload, request_id="reload")
+            assert await _permissions(operator) == EVERYTHING
+            assert await queue.uids() == before

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from skybus.bus import headers
+from skybus.bus.api.health import Absence
 from skybus.bus.api.items import ItemSpec
 from skybus.bus.api.queue import ITEM_ADD, QUEUE_GET, ItemAdd, QueueGet
 from skybus.bus.errors import InvalidError, UnavailableError, WrongStateError
@@ -279,3 +280,18 @@ async def test_command_line_errors_are_one_line_with_the_next_step(
     assert "`skybus up`" in nothing[2]
     assert usage[0] == 2
     assert "'maybe' is neither 'on' nor 'off'" in usage[2]
+
+
+async def test_doctor_says_what_is_missing_and_since_when(nats: NatsServer, queue: CannedQueue):
+    queue.missing = {
+        "redis": Absence(why="Redis does not answer", since=0.5),
+        "auth": Absence(why="no service answers", since=1.5),
+    }
+    code, out, _ = await skybus(nats, "doctor", "--json")
+    found = {finding["part"]: finding for finding in json.loads(out)}
+    assert code == 1
+    assert {part: finding["is_well"] for part, finding in found.items()} == {
+        "queue": True, "auth": False, "console": False, "redis": False, "worker": True,
+    }  # fmt: skip
+    assert (found["auth"]["since"], found["redis"]["since"], found["console"]["since"]) == (1.5, 0.5, None)
+    assert "no service answers" in found["console"]["what"]

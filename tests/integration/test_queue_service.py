@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import orjson
@@ -10,6 +11,7 @@ import pytest
 
 from skybus.bus.api import queue as queue_api
 from skybus.bus.api.events import EnvironmentFacts
+from skybus.bus.api.health import health_of
 from skybus.bus.api.internal import ENVIRONMENT_STATE_TOPIC, EnvironmentPhase
 from skybus.bus.api.items import ItemSpec, QueueChange
 from skybus.bus.api.queue import (
@@ -26,7 +28,9 @@ from skybus.bus.api.queue import (
 from skybus.bus.api.status import Status
 from skybus.bus.endpoints import Endpoint
 from skybus.bus.errors import ConflictError, DeniedError, InvalidError, UnavailableError, WrongStateError
+from skybus.bus.messages import Empty
 from skybus.client.client import Client
+from skybus.queue import surroundings
 from tests.integration.queue_fixtures import COUNT, StandIns, client, house, opened, queue_service
 
 __all__ = ["StandIns", "client", "house", "queue_service"]
@@ -243,6 +247,30 @@ async def test_a_place_that_is_none_is_refused_and_the_refusal_shows_the_item(na
         with pytest.raises(InvalidError, match="validation of 2 out of 2"):
             await client.add_items([COUNT, COUNT], pos="front", after_uid="any")
         assert (await client.queue()).qsize == 0
+
+
+async def test_the_status_says_since_when_redis_auth_and_worker_do_not_answer(
+    nats, valkey, house, client, monkeypatch
+) -> None:
+    monkeypatch.setattr(surroundings, "LOOK_EVERY", 0.1)
+    monkeypatch.setattr(surroundings, "PATIENCE", 0.5)
+    begin = time.time()
+    async with queue_service(nats, valkey):
+        await opened(house, client)
+        assert (await client.status()).unreachable == {}
+        valkey.stop()
+        house.is_silent.add("auth")
+        await client.wait(lambda status: set(status.unreachable) == {"redis", "auth"})
+        house.is_silent |= {"worker", "environment"}
+        status = await client.wait(lambda status: len(status.unreachable) == 4)
+        assert status.worker_environment_exists  # what was known last
+        assert "Redis does not answer" in status.unreachable["redis"].why
+        assert all(begin < absence.since < time.time() for absence in status.unreachable.values())
+        assert (await client.call(health_of("queue"), Empty())).missing == status.unreachable
+        house.is_silent.clear()
+        await valkey.start()
+        await client.wait(lambda status: not status.unreachable)
+        assert (await client.call(health_of("queue"), Empty())).is_ready
 
 
 async def test_nothing_follows_a_plan_that_was_to_be_aborted_and_ends_by_itself(nats, valkey, house, client) -> None:

@@ -20,16 +20,19 @@ from nats.aio.client import Client as Connection
 from nats.micro.request import Request as MicroRequest
 
 from skybus.bus import blob, headers
+from skybus.bus.api.health import Absence, Health, health_of
 from skybus.bus.connection import Bus
 from skybus.bus.endpoints import Endpoint, InternalEndpoint, Rep, Req
-from skybus.bus.errors import SkybusError, UnavailableError
-from skybus.bus.identity import Requester, verified_requester
-from skybus.bus.messages import decode_request, encode
+from skybus.bus.errors import InvalidError, SkybusError, UnavailableError
+from skybus.bus.identity import Requester, user_token, verified_requester
+from skybus.bus.messages import Empty, decode_request, encode
 from skybus.bus.tracing import receiving
 from skybus.bus.version import VERSION
 
 log = structlog.get_logger()
 
+LONGEST_ID = 200
+"""Characters of a request id."""
 AT_ONCE = 512
 """Requests that one process works on at the same time; more wait in the subscription."""
 
@@ -51,6 +54,18 @@ class Call:
     deadline: float | None = None
     """Unix seconds."""
 
+    def key(self, endpoint: Endpoint[Any, Any]) -> str:
+        """What stands for this request wherever it is kept that it is done; empty for one without an id.
+
+        An id counts for its user and endpoint only.
+
+        Raises:
+            InvalidError: the id is too long.
+        """
+        if len(self.request_id) > LONGEST_ID:
+            raise InvalidError(f"a request id has at most {LONGEST_ID} characters, not {len(self.request_id)}")
+        return f"{user_token(self.requester.user)}:{endpoint.name}:{self.request_id}" if self.request_id else ""
+
 
 _SERVICE = Requester(user="")
 _call: ContextVar[Call] = ContextVar("call")
@@ -62,12 +77,22 @@ def current_call() -> Call:
 
 
 class Service:
-    """A named set of handlers on the bus; visible under `$SRV` by that name."""
+    """A named set of handlers on the bus; visible under `$SRV` by that name.
 
-    def __init__(self, bus: Bus, name: str, handlers: list[Handler[Any, Any]]) -> None:
+    Args:
+        missing: what is missing that the service needs; if given, people can ask for its health.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        name: str,
+        handlers: list[Handler[Any, Any]],
+        missing: Callable[[], dict[str, Absence]] | None = None,
+    ) -> None:
         self._bus = bus
         self._name = name
-        self._handlers = handlers
+        self._handlers = [*handlers, *([_health(name, missing)] if missing else [])]
         self._running: set[asyncio.Task[None]] = set()
         self._places = asyncio.Semaphore(AT_ONCE)
         bus.on_connect.append(self._serve_on)
@@ -139,6 +164,15 @@ class Service:
             await request.respond_error(error.code, line, body, headers={headers.KIND: headers.REPLY})
         except (nats.errors.Error, OSError, ValueError) as failure:
             log.warning("a refusal could not be sent", code=error.code, error=str(failure))
+
+
+def _health(name: str, missing: Callable[[], dict[str, Absence]]) -> Handler[Empty, Health]:
+    since = time.time()
+
+    async def answer(_: Empty) -> Health:
+        return Health(service=name, since=since, missing=missing())
+
+    return Handler(health_of(name), answer)
 
 
 def _received(request: MicroRequest, head: dict[str, str], *, is_internal: bool) -> Call:

@@ -11,6 +11,7 @@ from skybus.bus.quick_imports import quick_imports
 
 _COMMANDS = {
     "status": "skybus.cli.status_command",
+    "doctor": "skybus.cli.doctor_command",
     "watch": "skybus.cli.watch_command",
     "env": "skybus.cli.environment_commands",
     "queue": "skybus.cli.queue_commands",

@@ -15,7 +15,7 @@ _HINTS = (
     ("in progress", "`skybus queue stop` stops the queue after the running plan"),
     ("is busy", "`skybus status` shows with what"),
     ("not idle", "`skybus status` shows what it does"),
-    ("no service answers", "`skybus status` shows what is missing; `skybus up` starts everything"),
+    ("no service answers", "`skybus doctor` shows what is missing; `skybus up` starts everything"),
     ("cannot read the credentials", "`skybus up` makes those of the user 'operator'"),
     ("was lost", "try again"),
 )

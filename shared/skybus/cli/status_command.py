@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from skybus.bus.api.health import Absence
 from skybus.bus.api.status import Status
 from skybus.cli.commands import add_command
-from skybus.cli.output import Output, short_uid
+from skybus.cli.output import Output, clock, short_uid
 from skybus.client.client import Client
 
 if TYPE_CHECKING:
@@ -39,8 +40,13 @@ def facts(status: Status) -> list[tuple[str, str]]:
     locked = [name for name in ("environment", "queue") if getattr(status.lock, name)]
     if locked:
         lines.append(("locked", " and ".join(locked)))
-    lines += [(f"{part} missing", why) for part, why in status.unreachable.items()]
+    lines += [missing(part, absence) for part, absence in status.unreachable.items()]
     return lines
+
+
+def missing(part: str, absence: Absence) -> tuple[str, str]:
+    """What is missing, and since when."""
+    return f"{part} missing", f"since {clock(absence.since)}: {absence.why}"
 
 
 def _print(console: Console, status: Status) -> None:

@@ -9,19 +9,16 @@ from skybus.bus.api.status import Status
 from skybus.bus.connection import Bus
 from skybus.bus.endpoints import Endpoint, Rep, Req
 from skybus.client.retries import answered
+from skybus.client.settings import ClientSettings
 from skybus.client.status import Condition, StatusWatch, condition
 
 
 class Calls:
-    """A connection, any endpoint of it, and its status.
+    """A connection, any endpoint of it, and its status."""
 
-    Args:
-        timeout: seconds in which a request must be answered, if it has no other time.
-    """
-
-    def __init__(self, bus: Bus, timeout: float) -> None:
+    def __init__(self, bus: Bus, settings: ClientSettings) -> None:
         self.bus = bus
-        self._timeout = timeout
+        self.settings = settings
         self._watch = StatusWatch(bus)
 
     async def call(
@@ -37,14 +34,15 @@ class Calls:
         Args:
             endpoint: what is called.
             request: what it is told.
-            timeout: seconds.
+            timeout: seconds; by default those of the settings.
             request_id: that of a request which was given up: it is not done a second time.
 
         Raises:
             GaveUpError: there was no answer in time; it says whether the request may have been carried out.
             SkybusError: what the service says.
         """
-        return await answered(self.bus, endpoint, request, timeout or self._timeout, request_id or uuid.uuid4().hex)
+        seconds = timeout or self.settings.request_timeout
+        return await answered(self.bus, endpoint, request, seconds, request_id or uuid.uuid4().hex)
 
     async def status(self) -> Status:
         """Ask for the status."""

@@ -58,7 +58,7 @@ class Client(QueueCalls, EngineCalls):
         task = asyncio.create_task(bus.run(), name="bus")
         try:
             await _wait_connected(bus, access.url, chosen)
-            yield cls(bus, chosen.request_timeout)
+            yield cls(bus, chosen)
         finally:
             await end_tasks([task])
 

@@ -40,7 +40,7 @@ async def serve(settings: AuthSettings, process: Process) -> None:
     users = configured_users(settings, lambda: keeper.catalogue.groups)
     await keeper.listen()
     table = [*AuthHandlers(users, keeper).table(), *PermissionHandlers(bus, users, origin, keeper).table()]
-    service = Service(bus, "auth", table)
+    service = Service(bus, "auth", table, missing=dict)
     await process.connect()
     process.start(keeper.run(), "catalogue")
     tell_ready()

@@ -20,6 +20,7 @@ from skybus.auth.catalogue import (
     renewed,
     unpack_catalogue,
 )
+from skybus.auth.done import Done, with_done
 from skybus.auth.existing_file import NO_LISTS
 from skybus.auth.origin import Origin
 from skybus.auth.permissions import UserGroupPermissions, permissions_dict
@@ -53,6 +54,7 @@ class CatalogueKeeper:
         self._bus = bus
         self._origin = origin
         self._catalogue: Catalogue | None = None
+        self._done: Done = {}
         self._environment_uid = ""
         """Of the environment's lists that were taken last."""
         self._may_be_new = asyncio.Event()
@@ -69,6 +71,10 @@ class CatalogueKeeper:
         if self._catalogue is None:
             raise UnavailableError("permissions and lists are being read")
         return self._catalogue
+
+    def is_done(self, key: str) -> bool:
+        """Whether a request has changed permissions or lists before."""
+        return key in self._done
 
     async def listen(self) -> None:
         """Register on the bus; to be done before it connects, and before the service is registered on it."""
@@ -101,43 +107,58 @@ class CatalogueKeeper:
         self._may_be_new.set()
         await waiter
 
-    async def set_permissions(self, permissions: UserGroupPermissions) -> None:
+    async def set_permissions(self, permissions: UserGroupPermissions, key: str = "") -> None:
         """Let other permissions hold from now on, and over restarts; the same ones change nothing.
+
+        Args:
+            permissions: Other ones.
+            key: Of the request; it is not carried out again.
 
         Raises:
             UnavailableError: They could not be kept, and do not hold.
         """
         async with self._changing:
+            if self.is_done(key):
+                return
             if permissions_dict(permissions) != permissions_dict(self.catalogue.permissions):
-                await self._change(permissions)
+                await self._change(permissions, key)
+            elif key:
+                await self._keep(self.catalogue, key)
 
     async def renew(
-        self, permissions: UserGroupPermissions | None = None, lists: PackedCatalogue | None = None
+        self, permissions: UserGroupPermissions | None, lists: PackedCatalogue | None, key: str = ""
     ) -> None:
         """Work out anew what each group may use, and give the lists new uids even if nothing is different.
 
         Args:
             permissions: Other ones; by default the present ones hold on.
             lists: Other lists, which stay until the environment has new ones.
+            key: Of the request; it is not carried out again.
 
         Raises:
             UnavailableError: What changes could not be kept, and does not hold.
         """
         async with self._changing:
-            await self._change(permissions or self.catalogue.permissions, lists)
+            if not self.is_done(key):
+                await self._change(permissions or self.catalogue.permissions, key, lists)
 
-    async def _change(self, permissions: UserGroupPermissions, lists: PackedCatalogue | None = None) -> None:
-        before, store = self.catalogue, self._store(self._bus.connection)
+    async def _change(self, permissions: UserGroupPermissions, key: str, lists: PackedCatalogue | None = None) -> None:
+        before = self.catalogue
         if lists:
             changes = Changes(before.changes.existing + 1, before.changes.allowed + 1)
             after = await asyncio.to_thread(unpack_catalogue, permissions, lists, changes)
-            await store.save_catalogue(lists)
+            await self._store(self._bus.connection).save_catalogue(lists)
         else:
             after = await asyncio.to_thread(renewed, before, permissions)
-        await store.save_record(self._record(after))
+        await self._keep(after, key)
         self._catalogue = after
         log.info("permissions and lists renewed", groups=sorted(permissions.user_groups), plans=len(after.plans))
         await self._announce()
+
+    async def _keep(self, catalogue: Catalogue, key: str) -> None:
+        done = with_done(self._done, key)
+        await self._store(self._bus.connection).save_record(self._record(catalogue, done))
+        self._done = done
 
     async def _on_connect(self, connection: Connection) -> None:
         if self._catalogue is None:
@@ -157,7 +178,7 @@ class CatalogueKeeper:
         record, kept = await store.load_record(), await store.load_catalogue()
         permissions = self._origin.permissions_at_start(record)
         lists = await self._origin.lists_at_start(record, kept)
-        changes = record.changes if record else FIRST
+        changes, self._done = (record.changes, record.done) if record else (FIRST, {})
         try:
             catalogue = await asyncio.to_thread(unpack_catalogue, permissions, lists, changes)
         except SkybusError as error:
@@ -166,7 +187,7 @@ class CatalogueKeeper:
             catalogue = unpack_catalogue(permissions, lists, changes)
         if lists != (kept or NO_LISTS):
             await store.save_catalogue(lists)
-        if record != (new := self._record(catalogue)):
+        if record != (new := self._record(catalogue, self._done)):
             await store.save_record(new)
         self._catalogue, self._environment_uid = catalogue, lists.catalog_uid
 
@@ -194,12 +215,13 @@ class CatalogueKeeper:
     def _store(self, connection: Connection) -> AuthStore:
         return AuthStore(connection.jetstream(), self._bus.subjects)
 
-    def _record(self, catalogue: Catalogue) -> Record:
+    def _record(self, catalogue: Catalogue, done: Done) -> Record:
         return Record(
             permissions=permissions_dict(catalogue.permissions),
             stack_run=self._origin.settings.stack_run,
             existing_changes=catalogue.changes.existing,
             allowed_changes=catalogue.changes.allowed,
+            done=dict(done),
         )
 
     async def _announce(self) -> None:

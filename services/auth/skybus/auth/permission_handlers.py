@@ -49,16 +49,20 @@ class PermissionHandlers:
 
     async def set(self, request: PermissionsSet) -> Nothing:
         """Let other permissions hold."""
-        await self._require_right(request.lock_key)
-        await self._keeper.set_permissions(self._origin.accept(request.user_group_permissions))
+        key = current_call().key(PERMISSIONS_SET)
+        if not self._keeper.is_done(key):
+            await self._require_right(request.lock_key)
+            await self._keeper.set_permissions(self._origin.accept(request.user_group_permissions), key)
         return Nothing()
 
     async def reload(self, request: PermissionsReload) -> Nothing:
         """Read the permissions, and if wanted the lists, from their files."""
-        await self._require_right(request.lock_key)
-        permissions = self._origin.restored_permissions() if request.restore_permissions else None
-        lists = await self._origin.restored_lists() if request.restore_plans_devices else None
-        await self._keeper.renew(permissions, lists)
+        key = current_call().key(PERMISSIONS_RELOAD)
+        if not self._keeper.is_done(key):
+            await self._require_right(request.lock_key)
+            permissions = self._origin.restored_permissions() if request.restore_permissions else None
+            lists = await self._origin.restored_lists() if request.restore_plans_devices else None
+            await self._keeper.renew(permissions, lists, key)
         return Nothing()
 
     async def _require_right(self, lock_key: str | None) -> None:

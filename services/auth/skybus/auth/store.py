@@ -34,6 +34,8 @@ class Record(Message):
     """The run of the stack in which this was written."""
     existing_changes: int = 0
     allowed_changes: int = 0
+    done: dict[str, float] = {}
+    """The requests that have changed something; see done.py."""
 
     @property
     def changes(self) -> Changes:

@@ -25,7 +25,7 @@ async def serve(settings: ConsoleSettings, process: Process) -> None:
 
     bus.on_connect.append(ensure)
     history = ConsoleHistory(StoredStream(bus, subjects.console_stream), subjects)
-    service = Service(bus, "console", history.table())
+    service = Service(bus, "console", history.table(), missing=dict)
     await process.connect()
     tell_ready()
     await process.stop.wait()

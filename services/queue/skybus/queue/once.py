@@ -18,10 +18,9 @@ import structlog
 
 from skybus.bus.api import engine, environment, manager
 from skybus.bus.endpoints import Endpoint
-from skybus.bus.errors import InvalidError, SkybusError, UnavailableError
-from skybus.bus.identity import user_token
+from skybus.bus.errors import SkybusError, UnavailableError
 from skybus.bus.messages import Message, Nothing, decode, encode
-from skybus.bus.service import Call, Handler, current_call
+from skybus.bus.service import Handler, current_call
 from skybus.queue.records import Command
 from skybus.queue.situation import Situation
 from skybus.queue.states import State
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-LONGEST_ID = 200
-"""Characters of a request id."""
 REMEMBERED = 1000
 """Answers kept in memory, so that a request that is repeated soon need not be found in Redis."""
 _BEGUN = b""
@@ -81,17 +78,6 @@ def current_key() -> str:
     return _key.get()
 
 
-def key_of(endpoint: Endpoint[Any, Any], call: Call) -> str:
-    """Under what an answer is stored: an id counts for its user and endpoint only.
-
-    Raises:
-        InvalidError: the id is too long.
-    """
-    if len(call.request_id) > LONGEST_ID:
-        raise InvalidError(f"a request id has at most {LONGEST_ID} characters, not {len(call.request_id)}")
-    return f"{user_token(call.requester.user)}:{endpoint.name}:{call.request_id}"
-
-
 def forgotten(key: str) -> Command:
     """Forgets the answer to a request: what it has begun is taken back."""
     return ("DEL", f"answer:{key}")
@@ -132,10 +118,10 @@ class Once:
 
     def _handler(self, handler: Handler[Any, Any]) -> Handler[Any, Any]:
         async def answer(request: Any) -> Message:
-            call = current_call()
-            if not call.request_id:
+            key = current_call().key(handler.endpoint)
+            if not key:
                 return await handler.answer(request)
-            return await self.answer(key_of(handler.endpoint, call), handler.endpoint, lambda: handler.answer(request))
+            return await self.answer(key, handler.endpoint, lambda: handler.answer(request))
 
         return dataclasses.replace(handler, answer=answer)
 

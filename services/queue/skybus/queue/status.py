@@ -12,6 +12,7 @@ from skybus.bus.api.internal import EnvironmentPhase
 from skybus.bus.api.status import LockState, Status
 from skybus.bus.version import VERSION
 from skybus.queue.keeper import Keeper
+from skybus.queue.missing import Missing
 from skybus.queue.records import new_uid
 from skybus.queue.situation import Situation
 from skybus.queue.states import State
@@ -27,7 +28,7 @@ class StatusMaker:
 
     keeper: Keeper
     situation: Situation
-    unreachable: dict[str, str] = field(default_factory=dict)
+    missing: Missing
     catalog: CatalogChanged = field(default_factory=lambda: CatalogChanged(**dict.fromkeys(_CATALOG_UIDS, "")))
     _revision: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
     _no_runs_uid: str = field(default_factory=new_uid)
@@ -69,7 +70,7 @@ class StatusMaker:
             task_results_uid=book.flags.task_results_uid,
             lock_info_uid=book.lock.uid,
             lock=LockState(environment=book.lock.environment, queue=book.lock.queue),
-            unreachable=dict(self.unreachable),
+            unreachable=self.missing.parts,
         )
 
     @property

@@ -160,6 +160,11 @@ class Store:
             kept = await self._redis.mget([f"{self._prefix}task:{uid}" for uid in uids])
         return [orjson.loads(raw) if raw else None for raw in kept]
 
+    async def ping(self) -> None:
+        """See that Redis answers."""
+        with _answering():
+            await self._redis.ping()
+
     async def close(self) -> None:
         """Close the connections."""
         await self._redis.aclose()

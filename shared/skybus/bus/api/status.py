@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from skybus.bus.api.health import Absence
 from skybus.bus.api.queue import QueueMode
 from skybus.bus.endpoints import Endpoint
 from skybus.bus.messages import Empty, Message
@@ -47,8 +48,8 @@ class Status(Message):
     lock: LockState
     revision: int = 0
     """Grows with each status; a gap means that events were missed. (Not in the reference.)"""
-    unreachable: dict[str, str] = {}
-    """Parts of the house that do not answer, and why. (Not in the reference.)"""
+    unreachable: dict[str, Absence] = {}
+    """Parts of the house that do not answer: of these the status says what was known last. (Not in the reference.)"""
 
 
 BEYOND_REFERENCE = frozenset({"revision", "unreachable"})

@@ -1,0 +1,154 @@
+"""Worker, environment, auth and Redis, as seen from here: asked how they are, and missed when they do not answer.
+
+Nobody tells of a process that is stopped or of a server that hangs, so all are asked every few seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import nats.errors
+
+from skybus.bus.api.events import CatalogChanged
+from skybus.bus.api.internal import CATALOG_UIDS, ENVIRONMENT_STATE, WORKER_STATE
+from skybus.bus.connection import Bus
+from skybus.bus.errors import SkybusError, UnavailableError
+from skybus.bus.messages import Empty
+from skybus.queue.manager import Manager
+from skybus.queue.missing import Missing
+from skybus.queue.reports import Reports
+from skybus.queue.store import Store
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.02, 1.0
+"""Seconds between questions to a part of the house that does not answer yet."""
+LOOK_EVERY = 2.0
+"""Seconds between questions to those that have answered."""
+PATIENCE = 2.0
+"""Seconds that a part has for its answer."""
+REDIS, WORKER, ENVIRONMENT, AUTH = "redis", "worker", "environment", "auth"
+
+
+class Surroundings:
+    """Finds out what there is, after each connection and when there is a doubt.
+
+    Args:
+        in_doubt: is set when something may have happened unseen.
+        catalogue_read: told the uids of the lists that auth has.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        store: Store,
+        manager: Manager,
+        reports: Reports,
+        missing: Missing,
+        in_doubt: asyncio.Event,
+        catalogue_read: Callable[[CatalogChanged], None],
+    ) -> None:
+        self._bus = bus
+        self._store = store
+        self._manager = manager
+        self._reports = reports
+        self._missing = missing
+        self._in_doubt = in_doubt
+        self._catalogue_read = catalogue_read
+        self._life_is_known = asyncio.Event()
+        self.has_asked = asyncio.Event()
+        """Set when the worker was asked for the first time, whether it has answered or not."""
+
+    async def take_over(self, begin: Callable[[], Awaitable[Any]]) -> None:
+        """Become the one who writes, as soon as Redis answers."""
+        for pause in _pauses():
+            try:
+                await self._store.take_over()
+                await begin()
+            except UnavailableError as error:
+                self._missing.lost(REDIS, error.message)
+                await asyncio.sleep(pause)
+            else:
+                self._missing.found(REDIS)
+                return
+
+    async def resume(self, done: Callable[[], None]) -> None:
+        """Find out what has happened meanwhile, whenever there is a doubt, until cancelled."""
+        while True:
+            await self._in_doubt.wait()
+            self._in_doubt.clear()
+            await self._bus.wait_connected()
+            await asyncio.gather(self.ask_for_environment(), self._ask_for_catalog())
+            done()
+
+    async def watch(self) -> None:
+        """See who does not answer any more, until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            await self._bus.wait_connected()
+            asking = {
+                REDIS: self._store.ping(),
+                WORKER: self._bus.call(WORKER_STATE, Empty(), timeout=PATIENCE),
+                AUTH: self._bus.call(CATALOG_UIDS, Empty(), timeout=PATIENCE),
+            }
+            if self._manager.situation.is_open:
+                asking[ENVIRONMENT] = self._bus.call(ENVIRONMENT_STATE, Empty(), timeout=PATIENCE)
+            else:
+                self._missing.found(ENVIRONMENT)
+            await asyncio.gather(*(self._look(part, answer) for part, answer in asking.items()))
+
+    async def until_life_is_known(self, longest: float) -> None:
+        """Wait until it is known whether there is an environment, but not longer than some seconds."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._life_is_known.wait(), longest)
+
+    async def ask_for_environment(self) -> None:
+        """Ask until it is known whether there is an environment, and go on from there."""
+        for pause in _pauses():
+            try:
+                worker = await self._bus.call(WORKER_STATE, Empty(), timeout=PATIENCE)
+                environment = None
+                if worker.environment_id:
+                    environment = await self._bus.call(ENVIRONMENT_STATE, Empty(), timeout=PATIENCE)
+                is_drained = worker.is_settled and await self._reports.is_drained()
+                await self._manager.resume_life(environment, is_drained=is_drained)
+            except (SkybusError, nats.errors.Error) as error:
+                self._missing.lost(WORKER, str(error))
+            else:
+                self._missing.found(WORKER)
+                if environment or is_drained:
+                    self._life_is_known.set()
+                    return
+            finally:
+                self.has_asked.set()
+            await asyncio.sleep(pause)
+
+    # -- below ---------------------------------------------------------------------------------------------------
+
+    async def _ask_for_catalog(self) -> None:
+        for pause in _pauses():
+            try:
+                self._catalogue_read(await self._bus.call(CATALOG_UIDS, Empty(), timeout=PATIENCE))
+            except SkybusError as error:
+                self._missing.lost(AUTH, error.message)
+            else:
+                self._missing.found(AUTH)
+                return
+            await asyncio.sleep(pause)
+
+    async def _look(self, part: str, answer: Awaitable[Any]) -> None:
+        try:
+            await answer
+        except SkybusError as error:
+            self._missing.lost(part, error.message)
+        else:
+            if self._missing.found(part):
+                self._in_doubt.set()
+
+
+def _pauses() -> Iterator[float]:
+    pause = FIRST_PAUSE
+    while True:
+        yield pause
+        pause = min(pause * 1.5, LONGEST_PAUSE)
