@@ -36,8 +36,9 @@ class ReAbort(Request):
 class ReAborted(Message):
     """How a plan is ended."""
 
-    steps: list[AbortStep]
-    """In the order in which they were taken; with `now`, the last one has ended the plan."""
+    steps: list[AbortStep] = []
+    """In the order in which they were taken; with `now`, the last one has ended the plan. Empty if only that is known
+    that the plan is over: the queue service was started anew meanwhile."""
 
 
 class ReRuns(Request):
