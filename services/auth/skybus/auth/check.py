@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from skybus.auth.device_filter import is_in_tree
 from skybus.auth.hints import hint_for
 from skybus.auth.parameter_types import FixedTuple, Shape, TypeMismatchError, parse_type, shorten, shown
+from skybus.bus.dotted_names import is_in_tree
 from skybus.bus.errors import DeniedError, InvalidError, NotFoundError, SkybusError, WrongStateError
 
 INSTRUCTIONS = ("queue_stop",)

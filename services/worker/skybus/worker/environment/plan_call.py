@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from skybus.bus.dotted_names import is_in_tree
 from skybus.bus.errors import InvalidError, NotFoundError
 from skybus.worker.environment.catalog import Catalog
 
@@ -80,7 +81,7 @@ class _Lookup:
         return value
 
     def _find(self, text: str) -> Any:
-        if text in self.names or any(_is_in_tree(text, tree) for tree in self.trees):
+        if text in self.names or any(is_in_tree(text, tree) for tree in self.trees):
             return _follow(text, self.namespace, otherwise=text)
         if self.expressions and DOTTED_NAME.fullmatch(text):
             return _follow(text, {**vars(builtins), **self.namespace}, otherwise=text)
@@ -119,18 +120,8 @@ def _lookup(parameter: Mapping[str, Any], namespace: Mapping[str, Any], catalog:
             trees.append(tree)
         elif annotation and flag not in parameter:
             listed = (name for group in annotation.get(section, {}).values() for name in group)
-            names.update(name for name in listed if _is_in_tree(name, tree))
+            names.update(name for name in listed if is_in_tree(name, tree))
     return _Lookup(namespace, trees, names, parameter.get("eval_expressions", False))
-
-
-def _is_in_tree(name: str, tree: Mapping[str, Any]) -> bool:
-    """Tell whether a dotted name leads to a described plan or device that is not excluded."""
-    node: Mapping[str, Any] = {"components": tree}
-    for part in name.split("."):
-        node = node.get("components", {}).get(part)
-        if node is None:
-            return False
-    return not node.get("excluded", False)
 
 
 def _follow(name: str, namespace: Mapping[str, Any], *, otherwise: Any) -> Any:
