@@ -233,7 +233,7 @@ other_name = SynAxis(name="not the variable's name")
 shadow = SynAxis(name="det")
 dotted_name = SynAxis(name="hutch.table")
 alias = motor
-_private, __dunder__ = SynAxis(name="_private"), SynAxis(name="__dunder__")
+_private, __mangled = SynAxis(name="_private"), SynAxis(name="__mangled")
 UPPER, Upper, upper = SynAxis(name="UPPER"), SynAxis(name="Upper"), SynAxis(name="upper")
 dev9, d, count_ = SynAxis(name="dev9"), SynAxis(name="d"), SynAxis(name="count_")
 détecteur = SynAxis(name="détecteur")

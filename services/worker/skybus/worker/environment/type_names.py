@@ -28,6 +28,8 @@ TOKENS: dict[Any, str] = {
     protocols.Stoppable: "__DEVICE__",
     protocols.Subscribable: "__DEVICE__",
     protocols.Checkable: "__DEVICE__",
+    protocols.Preparable: "__DEVICE__",
+    protocols.Collectable: "__DEVICE__",
 }
 """Protocol in a type hint → the built-in type that clients know."""
 
