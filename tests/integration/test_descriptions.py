@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 import yaml
+from jsonschema import Draft202012Validator
 
 from benchmarks.reference_venv import ensure_devices
-from skybus.auth.catalogue import build_catalogue
+from skybus.auth.catalogue import GroupView, build_catalogue
 from skybus.auth.permissions import parse_permissions
+from skybus.bus.api.catalog import PlanSchemas
 from tests.integration.generated_items import generate_items
 
 STARTUP = Path(__file__).parent / "startup_to_compare"
@@ -101,6 +103,14 @@ def test_arguments_are_accepted_and_refused_as_by_the_reference(reference: Path,
     assert min(sum(bool(message) for message in our_refusals), our_refusals.count("")) > 700
 
 
+def test_every_plan_has_a_json_schema(ours: Lists) -> None:
+    schemas, definitions = _view(ours.plans, ours.devices).schemas()
+    described = PlanSchemas(schemas=schemas, definitions=definitions, uid="")
+    for plan in ours.plans:
+        Draft202012Validator.check_schema(described.document(plan))
+    assert set(schemas) == set(ours.plans)
+
+
 def test_every_difference_is_explained() -> None:
     explained = (Path(__file__).parents[2] / "docs" / "compat.md").read_text()
     assert [why for why in (*LISTED.values(), *VERDICTS.values()) if f"| {why} |" not in explained] == []
@@ -119,9 +129,13 @@ def _checked_by_reference(reference: Path, question: dict[str, Any]) -> list[tup
 
 
 def _refusals(plans: dict[str, Any], devices: dict[str, Any], items: list[dict[str, Any]]) -> list[str]:
-    permissions = parse_permissions({"user_groups": {"root": EVERYTHING, "primary": EVERYTHING}})
-    view = build_catalogue(permissions, plans, devices).groups["primary"]
+    view = _view(plans, devices)
     return [problem.msg if (problem := view.problem(item)) else "" for item in items]
+
+
+def _view(plans: dict[str, Any], devices: dict[str, Any]) -> GroupView:
+    permissions = parse_permissions({"user_groups": {"root": EVERYTHING, "primary": EVERYTHING}})
+    return build_catalogue(permissions, plans, devices).groups["primary"]
 
 
 def _reason(item: dict[str, Any], theirs: str, ours: str) -> str | None:

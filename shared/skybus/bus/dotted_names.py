@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 
@@ -14,3 +14,11 @@ def is_in_tree(name: str, tree: Mapping[str, Any]) -> bool:
         if node is None:
             return False
     return not node.get("excluded", False)
+
+
+def walk(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield each plan, device and component that is not excluded, by its dotted name."""
+    for name, description in tree.items():
+        if not description.get("excluded", False):
+            yield prefix + name, description
+        yield from walk(description.get("components", {}), f"{prefix}{name}.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 Resolve = Callable[[str], Any]
@@ -84,3 +84,30 @@ def _evaluate_generic(node: ast.Subscript, resolve: Resolve) -> Any:
 def arguments_of(node: ast.Subscript) -> list[ast.expr]:
     """Return what stands in the brackets of a generic type."""
     return list(node.slice.elts) if isinstance(node.slice, ast.Tuple) else [node.slice]
+
+
+def head_of(node: ast.expr) -> str:
+    """Return the name of a type without its module and brackets."""
+    return ast.unparse(node.value if isinstance(node, ast.Subscript) else node).split(".")[-1]
+
+
+def members_of(node: ast.expr) -> Iterator[ast.expr]:
+    """Take a union apart; what is none is its own member."""
+    if isinstance(node, ast.BinOp):
+        yield from members_of(node.left)
+        yield from members_of(node.right)
+    elif isinstance(node, ast.Subscript) and head_of(node) in ("Union", "Optional"):
+        for argument in arguments_of(node):
+            yield from members_of(argument)
+        if head_of(node) == "Optional":
+            yield ast.Constant(None)
+    else:
+        yield node
+
+
+def fixed_places(node: ast.expr) -> list[ast.expr]:
+    """Return the type of each place of a tuple with a fixed number of them; none for other types."""
+    if not isinstance(node, ast.Subscript) or head_of(node) not in ("tuple", "Tuple"):
+        return []
+    arguments = arguments_of(node)
+    return [] if arguments and ast.unparse(arguments[-1]) == "..." else arguments

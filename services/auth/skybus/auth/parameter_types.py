@@ -15,8 +15,8 @@ from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError, V
 from pydantic.errors import PydanticUserError
 from pydantic_core import SchemaError
 
-from skybus.auth.type_words import Place, fixed_places, shorten, words_for
-from skybus.bus.type_strings import TypeStringError, evaluate_type, parse_type
+from skybus.auth.type_words import Place, shorten, words_for
+from skybus.bus.type_strings import TypeStringError, evaluate_type, fixed_places, parse_type
 
 NAMED_TYPES = {
     "__DEVICE__": ("device",),

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
 from typing import Any
 
-from skybus.bus.type_strings import arguments_of
+from skybus.bus.type_strings import arguments_of, fixed_places, head_of, members_of
 
 Place = tuple[int | str, ...]
 """The way to a value inside another: positions and keys."""
@@ -33,24 +32,10 @@ _SERIES = ("list", "set", "Sequence", "Iterable", "List", "Set")
 
 def words_for(node: ast.expr, place: Place, value: Any) -> str:
     """Return what would be right at a place inside a value of a type, where `value` now is."""
-    options = list(_members(node))
+    options = list(members_of(node))
     for step in place:
-        options = [inner for option in options for below in _below(option, step) for inner in _members(below)]
+        options = [inner for option in options for below in _below(option, step) for inner in members_of(below)]
     return " or ".join(dict.fromkeys(_word(option, value) for option in options)) or "something else"
-
-
-def _members(node: ast.expr) -> Iterator[ast.expr]:
-    """Take a union apart."""
-    if isinstance(node, ast.BinOp):
-        yield from _members(node.left)
-        yield from _members(node.right)
-    elif isinstance(node, ast.Subscript) and _head(node) in ("Union", "Optional"):
-        for argument in arguments_of(node):
-            yield from _members(argument)
-        if _head(node) == "Optional":
-            yield ast.Constant(None)
-    else:
-        yield node
 
 
 def _below(node: ast.expr, step: int | str) -> list[ast.expr]:
@@ -63,28 +48,15 @@ def _below(node: ast.expr, step: int | str) -> list[ast.expr]:
     return [arguments[-1]] if isinstance(step, str) else arguments[:1]
 
 
-def fixed_places(node: ast.expr) -> list[ast.expr]:
-    """Return the type of each place of a tuple with a fixed number of them; none for other types."""
-    if not isinstance(node, ast.Subscript) or _head(node) not in ("tuple", "Tuple"):
-        return []
-    arguments = arguments_of(node)
-    return [] if arguments and ast.unparse(arguments[-1]) == "..." else arguments
-
-
 def _word(node: ast.expr, value: Any) -> str:
     text = ast.unparse(node)
     if text in _LEAVES:
         return _LEAVES[text]
-    if isinstance(node, ast.Subscript) and _head(node) == "Literal":
+    if isinstance(node, ast.Subscript) and head_of(node) == "Literal":
         return " or ".join(map(ast.unparse, arguments_of(node)))
     for written, spoken in _SPOKEN.items():
         text = text.replace(written, spoken)
-    return f"{text}, such as [{shorten(value)}]" if isinstance(value, str) and _head(node) in _SERIES else text
-
-
-def _head(node: ast.expr) -> str:
-    """Return the name of a type without its module and brackets."""
-    return ast.unparse(node.value if isinstance(node, ast.Subscript) else node).split(".")[-1]
+    return f"{text}, such as [{shorten(value)}]" if isinstance(value, str) and head_of(node) in _SERIES else text
 
 
 def shorten(value: Any, limit: int = 80) -> str:
