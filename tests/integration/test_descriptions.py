@@ -103,6 +103,15 @@ def test_arguments_are_accepted_and_refused_as_by_the_reference(reference: Path,
     assert min(sum(bool(message) for message in our_refusals), our_refusals.count("")) > 700
 
 
+@pytest.mark.parametrize("name", ["hutch.table.nowhere", "not the variable's name", "nowhere", "hidden", "motor.name"])
+def test_a_name_of_nothing_is_refused_for_a_device_and_taken_for_a_string(ours: Lists, name: str) -> None:
+    view = _view(ours.plans, ours.devices)
+    problem = view.problem({"item_type": "plan", "name": "count", "args": [["det1", name]]})
+    assert problem
+    assert f"Parameter 'detectors': Device '{name}' is not in the list of allowed devices" in problem.msg
+    assert view.problem({"item_type": "plan", "name": "hint_str", "args": [name]}) is None
+
+
 def test_every_plan_has_a_json_schema(ours: Lists) -> None:
     schemas, definitions = _view(ours.plans, ours.devices).schemas()
     described = PlanSchemas(schemas=schemas, definitions=definitions, uid="")

@@ -7,7 +7,7 @@ import uuid
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import orjson
@@ -15,7 +15,7 @@ import orjson
 from skybus.auth.check import Descriptions, ItemChecker
 from skybus.auth.hints import hint_for
 from skybus.auth.permissions import AllowedItems, UserGroupPermissions, allowed_items, is_function_allowed
-from skybus.auth.plan_schemas import PlanSchemaWriter
+from skybus.auth.plan_schemas import PlanSchemaWriter, names_by_kind
 from skybus.bus.api.events import CatalogChanged
 from skybus.bus.api.internal import ItemProblem
 from skybus.bus.api.items import Item
@@ -56,9 +56,13 @@ class GroupView:
         Raises:
             NotFoundError: There is no such plan that the group may run.
         """
-        writer = PlanSchemaWriter(self.allowed.plans, self.allowed.devices)
+        writer = PlanSchemaWriter(self.allowed.plans, self._names)
         schemas = {name: self._schema(writer, name) for name in (self.allowed.plans if names is None else names)}
         return schemas, writer.definitions
+
+    @cached_property
+    def _names(self) -> dict[str, list[str]]:
+        return names_by_kind(self.allowed.plans, self.allowed.devices)
 
     def _schema(self, writer: PlanSchemaWriter, name: str) -> dict[str, Any]:
         if name not in self.allowed.plans:

@@ -51,12 +51,12 @@ class PlanSchemaWriter:
 
     Args:
         plans: Descriptions of the plans that the group may run.
-        devices: Descriptions of the devices that the group may use.
+        names: What `names_by_kind` says that the group may use.
     """
 
-    def __init__(self, plans: Mapping[str, Any], devices: Mapping[str, Any]) -> None:
+    def __init__(self, plans: Mapping[str, Any], names: Mapping[str, list[str]]) -> None:
         self._plans = plans
-        self._names = _allowed_names(plans, devices)
+        self._names = names
         self._own_types: dict[tuple[str, ...], str] = {}
         self.definitions: dict[str, Schema] = {}
         """The lists of names that the schemas written so far refer to."""
@@ -148,7 +148,8 @@ class PlanSchemaWriter:
         return {"$ref": DEFINITION + definition}
 
 
-def _allowed_names(plans: Mapping[str, Any], devices: Mapping[str, Any]) -> dict[str, list[str]]:
+def names_by_kind(plans: Mapping[str, Any], devices: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the dotted names of plans and devices that each built-in type offers."""
     every = list(walk(devices))
     names = {kind: [name for name, device in every if device.get(f"is_{kind}")] for kind in _KINDS}
     all_devices = [name for name, _ in every]
