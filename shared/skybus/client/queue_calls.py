@@ -49,7 +49,11 @@ Position = int | Literal["front", "back"]
 
 
 class QueueCalls(Calls):
-    """What one does with the queue."""
+    """What one does with the queue.
+
+    A change takes `expected_queue_uid`, the `plan_queue_uid` of the queue or the status that was read: if the queue has
+    changed since, a `ConflictError` comes of it and nothing else.
+    """
 
     async def queue(self, *, offset: int = 0, limit: int | None = None) -> QueuePage:
         """Read the queue, or a page of it."""
@@ -92,21 +96,24 @@ class QueueCalls(Calls):
         """Read one item, by uid or position."""
         return (await self.call(ITEM_GET, ItemRef(**_one(which)))).item
 
-    async def update_item(self, item: Item, *, replace: bool = False) -> Item:
+    async def update_item(self, item: Item, *, replace: bool = False, expected_queue_uid: str | None = None) -> Item:
         """Replace the item of the same `item_uid` in its place; with `replace` it gets a new uid."""
-        return (await self.call(ITEM_UPDATE, made(ItemUpdate, item=item, replace=replace))).item
+        request = made(ItemUpdate, item=item, replace=replace, expected_queue_uid=expected_queue_uid)
+        return (await self.call(ITEM_UPDATE, request)).item
 
-    async def remove(self, which: str | int) -> Item:
+    async def remove(self, which: str | int, *, expected_queue_uid: str | None = None) -> Item:
         """Take one item out, by uid or position."""
-        return (await self.call(ITEM_REMOVE, ItemRemove(**_one(which)))).item
+        request = ItemRemove(**_one(which), expected_queue_uid=expected_queue_uid)
+        return (await self.call(ITEM_REMOVE, request)).item
 
-    async def move(self, which: str | int, to: Position) -> Item:
+    async def move(self, which: str | int, to: Position, *, expected_queue_uid: str | None = None) -> Item:
         """Move one item, by uid or position, to a position."""
-        return (await self.call(ITEM_MOVE, ItemMove(**_one(which), pos_dest=to))).item
+        request = ItemMove(**_one(which), pos_dest=to, expected_queue_uid=expected_queue_uid)
+        return (await self.call(ITEM_MOVE, request)).item
 
-    async def clear(self) -> None:
+    async def clear(self, *, expected_queue_uid: str | None = None) -> None:
         """Empty the queue; what runs goes on."""
-        await self.call(QUEUE_CLEAR, QueueChange())
+        await self.call(QUEUE_CLEAR, QueueChange(expected_queue_uid=expected_queue_uid))
 
     async def start(self) -> None:
         """Begin to run the queue."""
