@@ -15,9 +15,10 @@ from jsonschema import Draft202012Validator
 
 from benchmarks.reference_venv import ensure_devices
 from skybus.auth.catalogue import GroupView, build_catalogue
-from skybus.auth.permissions import parse_permissions
+from skybus.auth.permissions import allowed_items, parse_permissions
 from skybus.bus.api.catalog import PlanSchemas
 from tests.integration.generated_items import generate_items
+from tests.integration.generated_permissions import EVERYTHING, generate_permissions
 
 STARTUP = Path(__file__).parent / "startup_to_compare"
 LISTED = {
@@ -46,8 +47,6 @@ VERDICTS = {
     "unknown": "a type that JSON values cannot have",
 }
 """Why we refuse what the reference accepts (`names`), or accept what it refuses; explained there, too."""
-
-EVERYTHING = {"allowed_plans": [None], "allowed_devices": [None]}
 
 
 @dataclass
@@ -91,7 +90,7 @@ def test_plans_are_described_as_the_reference_describes_them(theirs: Lists, ours
 def test_arguments_are_accepted_and_refused_as_by_the_reference(reference: Path, theirs: Lists, ours: Lists) -> None:
     plans = {plan["name"]: plan for name, plan in ours.plans.items() if plan == theirs.plans.get(name)}
     items = generate_items(plans, seed=4, each=8)
-    their_verdicts = _checked_by_reference(reference, {"plans": plans, "devices": ours.devices, "items": items})
+    their_verdicts = _said_by_reference(reference, plans, ours.devices, items=items)["verdicts"]
     our_refusals = _refusals(plans, ours.devices, items)
     differ = [
         (item, their_message, our_message)
@@ -101,6 +100,20 @@ def test_arguments_are_accepted_and_refused_as_by_the_reference(reference: Path,
     assert [difference for difference in differ if _reason(*difference) not in VERDICTS] == []
     assert len(items) - len(differ) > 2_000
     assert min(sum(bool(message) for message in our_refusals), our_refusals.count("")) > 700
+
+
+@pytest.mark.timeout(180)
+def test_a_group_may_use_what_it_may_use_in_the_reference(reference: Path, ours: Lists) -> None:
+    devices = {name: device for name, device in ours.devices.items() if name.isascii()}
+    plans = {name: plan for name, plan in ours.plans.items() if name not in LISTED and "détecteur" not in str(plan)}
+    files = generate_permissions(seed=1, number=25)
+    theirs = _said_by_reference(reference, plans, devices, permissions=files)["allowed"]
+    for content, (their_plans, their_devices) in zip(files, theirs, strict=True):
+        permissions = parse_permissions(content)
+        for group in content["user_groups"]:
+            allowed = allowed_items(permissions, group, plans, devices)
+            assert allowed.devices == their_devices[group], content
+            assert allowed.plans == their_plans[group], content
 
 
 @pytest.mark.parametrize("name", ["hutch.table.nowhere", "not the variable's name", "nowhere", "hidden", "motor.name"])
@@ -125,15 +138,12 @@ def test_every_difference_is_explained() -> None:
     assert [why for why in (*LISTED.values(), *VERDICTS.values()) if f"| {why} |" not in explained] == []
 
 
-def _checked_by_reference(reference: Path, question: dict[str, Any]) -> list[tuple[bool, str]]:
-    script = Path(__file__).with_name("check_by_reference.py")
-    done = subprocess.run(
-        [str(reference / "bin" / "python"), str(script)],
-        input=json.dumps(question),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+def _said_by_reference(
+    reference: Path, plans: dict[str, Any], devices: dict[str, Any], **questions: list[Any]
+) -> dict[str, list[Any]]:
+    asked = json.dumps({"plans": plans, "devices": devices, "items": [], "permissions": [], **questions})
+    command = [str(reference / "bin" / "python"), str(Path(__file__).with_name("check_by_reference.py"))]
+    done = subprocess.run(command, input=asked, capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
 
 

@@ -7,6 +7,8 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from jsonschema import Draft202012Validator
+
 from skybus.bus.api.internal import CATALOG_REFRESH, WORKER_STATE, WorkerState
 from skybus.bus.messages import Empty
 from skybus.bus.service import Handler, Service
@@ -19,7 +21,7 @@ __all__ = ["client"]
 DEVICES = {f"dev_{number}": {**FLAGS, "components": {"val": FLAGS}} for number in range(13_000)}
 
 
-async def test_items_are_validated_fast_against_a_large_catalogue_and_none_is_queued(nats, valkey, client) -> None:
+async def test_items_are_checked_fast_against_a_large_catalogue_and_none_is_queued(nats, valkey, client) -> None:
     good = [count(f"dev_{number}", f"dev_{number}.val", num=5) for number in range(97)]
     bad = [count("dev_13000"), count("dev_1", num="five"), {"item_type": "plan"}]
     async with (
@@ -36,6 +38,7 @@ async def test_items_are_validated_fast_against_a_large_catalogue_and_none_is_qu
         findings = await client.validate([*good, *bad])
         took = time.perf_counter() - start
         status = await client.status()
+        schema = await client.plan_schema("count")
 
     print(f"100 items validated in {took:.3f} s")
     assert took < 1.0
@@ -44,6 +47,10 @@ async def test_items_are_validated_fast_against_a_large_catalogue_and_none_is_qu
     assert "'dev_13000' is not in the list of allowed devices. Did you mean 'dev_" in findings[97].msg
     assert "key='num', value='five'" in findings[98].msg
     assert status.items_in_queue == 0
+
+    takes = Draft202012Validator(schema).is_valid
+    assert takes({"detectors": ["dev_12999", "dev_0.val"], "num": 5})
+    assert not takes({"detectors": ["dev_13000"]})
 
 
 @asynccontextmanager

@@ -87,7 +87,7 @@ def test_a_catalog_without_a_device_leaves_its_name_alone():
 
 
 def test_a_device_that_is_gone_is_refused_and_its_name_not_given_to_the_plan():
-    with pytest.raises(NotFoundError, match="'motor' is in the list .* no longer there: update the environment"):
+    with pytest.raises(NotFoundError, match="'motor' is listed, but it is no longer there: update the environment"):
         build_plan({"name": "untyped", "args": [["motor"]]}, {**NAMESPACE, "motor": None}, CATALOG)
 
 

@@ -168,7 +168,7 @@ class AnswersAll:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        return "made up"
+        return ["made_up"]
 
 
 class NoDevice:

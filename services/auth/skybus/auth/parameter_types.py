@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Annotated, Any, Protocol
 
-from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError, ValidationInfo
+from pydantic import AfterValidator, TypeAdapter, ValidationError, ValidationInfo
 from pydantic.errors import PydanticUserError
 from pydantic_core import SchemaError
 
@@ -87,7 +87,7 @@ def _adapter(type_string: str, own_types: frozenset[str]) -> TypeAdapter[Any] | 
         return Annotated[str, AfterValidator(_Choice(name))] if name in own_types else _resolve(name)
 
     try:
-        return TypeAdapter(evaluate_type(type_string, resolve), config=ConfigDict(defer_build=False))
+        return TypeAdapter(evaluate_type(type_string, resolve))
     except (PydanticUserError, SchemaError, TypeError, ValueError, LookupError, AttributeError, RecursionError):
         return None  # what values of this type are, only the worker knows
 

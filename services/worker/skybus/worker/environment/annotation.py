@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, StrictBool, StrictFloat, StrictInt, StringConstraints, ValidationError
 
+from skybus.bus.messages import explain
+
 ATTRIBUTE = "_custom_parameter_annotation_"
 """Where the annotation is kept on the plan; the name is shared with bluesky-queueserver, so its plans work too."""
 
@@ -84,7 +86,7 @@ def _check(annotation: dict[str, Any], func: Callable[..., Any]) -> None:
     try:
         notes = PlanNotes.model_validate(annotation)
     except ValidationError as error:
-        raise ValueError(f"Annotation of function {name!r} is not valid: {error}") from error
+        raise ValueError(f"Annotation of function {name!r} is not valid: {explain(error)}") from error
     unknown = sorted(set(notes.parameters) - set(inspect.signature(func).parameters))
     if unknown:
         raise ValueError(f"Annotation of function {name!r} describes parameters {unknown} that it does not have")

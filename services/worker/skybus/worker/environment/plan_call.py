@@ -128,9 +128,7 @@ def _existing(name: str, namespace: Mapping[str, Any]) -> Any:
     """Return what a name of the catalogue stands for; the plan must not get the name instead."""
     found = _follow(name, namespace, otherwise=None)
     if found is None:
-        raise NotFoundError(
-            f"'{name}' is in the list of plans and devices, but no longer there: update the environment"
-        )
+        raise NotFoundError(f"'{name}' is listed, but it is no longer there: update the environment")
     return found
 
 
