@@ -36,9 +36,16 @@ async def spread_chaos(data_dir: Path, runs: Path, rounds: int, seed: str) -> No
             (await look(client, ledger, runs)).check()
         except BaseException:
             print(f"seed {seed} (SKYBUS_CHAOS_SEED):", *faults.said, sep="\n  ")
+            print_ends(data_dir / "logs")
             raise
         finally:
             await end_tasks([*work, care, hits])
+
+
+def print_ends(logs: Path) -> None:
+    """What each part has said last."""
+    for log in sorted(logs.glob("*.log")):
+        print(f"-- {log.name}", *log.read_text(errors="replace").splitlines()[-30:], sep="\n")
 
 
 @pytest.mark.timeout(300)
