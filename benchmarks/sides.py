@@ -30,6 +30,7 @@ class Side:
 
     def __init__(self, venv: Path) -> None:
         self.venv = venv
+        self.startup_dir = STARTUP_DIR
         self.starts = True
         """Whether the last start succeeded: nothing more can be measured of a side that does not start."""
         self.remarks: dict[str, str] = {}
@@ -71,7 +72,7 @@ class Side:
 
     def run_bare(self, plans: int, pauses: int) -> dict[str, list[float]]:
         """Run bare.py in this side's virtual environment."""
-        command = [self.venv / "bin" / "python", HERE / "bare.py", STARTUP_DIR]
+        command = [self.venv / "bin" / "python", HERE / "bare.py", self.startup_dir]
         command += ["--plans", str(plans), "--pauses", str(pauses)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         if done.returncode:
@@ -140,7 +141,7 @@ class Reference(Side):
         redis = [self._valkey, "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
         self._spawn([*redis, "--dir", folder], folder / "redis.log")
         manager: list[str | Path] = [self.venv / "bin" / "start-re-manager", "--redis-addr", f"127.0.0.1:{port}"]
-        manager += ["--startup-dir", STARTUP_DIR, "--user-group-permissions", PERMISSIONS]
+        manager += ["--startup-dir", self.startup_dir, "--user-group-permissions", PERMISSIONS]
         manager += ["--existing-plans-devices", folder, "--console-output", "OFF"]
         manager += ["--zmq-control-addr", control, "--zmq-info-addr", info]
         manager += ["--zmq-publish-console", "ON" if publish else "OFF"]
@@ -165,7 +166,7 @@ class Skybus(Side):
 
     def _launch(self, control: str, info: str, folder: Path, publish: bool) -> None:
         command: list[str | Path] = [self.venv / "bin" / "skybus", "up", "--data-dir", self.data_dir]
-        command += ["--startup-dir", STARTUP_DIR, "--user-group-permissions", PERMISSIONS]
+        command += ["--startup-dir", self.startup_dir, "--user-group-permissions", PERMISSIONS]
         command += ["--zmq-control-addr", control, "--zmq-info-addr", info]
         self._spawn(command, folder / "up.log")
 

@@ -30,6 +30,7 @@ from skybus.bus.api.queue import (
     QueuePage,
 )
 from skybus.bus.api.status import PING, STATUS_GET, LockState, Status
+from skybus.bus.arrivals import say_here
 from skybus.bus.connection import Bus
 from skybus.bus.errors import InvalidError, NotFoundError, WrongStateError
 from skybus.bus.messages import Nothing
@@ -198,6 +199,7 @@ async def canned_queue(nats: NatsServer) -> AsyncIterator[CannedQueue]:
 
     bus.on_connect.append(ensure_blobs)
     queue = CannedQueue(bus)
+    bus.on_connect.append(lambda _: say_here(bus, "queue"))
     async with running(bus):
         yield queue
 
@@ -222,8 +224,8 @@ async def reconnected(*buses: Bus) -> AsyncIterator[None]:
 class _Inside(Process):
     """A service inside this process, whose log stays here."""
 
-    async def connect(self, *, publishes_log: bool = True) -> None:
-        await super().connect(publishes_log=False)
+    async def connect(self, *, publishes: bool = True) -> None:
+        await super().connect(publishes=False)
 
 
 @asynccontextmanager

@@ -270,6 +270,16 @@ async def test_without_the_queue_service_the_reply_says_so(nats: NatsServer, con
     assert "no service answers" in reply["msg"]
 
 
+async def test_a_request_waits_for_a_service_that_is_just_being_started(nats: NatsServer, context: zmq.Context):
+    settings = settings_for(nats)
+    async with service(nats.make_bus("bridge"), serve, settings):
+        clients = Zmq(context, settings.zmq_control_addr, settings.zmq_info_addr)
+        asking = asyncio.create_task(clients.ask("queue_get"))
+        async with canned_queue(nats):
+            reply = await asking
+    assert reply["success"] is True
+
+
 async def test_without_the_queue_service_status_is_met_with_silence(nats: NatsServer, context: zmq.Context):
     """A client of the reference reads the reply as a status without looking whether it is a refusal."""
     settings = settings_for(nats)

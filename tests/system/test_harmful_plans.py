@@ -110,6 +110,7 @@ async def test_a_plan_that_takes_all_memory_takes_the_environment_along(client: 
     [
         ("steps", ["deferred_pause", "abort"], "aborted"),
         ("long_wait", ["deferred_pause", "immediate_pause", "abort"], "aborted"),
+        ("never_paused", ["deferred_pause", "immediate_pause", "abort"], "aborted"),
         ("long_clean_up", ["deferred_pause", "immediate_pause", "abort", "kill"], "failed"),
         ("spin", ["deferred_pause", "immediate_pause", "kill"], "failed"),
         ("sleep_in_c", ["deferred_pause", "immediate_pause", "kill"], "failed"),

@@ -86,6 +86,11 @@ def test_a_catalog_without_a_device_leaves_its_name_alone():
     assert isinstance(args[1], SynGauss)
 
 
+def test_a_device_that_is_gone_is_refused_and_its_name_not_given_to_the_plan():
+    with pytest.raises(NotFoundError, match="'motor' is listed, but it is no longer there: update the environment"):
+        build_plan({"name": "untyped", "args": [["motor"]]}, {**NAMESPACE, "motor": None}, CATALOG)
+
+
 def test_unknown_plan_and_wrong_arguments_are_refused():
     with pytest.raises(NotFoundError, match="'nothing'"):
         build_plan({"name": "nothing"}, NAMESPACE, CATALOG)

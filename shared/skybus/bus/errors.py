@@ -11,6 +11,7 @@ SkybusError               internal
 ├── ConflictError         conflict      decided on stale knowledge
 └── UnavailableError      unavailable   a part of the house does not answer
     └── NotSentError      unavailable   nobody got the request; raised where it was made, and never sent as a reply
+        └── NobodyThereError  unavailable  … since no service listens
 ```
 
 Handlers raise these; `service.py` turns them into error replies and `connection.py` turns the replies back.
@@ -87,6 +88,10 @@ class UnavailableError(SkybusError):
 
 class NotSentError(UnavailableError):
     """The request did not get to a service: it was not carried out."""
+
+
+class NobodyThereError(NotSentError):
+    """No service listens where the request was sent."""
 
 
 ERRORS: dict[str, type[SkybusError]] = {

@@ -11,7 +11,7 @@ from nats.aio.client import Client as Connection
 from nats.aio.msg import Msg
 
 from skybus.bus import headers
-from skybus.bus.errors import NotSentError, SkybusError, UnavailableError
+from skybus.bus.errors import NobodyThereError, NotSentError, SkybusError, UnavailableError
 from skybus.bus.identity import user_token
 
 _NO_RESPONDERS = "503"
@@ -71,7 +71,7 @@ class Requests:
         if pending is None or pending.future.done() or head.get(headers.KIND) == headers.EVENT:
             return
         if head.get("Status") == _NO_RESPONDERS:
-            _fail(pending.future, NotSentError(f"no service answers on {pending.subject}"))
+            _fail(pending.future, NobodyThereError(f"no service answers on {pending.subject}"))
             return
         pending.future.set_result(message)
 

@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import structlog
+from nats.aio.client import Client as Connection
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
+from skybus.bus.arrivals import say_here
 from skybus.bus.connection import Bus
 from skybus.bus.errors import SkybusError
 from skybus.bus.log_stream import publish_lines
@@ -46,16 +48,21 @@ class Process:
         """Start a side task; one that dies takes the service down."""
         self._side_tasks.append(self.group.create_task(work, name=name))
 
-    async def connect(self, *, publishes_log: bool = True) -> None:
+    async def connect(self, *, publishes: bool = True) -> None:
         """Connect to the bus, with all that was registered on it, and wait until that is done.
 
         Args:
-            publishes_log: whether the log goes to the console stream too; only services in the account SKY may do that.
+            publishes: whether the bus is told that we are there, and what we log; only services in the account SKY may.
         """
+        if publishes:
+            self.bus.on_connect.append(self._say_that_we_are_there)  # the last of these hooks: now we answer
         self.start(self.bus.run(), "bus")
-        if publishes_log:
+        if publishes:
             self.start(publish_lines(self.bus, self.name), "log lines")
         await self.unless_stopped(self.bus.wait_connected())
+
+    async def _say_that_we_are_there(self, _: Connection) -> None:
+        await say_here(self.bus, self.name)
 
     async def unless_stopped(self, work: Coroutine[Any, Any, None]) -> None:
         """Wait for something, but not longer than until the process is told to stop."""

@@ -20,8 +20,19 @@ def register(app: typer.Typer) -> None:
     add_command(app, devices, "devices")
 
 
-async def plans(client: Client, out: Output, name: Name = None) -> None:
+async def plans(
+    client: Client,
+    out: Output,
+    name: Name = None,
+    schema: Annotated[bool, typer.Option("--schema", help="Show what it takes as JSON Schema.")] = False,
+) -> None:
     """List the plans that you may run."""
+    if schema and name is None:
+        raise typer.BadParameter("--schema needs the name of a plan")
+    if schema and name:
+        described = await client.plan_schema(name)
+        out.show(described, lambda console: console.print_json(data=described))
+        return
     found = await client.plans()
     _show(out, found, name, ("plan", "parameters", "what it does"), _plan_row)
 

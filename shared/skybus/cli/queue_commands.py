@@ -8,6 +8,7 @@ import typer
 
 from skybus.bus.api.items import Item
 from skybus.bus.api.queue import QueuePage
+from skybus.bus.errors import error_from_wire
 from skybus.cli.arguments import json_object, make_item, position_of, split_arguments, which_item
 from skybus.cli.commands import add_act, add_command, group
 from skybus.cli.output import Output, arguments, make_table, rows, short_uid
@@ -33,7 +34,14 @@ def register(app: typer.Typer) -> None:
     add_act(commands, Client.stop, "stop", "the queue stops after the running plan")
     add_act(commands, Client.cancel_stop, "cancel-stop", "the queue goes on")
     add_act(commands, Client.clear, "clear", "the queue is empty")
-    for name, work in {"add": add, "get": get, "update": update, "remove": remove, "move": move}.items():
+    for name, work in {
+        "add": add,
+        "validate": validate,
+        "get": get,
+        "update": update,
+        "remove": remove,
+        "move": move,
+    }.items():
         add_command(commands, work, name, verbatim=True)
     for name, work in {"mode": mode, "autostart": autostart}.items():
         add_command(commands, work, name)
@@ -64,6 +72,21 @@ async def add(
         place[name] = await which_item(client, uid) if uid else None
     added = await client.add_item(given, **{name: value for name, value in place.items() if value is not None})
     out.show(added, lambda console: console.print(f"added {_words(added)}", soft_wrap=True))
+
+
+async def validate(
+    client: Client,
+    out: Output,
+    plan: Annotated[str | None, typer.Argument(help="The plan's name, or queue_stop.")] = None,
+    words: Words = None,
+    item: ItemJson = None,
+    meta: Annotated[str | None, typer.Option(help="Metadata for the run, a JSON object.")] = None,
+) -> None:
+    """Check an item as if it were to be added: skybus queue validate count '["det1"]' num=10."""
+    (finding,) = await client.validate([_given(plan, words, item, meta)])
+    if not finding.success:
+        raise error_from_wire(finding.code, finding.msg)
+    out.show(finding, lambda console: console.print("it can be added"))
 
 
 async def get(client: Client, out: Output, which: Which = "back") -> None:

@@ -23,7 +23,9 @@ import structlog
 from skybus.bus.api.catalog import (
     DEVICES_ALLOWED,
     PLANS_ALLOWED,
+    PLANS_SCHEMAS,
     GroupQuery,
+    PlanSchemasGet,
 )
 from skybus.bus.api.console import ConsoleChunk, ConsoleGet
 from skybus.bus.api.events import EnvironmentChanged
@@ -69,6 +71,11 @@ class Client(QueueCalls, EngineCalls):
     async def devices(self, *, user_group: str | None = None) -> dict[str, Any]:
         """List the devices that we may use, or those of a group."""
         return (await self.call(DEVICES_ALLOWED, made(GroupQuery, user_group=user_group))).devices
+
+    async def plan_schema(self, plan: str, *, user_group: str | None = None) -> dict[str, Any]:
+        """Describe the parameters of a plan as JSON Schema, with the names that we, or a group, may use."""
+        request = made(PlanSchemasGet, names=[plan], user_group=user_group)
+        return (await self.call(PLANS_SCHEMAS, request)).document(plan)
 
     def statuses(self) -> AsyncGenerator[Status]:
         """Go through the status of now and each that follows."""

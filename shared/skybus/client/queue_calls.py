@@ -17,6 +17,7 @@ from skybus.bus.api.queue import (
     ITEM_MOVE,
     ITEM_REMOVE,
     ITEM_UPDATE,
+    ITEM_VALIDATE,
     QUEUE_AUTOSTART,
     QUEUE_CLEAR,
     QUEUE_GET,
@@ -27,9 +28,11 @@ from skybus.bus.api.queue import (
     ItemAdd,
     ItemAddBatch,
     ItemExecute,
+    ItemFinding,
     ItemMove,
     ItemRef,
     ItemRemove,
+    ItemsValidate,
     ItemUpdate,
     QueueAutostart,
     QueueControl,
@@ -79,6 +82,10 @@ class QueueCalls(Calls):
             InvalidError: one of them is refused; `details["results"]` says of each why.
         """
         return (await self.call(ITEM_ADD_BATCH, made(ItemAddBatch, items=list(items), **place), timeout=60)).items
+
+    async def validate(self, items: Iterable[Item]) -> list[ItemFinding]:
+        """Check items as if they were to be added; nothing is queued."""
+        return (await self.call(ITEM_VALIDATE, made(ItemsValidate, items=list(items)), timeout=60)).results
 
     async def execute(self, plan: str, /, *args: Any, **kwargs: Any) -> Item:
         """Run a plan at once, past the queue."""

@@ -1,5 +1,6 @@
 """Plans that harm the environment in which they run."""
 
+import asyncio
 import ctypes
 import os
 import resource
@@ -8,7 +9,7 @@ import signal
 import bluesky.plan_stubs as bps
 from bluesky import RunEngine
 from bluesky.plans import count  # noqa: F401
-from bluesky.utils import MsgGenerator
+from bluesky.utils import Msg, MsgGenerator
 from ophyd.sim import det  # noqa: F401  # pyright: ignore[reportAttributeAccessIssue]
 
 RE = RunEngine({})
@@ -86,6 +87,25 @@ def long_clean_up() -> MsgGenerator:
         yield from long_wait()
     finally:
         yield from bps.sleep(3600)
+
+
+class NeverResting:
+    """A device that does not come to rest when the plan is to pause."""
+
+    name = "never_resting"
+    parent = None
+
+    async def pause(self) -> None:
+        await asyncio.Event().wait()
+
+    def resume(self) -> None:
+        pass
+
+
+def never_paused() -> MsgGenerator:
+    """Use such a device."""
+    yield Msg("null", NeverResting())
+    yield from steps()
 
 
 def _last_words() -> MsgGenerator:

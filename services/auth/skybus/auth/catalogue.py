@@ -5,19 +5,21 @@ from __future__ import annotations
 import hashlib
 import uuid
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import orjson
 
 from skybus.auth.check import Descriptions, ItemChecker
+from skybus.auth.hints import hint_for
 from skybus.auth.permissions import AllowedItems, UserGroupPermissions, allowed_items, is_function_allowed
+from skybus.auth.plan_schemas import PlanSchemaWriter, names_by_kind
 from skybus.bus.api.events import CatalogChanged
 from skybus.bus.api.internal import ItemProblem
 from skybus.bus.api.items import Item
-from skybus.bus.errors import SkybusError
+from skybus.bus.errors import NotFoundError, SkybusError
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,27 @@ class GroupView:
 
     allowed: AllowedItems
     checker: ItemChecker
+
+    def schemas(self, names: Iterable[str] | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the JSON Schemas of these plans, or of all, and the definitions that they refer to.
+
+        Raises:
+            NotFoundError: There is no such plan that the group may run.
+        """
+        writer = PlanSchemaWriter(self.allowed.plans, self._names)
+        schemas = {name: self._schema(writer, name) for name in (self.allowed.plans if names is None else names)}
+        return schemas, writer.definitions
+
+    @cached_property
+    def _names(self) -> dict[str, list[str]]:
+        return names_by_kind(self.allowed.plans, self.allowed.devices)
+
+    def _schema(self, writer: PlanSchemaWriter, name: str) -> dict[str, Any]:
+        if name not in self.allowed.plans:
+            raise NotFoundError(
+                f"Plan '{name}' is not in the list of allowed plans.{hint_for(name, self.allowed.plans)}"
+            )
+        return writer.schema(name)
 
     def problem(self, item: Item, *, is_queued_only: bool = False) -> ItemProblem | None:
         """Return why the group may not run this item, or (`is_queued_only`) why it can never be run."""

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from skybus.auth.device_filter import is_in_tree
 from skybus.auth.hints import hint_for
-from skybus.auth.parameter_types import FixedTuple, Shape, TypeMismatchError, parse_type, shorten, shown
+from skybus.auth.parameter_types import TypeMismatchError, check_value, places_of
+from skybus.auth.type_words import shorten, shown
+from skybus.bus.dotted_names import is_in_tree
 from skybus.bus.errors import DeniedError, InvalidError, NotFoundError, SkybusError, WrongStateError
 
 INSTRUCTIONS = ("queue_stop",)
@@ -135,14 +136,17 @@ class _ParameterNames:
     annotation: Mapping[str, Any]
     rights: _Rights
 
-    def check_choice(self, type_name: str, value: Any) -> bool:
-        """Check a value against an enum of the parameter; return whether there is such an enum."""
-        for section, kind in (("devices", "device"), ("plans", "plan"), ("enums", "")):
+    @property
+    def own_types(self) -> list[str]:
+        """The types that the plan's author has defined for this parameter."""
+        return [name for section, _ in _SECTIONS for name in self.annotation.get(section, {})]
+
+    def check_choice(self, type_name: str, value: str) -> None:
+        """Check a value against an enum of the parameter."""
+        for section, kind in _SECTIONS:
             choices = self.annotation.get(section, {}).get(type_name)
             if choices is not None:
                 self._check_listed(kind, choices, value)
-                return True
-        return False
 
     def check_name(self, kinds: tuple[str, ...], value: str) -> None:
         """Check that a string names an allowed device or plan."""
@@ -153,16 +157,20 @@ class _ParameterNames:
             return
         raise _within(self.parameter, self.rights.refuse(kind or kinds[-1], value))
 
-    def _check_listed(self, kind: str, choices: list[str], value: Any) -> None:
+    def _check_listed(self, kind: str, choices: list[str], value: str) -> None:
         if value in choices:
             return
-        if kind and isinstance(value, str) and not is_in_tree(value, self.rights.allowed[kind]):
+        if kind and not is_in_tree(value, self.rights.allowed[kind]):
             raise _within(self.parameter, self.rights.refuse(kind, value))
         listed = ", ".join(choices[:10]) + (", …" if len(choices) > 10 else "")
-        hint = hint_for(value, _flat_tree(choices)) if isinstance(value, str) else ""
+        hint = hint_for(value, _flat_tree(choices))
         raise InvalidError(
             f"{FAILED}Parameter '{self.parameter}': {shorten(value)} is not one of {listed or 'nothing allowed'}.{hint}"
         )
+
+
+_SECTIONS = (("devices", "device"), ("plans", "plan"), ("enums", ""))
+"""Where a parameter's own types are, and what their strings name."""
 
 
 def _check_instruction(name: str) -> None:
@@ -255,11 +263,10 @@ class _Plain(str):
 def _check_argument(parameter: Mapping[str, Any], value: Any, rights: _Rights) -> None:
     name, annotation = parameter["name"], parameter.get("annotation", {})
     if "type" in annotation:
-        shape = parse_type(annotation["type"])
         names = _ParameterNames(name, annotation, rights)
         try:
-            for part in _parts(parameter, shape, value):
-                part[0].check(part[1], names)
+            for type_string, part in _parts(parameter, annotation["type"], value):
+                check_value(type_string, names.own_types, part, names)
         except TypeMismatchError as refusal:
             raise InvalidError(
                 f"{FAILED}Error in argument types: Incorrect parameter type: key='{name}', value='{shown(value)}': "
@@ -269,7 +276,7 @@ def _check_argument(parameter: Mapping[str, Any], value: Any, rights: _Rights) -
     _check_range(parameter, value)
 
 
-def _parts(parameter: Mapping[str, Any], shape: Shape, value: Any) -> Iterator[tuple[Shape, Any]]:
+def _parts(parameter: Mapping[str, Any], type_string: str, value: Any) -> Iterator[tuple[str, Any]]:
     """Pair the values of a parameter with their types.
 
     Bluesky annotates `*args` of `list_scan(detectors, motor, [1, 2], …)` with the tuple of one group, so a
@@ -277,13 +284,13 @@ def _parts(parameter: Mapping[str, Any], shape: Shape, value: Any) -> Iterator[t
     """
     kind = parameter["kind"]["name"]
     if kind == "VAR_KEYWORD":
-        yield from ((shape, inner) for inner in value.values())
+        yield f"dict[str, {type_string}]", value
     elif kind != "VAR_POSITIONAL":
-        yield shape, value
-    elif isinstance(shape, FixedTuple) and value and not isinstance(value[0], list | tuple):
-        yield from ((shape.places[n % len(shape.places)], inner) for n, inner in enumerate(value))
+        yield type_string, value
+    elif value and not isinstance(value[0], list | tuple) and (places := places_of(type_string)):
+        yield from ((places[n % len(places)], inner) for n, inner in enumerate(value))
     else:
-        yield from ((shape, inner) for inner in value)
+        yield f"list[{type_string}]", value
 
 
 def _check_denied_names(parameter: Mapping[str, Any], value: Any, rights: _Rights) -> None:

@@ -28,16 +28,6 @@ def filter_devices(devices: Mapping[str, Any], rule: DeviceRule) -> dict[str, An
     return _filter(devices, allowed, [Place(pattern) for pattern in rule.forbidden])
 
 
-def is_in_tree(name: str, tree: Mapping[str, Any]) -> bool:
-    """Tell whether a dotted name leads to a plan or device of the tree that is not excluded."""
-    node: Mapping[str, Any] = {"components": tree}
-    for part in name.split("."):
-        node = node.get("components", {}).get(part)
-        if node is None:
-            return False
-    return not node.get("excluded", False)
-
-
 def _filter(devices: Mapping[str, Any], allowed: Sequence[Place] | None, forbidden: Sequence[Place]) -> dict[str, Any]:
     if allowed is None and not forbidden:
         return dict(devices)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from skybus.auth.catalogue import GroupView
@@ -12,9 +13,12 @@ from skybus.bus.api.catalog import (
     DEVICES_EXISTING,
     PLANS_ALLOWED,
     PLANS_EXISTING,
+    PLANS_SCHEMAS,
     DeviceList,
     GroupQuery,
     PlanList,
+    PlanSchemas,
+    PlanSchemasGet,
 )
 from skybus.bus.api.events import CatalogChanged
 from skybus.bus.api.internal import (
@@ -51,6 +55,7 @@ class AuthHandlers:
             Handler(CATALOG_REFRESH, self.refresh),
             Handler(PLANS_ALLOWED, self.get_allowed_plans),
             Handler(DEVICES_ALLOWED, self.get_allowed_devices),
+            Handler(PLANS_SCHEMAS, self.get_plan_schemas),
             Handler(PLANS_EXISTING, self.get_existing_plans),
             Handler(DEVICES_EXISTING, self.get_existing_devices),
         ]
@@ -105,6 +110,12 @@ class AuthHandlers:
         """Return the devices that a group may use."""
         view = self._view(request)
         return DeviceList(devices=view.allowed.devices, uid=self._keeper.catalogue.uids.devices_allowed_uid)
+
+    async def get_plan_schemas(self, request: PlanSchemasGet) -> PlanSchemas:
+        """Describe the parameters of plans that a group may run as JSON Schema."""
+        schemas, definitions = await asyncio.to_thread(self._view(request).schemas, request.names)
+        uid = self._keeper.catalogue.uids.allowed_uid
+        return PlanSchemas.model_construct(schemas=schemas, definitions=definitions, uid=uid)
 
     async def get_existing_plans(self, request: Empty) -> PlanList:
         """Return all plans."""

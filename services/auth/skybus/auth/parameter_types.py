@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import ast
+import builtins
+import collections
 import collections.abc
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import typing
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
+
+from pydantic import AfterValidator, TypeAdapter, ValidationError, ValidationInfo
+from pydantic.errors import PydanticUserError
+from pydantic_core import SchemaError
+
+from skybus.auth.type_words import Place, shorten, words_for
+from skybus.bus.type_strings import TypeStringError, evaluate_type, fixed_places, parse_type
 
 NAMED_TYPES = {
     "__DEVICE__": ("device",),
@@ -16,8 +25,9 @@ NAMED_TYPES = {
     "__FLYABLE__": ("device",),
     "__PLAN__": ("plan",),
     "__PLAN_OR_DEVICE__": ("plan", "device"),
+    "__CALLABLE__": (),
 }
-"""Built-in type → what its strings name."""
+"""Built-in type → what its strings name; of functions only the worker knows."""
 
 
 class TypeMismatchError(ValueError):
@@ -25,274 +35,157 @@ class TypeMismatchError(ValueError):
 
 
 class Names(Protocol):
-    """What a parameter's own type names and the names of plans and devices mean."""
+    """What a parameter's own types and the names of plans and devices mean."""
 
-    def check_choice(self, type_name: str, value: Any) -> bool:
-        """Check a value against an enum of the parameter; return whether there is such an enum."""
-        ...
+    def check_choice(self, type_name: str, value: str) -> None:
+        """Check a value against an enum of the parameter."""
 
     def check_name(self, kinds: tuple[str, ...], value: str) -> None:
         """Check that a string names an allowed device or plan."""
 
 
-class Shape(Protocol):
-    """One node of a type expression."""
-
-    def check(self, value: Any, names: Names) -> None:
-        """Raise if the value does not fit."""
+class RefusedNameError(ValueError):
+    """A string is no name that may stand there; the cause says why."""
 
 
-@dataclass(frozen=True)
-class Anything:
-    """A type that says nothing, or that only the worker knows."""
+def check_value(type_string: str, own_types: Iterable[str], value: Any, names: Names) -> None:
+    """Check a value against a type string; one that says nothing here accepts anything.
 
-    def check(self, value: Any, names: Names) -> None:
-        """Accept every value."""
+    The type strings were made for pydantic, which decides what can be taken for what; as in the reference, a value
+    is refused if it would have to become another type for that, except integers where floats are wanted.
 
-
-@dataclass(frozen=True)
-class Simple:
-    """A plain Python type."""
-
-    label: str
-
-    def check(self, value: Any, names: Names) -> None:
-        """Accept values of the type itself; integers also as floats."""
-        if not SIMPLE[self.label](value):
-            raise _mismatch(value, self.label)
-
-
-@dataclass(frozen=True)
-class Series:
-    """A list, tuple, set or sequence of items of one type."""
-
-    label: str
-    item: Shape
-
-    def check(self, value: Any, names: Names) -> None:
-        """Accept lists and their kin, not strings."""
-        if not isinstance(value, list | tuple | set | frozenset):
-            raise _mismatch(value, self.label + (f", such as [{shorten(value)}]" if isinstance(value, str) else ""))
-        for index, item in enumerate(value):
-            _check_inner(f"item {index}", self.item, item, names)
-
-
-@dataclass(frozen=True)
-class FixedTuple:
-    """A tuple with one type for each place."""
-
-    label: str
-    places: tuple[Shape, ...]
-
-    def check(self, value: Any, names: Names) -> None:
-        """Accept lists and tuples of that length."""
-        if not isinstance(value, list | tuple) or len(value) != len(self.places):
-            raise _mismatch(value, self.label)
-        for index, (shape, item) in enumerate(zip(self.places, value, strict=True)):
-            _check_inner(f"item {index}", shape, item, names)
-
-
-@dataclass(frozen=True)
-class Table:
-    """A dictionary."""
-
-    label: str
-    key: Shape
-    value: Shape
-
-    def check(self, value: Any, names: Names) -> None:
-        """Accept dictionaries whose keys and values fit."""
-        if not isinstance(value, Mapping):
-            raise _mismatch(value, self.label)
-        for key, inner in value.items():
-            _check_inner("key", self.key, key, names)
-            _check_inner(f"value of {key!r}", self.value, inner, names)
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One of several values."""
-
-    values: tuple[Any, ...]
-
-    def check(self, value: Any, names: Names) -> None:
-        """Accept the listed values."""
-        if not any(value == choice and type(value) is type(choice) for choice in self.values):
-            raise _mismatch(value, " or ".join(map(repr, self.values)))
-
-
-@dataclass(frozen=True)
-class Union:
-    """One of several types."""
-
-    label: str
-    options: tuple[Shape, ...]
-
-    def check(self, value: Any, names: Names) -> None:
-        """Accept what fits any of them; the complaint of a name says most, so it is the one passed on."""
-        refusals: list[Exception] = []
-        for option in self.options:
-            try:
-                return option.check(value, names)
-            except Exception as refusal:  # TypeMismatchError or a refusal of `names`
-                refusals.append(refusal)
-        about_names = [refusal for refusal in refusals if not isinstance(refusal, TypeMismatchError)]
-        raise about_names[0] if about_names else _mismatch(value, self.label)
-
-
-@dataclass(frozen=True)
-class Own:
-    """A name that is no Python type: an enum of the parameter, a built-in type, or a class of the worker."""
-
-    name: str
-
-    def check(self, value: Any, names: Names) -> None:
-        """Accept what the enum lists, or the name of something allowed."""
-        if names.check_choice(self.name, value):
-            return
-        if self.name == "__CALLABLE__" or self.name in NAMED_TYPES:
-            if not isinstance(value, str):
-                raise _mismatch(value, _WANTED.get(self.name, "the name of a device or plan"))
-            names.check_name(NAMED_TYPES.get(self.name, ()), value)
-
-
-_WANTED = {"__CALLABLE__": "the name of a function", "__PLAN__": "the name of a plan"} | dict.fromkeys(
-    ("__DEVICE__", "__READABLE__", "__MOVABLE__", "__FLYABLE__"), "the name of a device"
-)
-
-SIMPLE: dict[str, Callable[[Any], bool]] = {
-    "int": lambda value: isinstance(value, int) and not isinstance(value, bool),
-    "float": lambda value: isinstance(value, int | float),
-    "complex": lambda value: isinstance(value, int | float | complex),
-    "bool": lambda value: isinstance(value, int) and value in (0, 1),
-    "str": lambda value: isinstance(value, str),
-    "bytes": lambda value: isinstance(value, bytes | str),
-    "None": lambda value: value is None,
-    "Hashable": lambda value: isinstance(value, collections.abc.Hashable),
-}
-ALIASES = {"NoneType": "None"}
-SERIES = {"list", "set", "frozenset", "Sequence", "MutableSequence", "Iterable", "Iterator", "Collection"} | {
-    "List",
-    "Set",
-    "FrozenSet",
-    "AbstractSet",
-    "MutableSet",
-    "Container",
-}
-TUPLES = {"tuple", "Tuple"}
-TABLES = {"dict", "Dict", "Mapping", "MutableMapping", "OrderedDict", "DefaultDict", "defaultdict"}
-ANYTHING = Anything()
+    Raises:
+        TypeMismatchError: It does not fit.
+        Exception: `names` has refused a name.
+    """
+    adapter = _adapter(type_string, frozenset(own_types))
+    if adapter is None:
+        return
+    try:
+        place = _change(value, adapter.validate_python(value, context=names))
+    except ValidationError as error:
+        _raise_refusal(error)
+        place = _deepest_place(error, value)
+    if place is not None:
+        raise _mismatch(type_string, value, place)
 
 
 @lru_cache(maxsize=4096)
-def parse_type(text: str) -> Shape:
-    """Read a type string such as `list[__READABLE__] | None`; what is not understood accepts anything."""
+def places_of(type_string: str) -> list[str]:
+    """Return the type of each place of a tuple that has a fixed number of them; none if the type is another."""
     try:
-        return _parse(ast.parse(text.strip(), mode="eval").body)
-    except SyntaxError:
-        return ANYTHING
+        return [ast.unparse(place) for place in fixed_places(parse_type(type_string))]
+    except TypeStringError:
+        return []
 
 
-def _parse(node: ast.expr) -> Shape:
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
-        return Union(ast.unparse(node), tuple(_parse(option) for option in _options(node)))
-    if isinstance(node, ast.Subscript):
-        return _parse_generic(node)
-    if isinstance(node, ast.Constant):
-        return _parse_constant(node)
-    return _parse_name(node)
+@lru_cache(maxsize=4096)
+def _adapter(type_string: str, own_types: frozenset[str]) -> TypeAdapter[Any] | None:
+    """Make what checks a type; None if there is nothing to check."""
 
+    def resolve(name: str) -> Any:
+        return Annotated[str, AfterValidator(_Choice(name))] if name in own_types else _resolve(name)
 
-def _options(node: ast.expr) -> list[ast.expr]:
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
-        return [*_options(node.left), *_options(node.right)]
-    return [node]
-
-
-def _parse_constant(node: ast.Constant) -> Shape:
-    if node.value is None:
-        return Simple("None")
-    return parse_type(node.value) if isinstance(node.value, str) else ANYTHING
-
-
-def _parse_name(node: ast.expr) -> Shape:
-    name = _last_name(node)
-    name = ALIASES.get(name, name)
-    if name in SIMPLE:
-        return Simple(name)
-    if name in SERIES or name in TUPLES:
-        return Series(name, ANYTHING)
-    if name in TABLES:
-        return Table(name, ANYTHING, ANYTHING)
-    return Own(name) if isinstance(node, ast.Name) else ANYTHING
-
-
-def _parse_generic(node: ast.Subscript) -> Shape:
-    head, label = _last_name(node.value), ast.unparse(node)
-    arguments = list(node.slice.elts) if isinstance(node.slice, ast.Tuple) else [node.slice]
-    if head == "Literal":
-        return Choice(tuple(argument.value for argument in arguments if isinstance(argument, ast.Constant)))
-    if head == "Annotated":
-        return _parse(arguments[0])
-    if head == "Union":
-        return Union(label, tuple(map(_parse, arguments)))
-    if head == "Optional":
-        return Union(label, (_parse(arguments[0]), Simple("None")))
-    if head in SERIES:
-        return Series(label, _parse(arguments[0]))
-    if head in TABLES and len(arguments) == 2:
-        return Table(label, _parse(arguments[0]), _parse(arguments[1]))
-    if head in TUPLES:
-        return _parse_tuple(label, arguments)
-    return ANYTHING
-
-
-def _parse_tuple(label: str, arguments: list[ast.expr]) -> Shape:
-    last = arguments[-1] if arguments else None
-    if isinstance(last, ast.Constant) and last.value is ...:
-        return Series(label, _parse(arguments[0]))
-    return FixedTuple(label, tuple(map(_parse, arguments)))
-
-
-def _last_name(node: ast.expr) -> str:
-    if isinstance(node, ast.Attribute):
-        return node.attr
-    return node.id if isinstance(node, ast.Name) else ""
-
-
-def _check_inner(where: str, shape: Shape, value: Any, names: Names) -> None:
     try:
-        shape.check(value, names)
-    except TypeMismatchError as refusal:
-        raise TypeMismatchError(f"{where}: {refusal}") from refusal
+        return TypeAdapter(evaluate_type(type_string, resolve))
+    except (PydanticUserError, SchemaError, TypeError, ValueError, LookupError, AttributeError, RecursionError):
+        return None  # what values of this type are, only the worker knows
 
 
-def _mismatch(value: Any, wanted: str) -> TypeMismatchError:
-    for ours, people in _SPOKEN.items():
-        wanted = wanted.replace(ours, people)
-    return TypeMismatchError(f"{shorten(value)} ({type(value).__name__}) should be {wanted}")
+def _resolve(name: str) -> Any:
+    """Return the type that a name stands for; classes that only the worker has may be anything."""
+    if name in NAMED_TYPES:
+        return Annotated[str, AfterValidator(_Name(NAMED_TYPES[name]))]
+    if name == "NoneType":
+        return None
+    module, _, last = name.rpartition(".")
+    if module in _MODULES and last in _MODULES[module].__all__:
+        return getattr(_MODULES[module], last)
+    found = getattr(builtins, name, None)
+    return found if isinstance(found, type) else Any
 
 
-_SPOKEN = {
-    "collections.abc.": "",
-    "typing.": "",
-    "__READABLE__": "Readable",
-    "__MOVABLE__": "Movable",
-    "__FLYABLE__": "Flyable",
-    "__DEVICE__": "Device",
-    "__PLAN__": "Plan",
-    "__PLAN_OR_DEVICE__": "Plan | Device",
-    "__CALLABLE__": "Callable",
-}
-"""How a message shows what the catalogue writes."""
+_MODULES = {"typing": typing, "collections": collections, "collections.abc": collections.abc}
 
 
-def shorten(value: Any, limit: int = 80) -> str:
-    """Return the source form of a value as text that fits into a sentence."""
-    return shown(repr(value), limit)
+class _Choice:
+    """Checks that a string is listed in an enum of the parameter."""
+
+    def __init__(self, type_name: str) -> None:
+        self._type_name = type_name
+
+    def __call__(self, value: str, info: ValidationInfo) -> str:
+        return _ask(value, lambda names: names.check_choice(self._type_name, value), info)
 
 
-def shown(value: Any, limit: int = 80) -> str:
-    """Return a value as text that fits into a sentence."""
-    text = str(value)
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+class _Name:
+    """Checks that a string names something."""
+
+    def __init__(self, kinds: tuple[str, ...]) -> None:
+        self._kinds = kinds
+
+    def __call__(self, value: str, info: ValidationInfo) -> str:
+        return _ask(value, lambda names: names.check_name(self._kinds, value), info)
+
+
+def _ask(value: str, check: Any, info: ValidationInfo) -> str:
+    """Let other types of a union have their turn when a name is refused."""
+    try:
+        check(info.context)
+    except Exception as error:
+        raise RefusedNameError from error
+    return value
+
+
+def _raise_refusal(error: ValidationError) -> None:
+    """Pass on what was said of a name, if that is why: it says most."""
+    for fault in error.errors(include_url=False, include_input=False):
+        refusal = fault.get("ctx", {}).get("error")
+        if isinstance(refusal, RefusedNameError) and refusal.__cause__:
+            raise refusal.__cause__
+
+
+def _change(given: Any, taken: Any) -> Place | None:
+    """Return where a value was taken for one of another type."""
+    if isinstance(given, str) or not (isinstance(given, Iterable) and isinstance(taken, Iterable)):
+        fits = isinstance(taken, type(given)) or (isinstance(given, int) and isinstance(taken, float))
+        return None if fits else ()
+    if isinstance(taken, set | frozenset):  # has lost the order
+        return next(
+            ((n,) for n, one in enumerate(given) if all(_change(one, other) is not None for other in taken)), None
+        )
+    for index, (inner_given, inner_taken) in enumerate(zip(given, taken, strict=False)):  # of dictionaries the keys
+        place = _change(inner_given, inner_taken)
+        if place is not None:
+            return (index, *place)
+    return None
+
+
+def _deepest_place(error: ValidationError, value: Any) -> Place:
+    """Return the place in a value about which most is known; pydantic's places also name members of unions."""
+    places = [_place(fault["loc"], value) for fault in error.errors(include_url=False, include_context=False)]
+    return max(places, key=len)
+
+
+def _place(location: tuple[int | str, ...], value: Any) -> Place:
+    place: Place = ()
+    for step in location:
+        if inside := _inside(value, step):
+            place, value = (*place, step), inside[0]
+    return place
+
+
+def _mismatch(type_string: str, value: Any, place: Place) -> TypeMismatchError:
+    where = ""
+    for step in place:
+        where += f"value of {step!r}: " if isinstance(value, Mapping) else f"item {step}: "
+        value = next(iter(_inside(value, step)), value)
+    wanted = words_for(parse_type(type_string), place, value)
+    return TypeMismatchError(f"{where}{shorten(value)} ({type(value).__name__}) should be {wanted}")
+
+
+def _inside(value: Any, step: int | str) -> list[Any]:
+    """Return what is at a position or under a key, if anything is."""
+    if isinstance(value, Mapping):
+        return [value[step]] if step in value else []
+    return list(value[step : step + 1]) if isinstance(value, list | tuple) and isinstance(step, int) else []

@@ -11,7 +11,8 @@ from typing import Annotated, Any
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, field_validator
 
-from skybus.auth.device_filter import DeviceRule, filter_devices, is_in_tree
+from skybus.auth.device_filter import DeviceRule, filter_devices
+from skybus.bus.dotted_names import is_in_tree
 from skybus.bus.errors import InvalidError, NotFoundError
 from skybus.bus.name_patterns import NamePattern, matches, parse_device_pattern, parse_plan_pattern
 

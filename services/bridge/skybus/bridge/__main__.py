@@ -12,6 +12,7 @@ from skybus.bridge.codec import CODECS
 from skybus.bridge.control import ControlSocket
 from skybus.bridge.publisher import InfoSocket, StatusPublisher, publish_console
 from skybus.bridge.settings import BridgeSettings
+from skybus.bus.arrivals import Arrivals
 from skybus.bus.runtime import Process, run_service, tell_ready
 
 log = structlog.get_logger()
@@ -20,7 +21,9 @@ log = structlog.get_logger()
 async def serve(settings: BridgeSettings, process: Process) -> None:
     """Serve until told to stop."""
     codec = CODECS[settings.zmq_encoding]()
-    answers = Answers(process.bus, codec, settings.zmq_request_timeout)
+    arrivals = Arrivals(process.bus)
+    await arrivals.watch()
+    answers = Answers(process.bus, arrivals, codec, settings.zmq_request_timeout)
     async with AsyncExitStack() as stack:
         context = stack.enter_context(zmq.Context())
         control = ControlSocket(context, settings.zmq_control_addr, answers.answer, settings.curve_key)
@@ -31,7 +34,7 @@ async def serve(settings: BridgeSettings, process: Process) -> None:
             stack.callback(info.close)
             process.start(publish_console(process.bus, info), "console")
             process.start(StatusPublisher(process.bus, info, settings.zmq_status_period).run(), "status")
-        await process.connect(publishes_log=False)
+        await process.connect(publishes=False)
         tell_ready()
         await process.stop.wait()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import structlog
@@ -12,6 +13,7 @@ from skybus.bridge.codec import Codec, Json
 from skybus.bridge.method import Method
 from skybus.bridge.methods import METHODS, TAKES_ANYTHING
 from skybus.bus.api.queue import QUEUE_GET, QueueGet
+from skybus.bus.arrivals import Arrivals
 from skybus.bus.connection import Bus
 from skybus.bus.errors import InvalidError, SkybusError, UnavailableError
 
@@ -25,8 +27,9 @@ _SHOWN = 200
 class Answers:
     """Answers requests by asking the services."""
 
-    def __init__(self, bus: Bus, codec: Codec, timeout: float) -> None:
+    def __init__(self, bus: Bus, arrivals: Arrivals, codec: Codec, timeout: float) -> None:
         self._bus = bus
+        self._arrivals = arrivals
         self._codec = codec
         self._timeout = timeout
 
@@ -72,8 +75,12 @@ class Answers:
             for check in method.checks:
                 check(params)
             body = _JSON.dumps(method.to_request(params), is_odd=is_odd)
-        answer = _JSON.loads(await self._bus.call_bytes(method.endpoint, body, timeout=self._timeout))
+        answer = _JSON.loads(await self._call(method, body))
         return method.reply(answer.value, params), answer.is_odd
+
+    async def _call(self, method: Method, body: bytes) -> bytes:
+        call = partial(self._bus.call_bytes, method.endpoint, body, timeout=self._timeout)
+        return await (call() if method.is_silent_without_service else self._arrivals.when_there(call))
 
     async def _queue_size(self) -> int | None:
         try:

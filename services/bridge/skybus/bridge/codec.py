@@ -8,7 +8,6 @@ module.
 from __future__ import annotations
 
 import json
-import re
 from typing import Any, NamedTuple, Protocol
 
 import msgpack
@@ -16,8 +15,10 @@ import orjson
 
 from skybus.bus.errors import InvalidError
 
-_LONG_NUMBER = re.compile(rb"\d{19}")
+_LONG_NUMBER = b"0" * 19
 """May be beyond 64 bits: orjson refuses such an integer, or makes a float of it."""
+_DIGITS = bytes(ord("0") if chr(byte).isdigit() and byte < 128 else ord(" ") for byte in range(256))
+"""Makes every digit a zero: to look for zeros takes a tenth of the time of a regular expression (7 MB: 90 ms)."""
 
 
 class Decoded(NamedTuple):
@@ -48,7 +49,7 @@ class Json:
 
     def loads(self, data: bytes) -> Decoded:
         """Read JSON, also what only Python's own module takes for it."""
-        if _LONG_NUMBER.search(data):
+        if _LONG_NUMBER in data.translate(_DIGITS):
             return self._loads_odd(data)
         try:
             return Decoded(orjson.loads(data))

@@ -38,6 +38,7 @@ class QueueHandlers:
             Handler(queue.QUEUE_MODE_SET, self.set_mode),
             Handler(queue.ITEM_ADD, self.add_item),
             Handler(queue.ITEM_ADD_BATCH, self.add_batch),
+            Handler(queue.ITEM_VALIDATE, self.validate_items),
             Handler(queue.ITEM_GET, self.get_item),
             Handler(queue.ITEM_UPDATE, self.update_item),
             Handler(queue.ITEM_REMOVE, self.remove_item),
@@ -71,6 +72,10 @@ class QueueHandlers:
             return queue.ItemFound(item=book.find(moves.referred(book.line, request)))
 
         return await self._keeper.do(read)
+
+    async def validate_items(self, request: queue.ItemsValidate) -> queue.ItemsValidated:
+        """Check items, and queue none."""
+        return queue.ItemsValidated.model_construct(results=await self._check.findings(request))
 
     # -- items ---------------------------------------------------------------------------------------------------
 

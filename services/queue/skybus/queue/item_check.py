@@ -8,10 +8,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from skybus.bus.api.internal import ITEMS_CHECK, NAME_CHECK, ItemsCheck, ItemsChecked, NameCheck
+from skybus.bus.api.internal import ITEMS_CHECK, NAME_CHECK, ItemProblem, ItemsCheck, ItemsChecked, NameCheck
 from skybus.bus.api.items import ByClaim, Item, ItemSpec
-from skybus.bus.api.queue import ItemAddBatch, ItemVerdict
+from skybus.bus.api.queue import ItemAddBatch, ItemFinding, ItemsValidate, ItemVerdict
 from skybus.bus.api.tasks import FunctionSpec
+from skybus.bus.arrivals import Arrivals
 from skybus.bus.connection import Bus
 from skybus.bus.errors import InvalidError, error_from_wire
 from skybus.bus.messages import explain
@@ -23,8 +24,9 @@ from skybus.queue.rights import Rights
 class ItemCheck:
     """Checks what the request that is being answered brings."""
 
-    def __init__(self, bus: Bus, rights: Rights) -> None:
+    def __init__(self, bus: Bus, arrivals: Arrivals, rights: Rights) -> None:
         self._bus = bus
+        self._arrivals = arrivals
         self._rights = rights
 
     async def one(self, spec: ItemSpec | FunctionSpec, claim: ByClaim) -> Item:
@@ -45,21 +47,33 @@ class ItemCheck:
         Raises:
             InvalidError: one or more are refused; with the verdicts as `results`.
         """
-        specs = [_spec(raw) for raw in request.items]
-        good = [spec for spec in specs if isinstance(spec, ItemSpec)]
-        checked = await self._check([spec.to_item() for spec in good], request)
-        problems = iter(checked.problems)
-        results = [_verdict(spec if isinstance(spec, str) else next(problems)) for spec in specs]
+        good, checked, findings = await self._check_all(request.items, request)
+        results = [ItemVerdict(success=finding.success, msg=finding.msg) for finding in findings]
         if not all(result.success for result in results):
             raise batch_refused(results)
         return self._stamped(good, checked), results
+
+    async def findings(self, request: ItemsValidate) -> list[ItemFinding]:
+        """What `batch` would say of each item."""
+        return (await self._check_all(request.items, request))[2]
 
     async def name(self, claimed: str | None) -> str:
         """In whose name something is done that needs no group; a name that is claimed counts for delegates only."""
         requester = current_call().requester.user
         if claimed is None or claimed == requester:
             return requester
-        return (await self._bus.call(NAME_CHECK, NameCheck(requester=requester, claimed_user=claimed))).user
+        request = NameCheck(requester=requester, claimed_user=claimed)
+        return (await self._arrivals.when_there(lambda: self._bus.call(NAME_CHECK, request))).user
+
+    async def _check_all(
+        self, raw_items: list[Any], claim: ByClaim
+    ) -> tuple[list[ItemSpec], ItemsChecked, list[ItemFinding]]:
+        """The items that are well-formed, what auth says of these, and what is to be said of all."""
+        specs = [_spec(raw) for raw in raw_items]
+        good = [spec for spec in specs if isinstance(spec, ItemSpec)]
+        checked = await self._check([spec.to_item() for spec in good], claim)
+        problems = iter(checked.problems)
+        return good, checked, [spec if isinstance(spec, ItemFinding) else _finding(next(problems)) for spec in specs]
 
     async def _check(self, items: list[Item], claim: ByClaim) -> ItemsChecked:
         request = ItemsCheck.model_construct(
@@ -68,7 +82,7 @@ class ItemCheck:
             claimed_group=claim.user_group,
             items=items,
         )
-        return await self._bus.call(ITEMS_CHECK, request)
+        return await self._arrivals.when_there(lambda: self._bus.call(ITEMS_CHECK, request))
 
     def _stamped(self, specs: Sequence[ItemSpec | FunctionSpec], checked: ItemsChecked) -> list[Item]:
         owner = {"user": checked.user, "user_group": checked.user_group}
@@ -86,15 +100,15 @@ def batch_refused(results: Sequence[ItemVerdict]) -> InvalidError:
     )
 
 
-def _spec(raw: Any) -> ItemSpec | str:
+def _spec(raw: Any) -> ItemSpec | ItemFinding:
     """The item, or what is wrong with it."""
     try:
         return ItemSpec.model_validate(raw)
     except ValidationError as error:
-        return explain(error)
+        return ItemFinding(success=False, code=InvalidError.code, msg=explain(error))
 
 
-def _verdict(problem: Any) -> ItemVerdict:
+def _finding(problem: ItemProblem | None) -> ItemFinding:
     if problem is None:
-        return ItemVerdict(success=True)
-    return ItemVerdict(success=False, msg=problem if isinstance(problem, str) else problem.msg)
+        return ItemFinding(success=True)
+    return ItemFinding(success=False, code=problem.code, msg=problem.msg)

@@ -12,6 +12,7 @@ import dataclasses
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -19,7 +20,7 @@ import structlog
 from skybus.bus.api import engine, environment, manager
 from skybus.bus.endpoints import Endpoint
 from skybus.bus.errors import SkybusError, UnavailableError
-from skybus.bus.messages import Message, Nothing, decode, encode
+from skybus.bus.messages import Message, decode, encode
 from skybus.bus.service import Handler, current_call
 from skybus.queue.records import Command
 from skybus.queue.situation import Situation
@@ -37,23 +38,30 @@ _BEGUN = b""
 """In the place of an answer: the request was begun."""
 
 
-Judge = Callable[[Situation], bool]
+Judge = Callable[[Situation, Any], bool]
+"""Given where the manager stands and the request."""
 
 
-def _is_opened(now: Situation) -> bool:
+def _is_opened(now: Situation, _request: Any) -> bool:
     return now.environment_id is not None
 
 
-def _is_closed(now: Situation) -> bool:
+def _is_closed(now: Situation, _request: Any) -> bool:
     return now.environment_id is None or now.state in (State.CLOSING_ENVIRONMENT, State.DESTROYING_ENVIRONMENT)
 
 
-def _is_paused(now: Situation) -> bool:
+def _is_paused(now: Situation, _request: Any) -> bool:
     return now.state == State.PAUSED or now.pause_pending
 
 
-def _has_gone_on(now: Situation) -> bool:
+def _has_gone_on(now: Situation, _request: Any) -> bool:
     return now.state != State.PAUSED
+
+
+def _is_aborted(now: Situation, request: engine.ReAbort) -> bool:
+    if request.now:
+        return now.state not in (State.EXECUTING_QUEUE, State.PAUSED)
+    return _has_gone_on(now, request)
 
 
 ACTS: dict[str, Judge] = {
@@ -63,10 +71,10 @@ ACTS: dict[str, Judge] = {
     engine.RE_PAUSE.name: _is_paused,
     engine.RE_RESUME.name: _has_gone_on,
     engine.RE_STOP.name: _has_gone_on,
-    engine.RE_ABORT.name: _has_gone_on,
+    engine.RE_ABORT.name: _is_aborted,
     engine.RE_HALT.name: _has_gone_on,
-    engine.KERNEL_INTERRUPT.name: lambda _: True,  # a second Ctrl-C could hit something else
-    manager.MANAGER_TEST.name: lambda _: False,
+    engine.KERNEL_INTERRUPT.name: lambda *_: True,  # a second Ctrl-C could hit something else
+    manager.MANAGER_TEST.name: lambda *_: False,
 }
 """Endpoints that act beyond the book: whether one was done that was begun, and of which no end was written down."""
 
@@ -87,6 +95,10 @@ def _written(key: str, answer: bytes) -> Command:
     return ("SET", f"answer:{key}", answer, "EX", ANSWER_KEPT)
 
 
+Work = Callable[[], Awaitable[Message]]
+IsDone = Callable[[], bool] | None
+
+
 class Once:
     """Answers requests that were answered before as they were answered then."""
 
@@ -101,13 +113,20 @@ class Once:
         """Have the handlers of endpoints that change something do each request once."""
         return [self._handler(handler) if handler.endpoint.changes else handler for handler in handlers]
 
-    async def answer(self, key: str, endpoint: Endpoint[Any, Any], work: Callable[[], Awaitable[Message]]) -> Message:
-        """Do a request, wait for it if it is being done, or say again what was said."""
+    async def answer(self, key: str, endpoint: Endpoint[Any, Any], work: Work, is_done: IsDone = None) -> Message:
+        """Do a request, wait for it if it is being done, or say again what was said.
+
+        Args:
+            key: under what its answer is stored.
+            endpoint: that was called.
+            work: does it.
+            is_done: for what acts beyond the book, whether it has been done.
+        """
         if key in self._answers:
             return self._answers[key]
         running = self._running.get(key)
         if running is None:
-            running = self._running[key] = asyncio.create_task(self._answer(key, endpoint, work))
+            running = self._running[key] = asyncio.create_task(self._answer(key, endpoint, work, is_done))
             running.add_done_callback(lambda _: self._running.pop(key))
         answer = self._answers[key] = await asyncio.shield(running)
         if len(self._answers) > REMEMBERED:
@@ -117,19 +136,21 @@ class Once:
     # -- below ---------------------------------------------------------------------------------------------------
 
     def _handler(self, handler: Handler[Any, Any]) -> Handler[Any, Any]:
+        endpoint, judge = handler.endpoint, ACTS.get(handler.endpoint.name)
+
         async def answer(request: Any) -> Message:
             key = current_call().key(handler.endpoint)
             if not key:
                 return await handler.answer(request)
-            return await self.answer(key, handler.endpoint, lambda: handler.answer(request))
+            is_done = partial(judge, self._now, request) if judge else None
+            return await self.answer(key, endpoint, lambda: handler.answer(request), is_done)
 
         return dataclasses.replace(handler, answer=answer)
 
-    async def _answer(self, key: str, endpoint: Endpoint[Any, Any], work: Callable[[], Awaitable[Message]]) -> Message:
+    async def _answer(self, key: str, endpoint: Endpoint[Any, Any], work: Work, is_done: IsDone) -> Message:
         _key.set(key)
-        is_done = ACTS.get(endpoint.name)
         try:
-            return await (self._act(key, work, is_done) if is_done else work())
+            return await (self._act(key, endpoint, work, is_done) if is_done else work())
         except AnsweredBefore as before:
             return decode(endpoint.reply, before.answer)
         except SkybusError:
@@ -138,13 +159,14 @@ class Once:
                 raise
             return decode(endpoint.reply, answer)
 
-    async def _act(self, key: str, work: Callable[[], Awaitable[Message]], is_done: Judge) -> Message:
+    async def _act(self, key: str, endpoint: Endpoint[Any, Any], work: Work, is_done: Callable[[], bool]) -> Message:
         try:
             was_begun = await self._keeper.do(lambda: self._begin(key))
         except UnavailableError as error:
             log.warning("a request is not written down, and is done all the same", key=key, reason=error.message)
             return await work()
-        answer = Nothing() if was_begun and is_done(self._now) else await self._try(key, work)
+        # of what a former service has done it is known that it was done, and no more
+        answer = endpoint.reply() if was_begun and is_done() else await self._try(key, work)
         await self._write(key, _written(key, encode(answer)))
         return answer
 
@@ -157,7 +179,7 @@ class Once:
             await self._keeper.alter(lambda book: book.journal.append(_written(key, _BEGUN)))
         return answer is not None
 
-    async def _try(self, key: str, work: Callable[[], Awaitable[Message]]) -> Message:
+    async def _try(self, key: str, work: Work) -> Message:
         try:
             return await work()
         except UnavailableError:

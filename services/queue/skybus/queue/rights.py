@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 
 from skybus.bus.api.internal import ITEM_MAY_RUN, ItemMayRun
 from skybus.bus.api.items import Item
+from skybus.bus.arrivals import Arrivals
 from skybus.bus.connection import Bus
 
 REMEMBERED = 200_000
@@ -22,8 +23,9 @@ class Rights:
         lists_uid: of the lists of allowed plans and devices that hold now.
     """
 
-    def __init__(self, bus: Bus, lists_uid: Callable[[], str]) -> None:
+    def __init__(self, bus: Bus, arrivals: Arrivals, lists_uid: Callable[[], str]) -> None:
         self._bus = bus
+        self._arrivals = arrivals
         self._lists_uid = lists_uid
         self._found_right: OrderedDict[str, str] = OrderedDict()
 
@@ -41,4 +43,5 @@ class Rights:
             SkybusError: it may not; as auth says.
         """
         if self._found_right.pop(item["item_uid"], "") != self._lists_uid():
-            await self._bus.call(ITEM_MAY_RUN, ItemMayRun.model_construct(item=item))
+            request = ItemMayRun.model_construct(item=item)
+            await self._arrivals.when_there(lambda: self._bus.call(ITEM_MAY_RUN, request))

@@ -12,6 +12,7 @@ from nats.aio.msg import Msg
 from skybus.bus import blob
 from skybus.bus.api.events import CatalogChanged
 from skybus.bus.api.internal import ENVIRONMENT_STATE_TOPIC, EnvironmentState
+from skybus.bus.arrivals import Arrivals
 from skybus.bus.connection import Bus
 from skybus.bus.messages import Message, decode
 from skybus.bus.runtime import Process, tell_ready
@@ -54,7 +55,8 @@ class QueueService:
         self._publisher = Publisher(bus, lambda: self._status.make())
         changed = self._publisher.status_changed
         self._keeper = Keeper(store, changed)
-        self._rights = Rights(bus, lambda: self._status.catalog.allowed_uid)
+        self._arrivals = Arrivals(bus)
+        self._rights = Rights(bus, self._arrivals, lambda: self._status.catalog.allowed_uid)
         self._manager = Manager(
             self._keeper,
             store,
@@ -86,6 +88,7 @@ class QueueService:
         if process.stop.is_set():
             return
         subjects = self._bus.subjects
+        await self._arrivals.watch()
         await self._bus.subscribe(subjects.internal(ENVIRONMENT_STATE_TOPIC), self._on_state)
         await self._bus.subscribe(subjects.event("catalog"), self._on_catalog)
         process.start(self._keeper.run(), "keeper")
@@ -104,7 +107,7 @@ class QueueService:
 
     def _handlers(self) -> list[Handler[Any, Any]]:
         keeper, manager, settings = self._keeper, self._manager, self._settings
-        check = ItemCheck(self._bus, self._rights)
+        check = ItemCheck(self._bus, self._arrivals, self._rights)
         emergency_key = settings.emergency_lock_key.get_secret_value() if settings.emergency_lock_key else None
         return [
             *ManagerHandlers(keeper, manager, self._status, settings.stack_pid).table(),

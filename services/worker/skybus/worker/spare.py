@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 from pathlib import Path
 from subprocess import PIPE, Popen
 
@@ -22,31 +24,47 @@ class Spares:
     Args:
         python: the interpreter; by default ours.
         kernel: an IPython kernel will be needed; it takes as long to import as all the rest.
+        is_wanted: whether to keep one at all.
     """
 
-    def __init__(self, python: Path | None = None, *, kernel: bool = False) -> None:
+    def __init__(self, python: Path | None, *, kernel: bool, is_wanted: bool) -> None:
         self._command = [*environment_command(python), *([WITH_KERNEL] if kernel else [])]
+        self._is_wanted = is_wanted
         self._spare: Popen[bytes] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._context = contextvars.copy_context()
 
-    def keep_one(self) -> None:
-        """Start a spare if there is none."""
-        if self._spare is None or self._spare.poll() is not None:
-            self._spare = _start(self._command)
+    def keep_after(self, seconds: float) -> None:
+        """Have a spare in some seconds, whatever was wished before."""
+        if self._timer:
+            self._timer.cancel()
+        if self._is_wanted:
+            self._timer = asyncio.get_running_loop().call_later(seconds, self._keep, context=self._context)
 
     def take(self) -> Popen[bytes]:
         """Take the spare, or start a process if there is none."""
-        self.keep_one()
-        taken, self._spare = self._spare, None
-        assert taken is not None
+        taken, self._spare = self._living() or _start(self._command), None
         return taken
 
     def end(self) -> None:
-        """End the spare."""
+        """End the spare, and have no further one."""
+        self._is_wanted = False
+        if self._timer:
+            self._timer.cancel()
         if self._spare and self._spare.stdin:
             self._spare.stdin.close()
             self._spare.terminate()
             self._spare.wait()
         self._spare = None
+
+    def _living(self) -> Popen[bytes] | None:
+        return self._spare if self._spare and self._spare.poll() is None else None
+
+    def _keep(self) -> None:
+        try:
+            self._spare = self._living() or _start(self._command)
+        except OSError as error:  # an opening will say it to who asks for one
+            log.warning("a spare process cannot be started", reason=str(error))
 
 
 def give_order(process: Popen[bytes], order: Order) -> bool:

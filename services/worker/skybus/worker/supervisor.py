@@ -48,7 +48,6 @@ KILL_WAIT = 4.0
 LAST_WORDS = 0.7
 """Seconds that JetStream has to take an environment's rest when we end ourselves."""
 
-
 Work = Coroutine[None, None, None]
 
 
@@ -64,16 +63,14 @@ class Supervisor:
         self._bus = bus
         self._start_task = start
         self._file = RecordFile(settings.data_dir)
-        self._spares = Spares(settings.environment_python, kernel=settings.use_ipython_kernel)
+        self._spares = Spares(settings.environment_python, kernel=settings.use_ipython_kernel, is_wanted=settings.spare)
         self._record: EnvironmentRecord | None = None
         self._process: Watched | None = None
         self._fifo: int | None = None
         self._last: str | None = None
         self._publishing: set[str] = set()
         self._published = asyncio.Event()
-        self._is_ending = False
         self._context = contextvars.copy_context()
-        self._next_spare: asyncio.TimerHandle | None = None
 
     def table(self) -> list[Handler[Any, Any]]:
         """Who answers what."""
@@ -99,7 +96,7 @@ class Supervisor:
             raise WrongStateError(f"The environment {request.environment_id} has existed before")
         folder.make()
         self._start(folder)
-        self._keep_spare_later(NEXT_SPARE)
+        self._spares.keep_after(NEXT_SPARE)
         return Nothing()
 
     async def destroy(self, request: EnvironmentDestroy) -> Nothing:
@@ -118,7 +115,7 @@ class Supervisor:
 
     async def get_state(self, _request: Empty) -> WorkerState:
         """Say which environment there is; who asks is up, so the spare no longer takes time from its start."""
-        self._keep_spare_later(0)
+        self._spares.keep_after(0)
         settled = not self._publishing
         record = self._record
         if record is None:
@@ -141,28 +138,17 @@ class Supervisor:
 
     def keep_spare_soon(self) -> None:
         """Have a spare process when the other services had time to start."""
-        self._keep_spare_later(NEXT_SPARE)
-
-    def _keep_spare(self) -> None:
-        if not self._settings.spare or self._is_ending:
-            return
-        try:
-            self._spares.keep_one()
-        except OSError as error:  # an opening will say it to who asks for one
-            log.warning("a spare process cannot be started", reason=str(error))
+        self._spares.keep_after(NEXT_SPARE)
 
     def end(self) -> None:
         """Leave the environment alone."""
-        self._is_ending = True
-        if self._next_spare:
-            self._next_spare.cancel()
         self._spares.end()
         if self._process:
             self._process.forget()
 
     async def take_down(self) -> None:
         """End the environment, and publish what it leaves behind."""
-        self._is_ending = True
+        self._spares.end()
         if self._process is None:
             return
         process = self._process
@@ -230,7 +216,7 @@ class Supervisor:
         self._last = record.environment_id
         self._remember(None)
         self._publish_rest(folder)
-        self._keep_spare_later(0)
+        self._spares.keep_after(0)
 
     def _publish_rest(self, folder: EnvironmentFolder) -> None:
         self._publishing.add(folder.environment_id)
@@ -246,11 +232,6 @@ class Supervisor:
         folder.remove()
         self._publishing.discard(folder.environment_id)
         self._published.set()
-
-    def _keep_spare_later(self, seconds: float) -> None:
-        if self._next_spare:
-            self._next_spare.cancel()
-        self._next_spare = asyncio.get_running_loop().call_later(seconds, self._keep_spare, context=self._context)
 
     def _remember(self, record: EnvironmentRecord | None) -> None:
         self._record = record

@@ -30,7 +30,46 @@ class DeviceList(Message):
     uid: str
 
 
+class PlanSchemasGet(GroupQuery):
+    """Which plans are to be described as JSON Schema."""
+
+    names: list[str] | None = None
+    """By default all that the group may run."""
+
+
+class PlanSchemas(Message):
+    """A JSON Schema for the parameters of each plan: an object with a property for each parameter.
+
+    Lists of names stand in `definitions` once for all plans. A property with `x-kind` is not given by its name:
+    `POSITIONAL_ONLY`, or `VAR_POSITIONAL` for the list of `*args`.
+    """
+
+    schemas: dict[str, Any]
+    definitions: dict[str, Any]
+    """What `#/$defs/…` in a schema refers to."""
+    uid: str
+    """Of the lists of what is allowed: another one says that the schemas may be others."""
+
+    def document(self, plan: str) -> dict[str, Any]:
+        """Return the schema of one plan as a document of its own."""
+        schema = self.schemas[plan]
+        used = {name: self.definitions[name] for name in _references(schema)}
+        return {"$schema": JSON_SCHEMA, **schema, **({"$defs": used} if used else {})}
+
+
+def _references(schema: Any) -> set[str]:
+    if isinstance(schema, dict):
+        own = {schema["$ref"].removeprefix(DEFINITION)} if isinstance(schema.get("$ref"), str) else set()
+        return own.union(*map(_references, schema.values()))
+    return set().union(*map(_references, schema)) if isinstance(schema, list) else set()
+
+
+JSON_SCHEMA = "https://json-schema.org/draft/2020-12/schema"
+DEFINITION = "#/$defs/"
+"""How a reference to one of `definitions` begins."""
+
 PLANS_ALLOWED = Endpoint("plans.allowed", GroupQuery, PlanList)
 DEVICES_ALLOWED = Endpoint("devices.allowed", GroupQuery, DeviceList)
+PLANS_SCHEMAS = Endpoint("plans.schemas", PlanSchemasGet, PlanSchemas)
 PLANS_EXISTING = Endpoint("plans.existing", Empty, PlanList)
 DEVICES_EXISTING = Endpoint("devices.existing", Empty, DeviceList)

@@ -87,6 +87,13 @@ class LockChanged(Message):
     user: str | None = None
 
 
+class ServiceStarted(Message):
+    """Topic `service.{name}`: a service is there, for the first time or again."""
+
+    name: str
+    version: str
+
+
 class PermissionsChanged(Message):
     """Topic `permissions`: other permissions hold."""
 

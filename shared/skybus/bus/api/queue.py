@@ -56,6 +56,26 @@ class ItemVerdict(Message):
     msg: str = ""
 
 
+class ItemsValidate(ByClaim):
+    """Check items as if they were to be added; nothing is queued."""
+
+    items: list[Any] = Field(max_length=10_000)
+    """Each an `ItemSpec`; one that is not is refused by itself."""
+
+
+class ItemFinding(ItemVerdict):
+    """What the check says of one item, with the code of the error."""
+
+    code: str = ""
+    """As in the error tree; empty if the item could be added."""
+
+
+class ItemsValidated(Message):
+    """What was said of each item, in the order of the request."""
+
+    results: list[ItemFinding]
+
+
 class BatchAdded(Message):
     """The items in the order of the request, and what was said of each."""
 
@@ -188,6 +208,7 @@ QUEUE_STOP_CANCEL = Endpoint("queue.stop_cancel", QueueControl, Nothing, changes
 QUEUE_AUTOSTART = Endpoint("queue.autostart", QueueAutostart, Nothing, changes=True)
 ITEM_ADD = Endpoint("queue.item.add", ItemAdd, ItemAdded, changes=True)
 ITEM_ADD_BATCH = Endpoint("queue.item.add_batch", ItemAddBatch, BatchAdded, changes=True)
+ITEM_VALIDATE = Endpoint("queue.item.validate", ItemsValidate, ItemsValidated)
 ITEM_GET = Endpoint("queue.item.get", ItemRef, ItemFound)
 ITEM_UPDATE = Endpoint("queue.item.update", ItemUpdate, ItemAdded, changes=True)
 ITEM_REMOVE = Endpoint("queue.item.remove", ItemRemove, ItemRemoved, changes=True)

@@ -8,13 +8,16 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, StrictBool, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, StrictBool, StrictFloat, StrictInt, StringConstraints, ValidationError
+
+from skybus.bus.messages import explain
 
 ATTRIBUTE = "_custom_parameter_annotation_"
 """Where the annotation is kept on the plan; the name is shared with bluesky-queueserver, so its plans work too."""
 
 TypeName = Annotated[str, StringConstraints(pattern=r"^[_a-zA-Z][_a-zA-Z0-9]*$")]
 Names = list[str] | tuple[str, ...]
+Number = StrictInt | StrictFloat
 
 
 class ParameterNotes(BaseModel):
@@ -28,9 +31,9 @@ class ParameterNotes(BaseModel):
     plans: dict[TypeName, Names] = {}
     enums: dict[TypeName, Names] = {}
     default: Any = None
-    min: int | float | None = None
-    max: int | float | None = None
-    step: int | float | None = None
+    min: Number | None = None
+    max: Number | None = None
+    step: Number | None = None
     convert_plan_names: StrictBool | None = None
     convert_device_names: StrictBool | None = None
 
@@ -83,7 +86,7 @@ def _check(annotation: dict[str, Any], func: Callable[..., Any]) -> None:
     try:
         notes = PlanNotes.model_validate(annotation)
     except ValidationError as error:
-        raise ValueError(f"Annotation of function {name!r} is not valid: {error}") from error
+        raise ValueError(f"Annotation of function {name!r} is not valid: {explain(error)}") from error
     unknown = sorted(set(notes.parameters) - set(inspect.signature(func).parameters))
     if unknown:
         raise ValueError(f"Annotation of function {name!r} describes parameters {unknown} that it does not have")

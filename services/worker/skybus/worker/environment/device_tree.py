@@ -80,7 +80,7 @@ def _describe_components(device: Any, max_depth: int, expand_area_detectors: boo
                 component, max_depth=max_depth, expand_area_detectors=expand_area_detectors
             )
         except Exception:  # a component that cannot connect
-            log.warning("component cannot be described", device=str(device), component=name, exc_info=True)
+            log.warning("component cannot be described", device=type(device).__name__, component=name, exc_info=True)
             return {}
     return components
 

@@ -30,10 +30,9 @@ def read_docstring(docstring: str | None) -> DocDescriptions:
 
 
 def _summary(text: str) -> str:
-    """Return the first paragraph, unless a section comes first."""
-    first = text.split("\n\n", 1)[0].strip()
-    starts_section = NUMPY_SECTION.match(text) or GOOGLE_SECTION.match(first)
-    return "" if starts_section else "\n".join(line.strip() for line in first.splitlines())
+    """Return the first paragraph, up to the first section."""
+    sections = [found.start() for found in (NUMPY_SECTION.search(text), GOOGLE_SECTION.search(text)) if found]
+    return text[: min(sections, default=len(text))].split("\n\n", 1)[0].strip()
 
 
 def _numpy_sections(text: str) -> dict[str, str]:

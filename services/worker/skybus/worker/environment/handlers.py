@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections import OrderedDict
 from collections.abc import Coroutine, Mapping
 from typing import Any, Protocol
 
@@ -33,6 +32,7 @@ from skybus.bus.errors import WrongStateError
 from skybus.bus.messages import Empty, Nothing
 from skybus.bus.service import Handler
 from skybus.worker.environment.attempt import Attempt
+from skybus.worker.environment.ended_plans import EndedPlans
 from skybus.worker.environment.engine import Engine
 from skybus.worker.environment.execution import Executor, GoOn, RunPlan
 from skybus.worker.environment.plan_call import build_plan
@@ -44,8 +44,6 @@ from skybus.worker.environment.turns import Turns
 
 log = structlog.get_logger()
 
-REMEMBERED = 200
-"""Reports that are kept, to be sent again if somebody asks for the attempt once more."""
 ENGINE_PATIENCE = 1.0
 """Seconds that the RunEngine's loop has to take note of what it is asked for; one that is stuck takes note later."""
 CELL_PATIENCE = 0.5
@@ -73,7 +71,7 @@ class EnvironmentHandlers:
         self._engine: Engine | None = None
         """Runs the attempt; the namespace may have another one meanwhile."""
         self._progress: ProgressMeter | None = None
-        self._reports: OrderedDict[str, PlanReport] = OrderedDict()
+        self._ended = EndedPlans()
         self._end_by_hand: asyncio.TimerHandle | None = None
 
     def table(self) -> list[Handler[Any, Any]]:
@@ -105,7 +103,7 @@ class EnvironmentHandlers:
         """The plan has ended in one way or another."""
         self._turns.end()
         self._telling.report(report)
-        self._remember(report)
+        self._ended.add(report)
         if self._progress:
             self._progress.finish()
         self._attempt = self._progress = self._engine = None
@@ -224,7 +222,7 @@ class EnvironmentHandlers:
     def _seen(self, attempt: str) -> PlanAccepted | None:
         if self._attempt and self._attempt.uid == attempt:
             return PlanAccepted(outcome="running")
-        if report := self._reports.get(attempt):
+        if report := self._ended.get(attempt):
             self._telling.report(report)
             return PlanAccepted(outcome="finished")
         return None
@@ -275,11 +273,6 @@ class EnvironmentHandlers:
         if not asking.cancelled() and (error := asking.exception()):
             log.info("the RunEngine refuses", error=str(error))
             self._state.change(pause_pending=False)
-
-    def _remember(self, report: PlanReport) -> None:
-        self._reports[report.attempt] = report
-        if len(self._reports) > REMEMBERED:
-            self._reports.popitem(last=False)
 
 
 def engine_facts(space: Space) -> dict[str, Any]:

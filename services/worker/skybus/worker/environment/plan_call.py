@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from skybus.bus.dotted_names import is_in_tree
 from skybus.bus.errors import InvalidError, NotFoundError
 from skybus.worker.environment.catalog import Catalog
 
@@ -31,7 +32,7 @@ def build_plan(item: Item, namespace: Mapping[str, Any], catalog: Catalog) -> Ca
         catalog: What is offered to the user.
 
     Raises:
-        NotFoundError: There is no such plan.
+        NotFoundError: There is no such plan, or a device of the catalogue is no longer there.
         InvalidError: The arguments do not fit the plan's signature.
     """
     name = item["name"]
@@ -80,8 +81,8 @@ class _Lookup:
         return value
 
     def _find(self, text: str) -> Any:
-        if text in self.names or any(_is_in_tree(text, tree) for tree in self.trees):
-            return _follow(text, self.namespace, otherwise=text)
+        if text in self.names or any(is_in_tree(text, tree) for tree in self.trees):
+            return _existing(text, self.namespace)
         if self.expressions and DOTTED_NAME.fullmatch(text):
             return _follow(text, {**vars(builtins), **self.namespace}, otherwise=text)
         return text
@@ -119,18 +120,16 @@ def _lookup(parameter: Mapping[str, Any], namespace: Mapping[str, Any], catalog:
             trees.append(tree)
         elif annotation and flag not in parameter:
             listed = (name for group in annotation.get(section, {}).values() for name in group)
-            names.update(name for name in listed if _is_in_tree(name, tree))
+            names.update(name for name in listed if is_in_tree(name, tree))
     return _Lookup(namespace, trees, names, parameter.get("eval_expressions", False))
 
 
-def _is_in_tree(name: str, tree: Mapping[str, Any]) -> bool:
-    """Tell whether a dotted name leads to a described plan or device that is not excluded."""
-    node: Mapping[str, Any] = {"components": tree}
-    for part in name.split("."):
-        node = node.get("components", {}).get(part)
-        if node is None:
-            return False
-    return not node.get("excluded", False)
+def _existing(name: str, namespace: Mapping[str, Any]) -> Any:
+    """Return what a name of the catalogue stands for; the plan must not get the name instead."""
+    found = _follow(name, namespace, otherwise=None)
+    if found is None:
+        raise NotFoundError(f"'{name}' is listed, but it is no longer there: update the environment")
+    return found
 
 
 def _follow(name: str, namespace: Mapping[str, Any], *, otherwise: Any) -> Any:

@@ -42,7 +42,7 @@ def run_script(script: str, namespace: dict[str, Any], *, root: Path | None = No
     try:
         # "stript": clients of the reference look for its words
         with import_folder(root, first=True), _fresh_modules(root), reporting("Failed to execute stript"):
-            exec(compile(script, _keep_source(path, script), "exec"), namespace)  # noqa: S102
+            exec(compile(script, _keep_source(path, script), "exec", dont_inherit=True), namespace)  # noqa: S102
     finally:
         if not update_re:
             _put_back(kept, namespace)

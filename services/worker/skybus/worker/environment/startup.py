@@ -111,7 +111,7 @@ def _execute_file(path: Path, namespace: dict[str, Any]) -> None:
     try:
         with reporting(f"Error while executing script '{path}'"):
             tree = _StandInImports().visit(ast.parse(path.read_bytes(), filename=str(path)))
-            exec(compile(tree, str(path), "exec"), namespace)  # noqa: S102
+            exec(compile(tree, str(path), "exec", dont_inherit=True), namespace)  # noqa: S102
     finally:
         namespace.pop("__file__", None)
 

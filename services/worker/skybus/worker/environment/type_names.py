@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import builtins
 import collections.abc
+import functools
 import inspect
 import types
 import typing
@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from bluesky import protocols
+
+from skybus.bus.type_strings import evaluate_type, names_in
 
 TOKENS: dict[Any, str] = {
     protocols.Readable: "__READABLE__",
@@ -26,6 +28,8 @@ TOKENS: dict[Any, str] = {
     protocols.Stoppable: "__DEVICE__",
     protocols.Subscribable: "__DEVICE__",
     protocols.Checkable: "__DEVICE__",
+    protocols.Preparable: "__DEVICE__",
+    protocols.Collectable: "__DEVICE__",
 }
 """Protocol in a type hint → the built-in type that clients know."""
 
@@ -60,12 +64,12 @@ def type_name(hint: Any) -> str | None:
 
 
 def resolve_hint(hint: Any, plan: Callable[..., Any]) -> Any:
-    """Evaluate a hint that is a string (`from __future__ import annotations`) where the plan was written."""
+    """Look up a hint that is a string (`from __future__ import annotations`) where the plan was written."""
     if not isinstance(hint, str):
         return hint
     try:
-        return eval(hint, getattr(inspect.unwrap(plan), "__globals__", {}))  # noqa: S307  # the plan's own source
-    except Exception:  # a name that exists for type checkers only
+        return evaluate_type(hint, functools.partial(_look_up, getattr(inspect.unwrap(plan), "__globals__", {})))
+    except Exception:  # a name that exists for type checkers only, or a hint that is no type
         return inspect.Parameter.empty
 
 
@@ -90,21 +94,15 @@ def check_type_string(type_string: str, own_types: Iterable[str]) -> None:
         raise ValueError(f"parameter type {type_string!r} uses unknown name {unknown[0]!r}")
 
 
-def names_in(type_string: str) -> set[str]:
-    """Return the leading names of a type expression.
-
-    Raises:
-        ValueError: It is not a Python expression.
-    """
-    try:
-        tree = ast.parse(type_string.strip(), mode="eval")
-    except SyntaxError as error:
-        raise ValueError(f"parameter type {type_string!r} is not a Python expression") from error
-    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+def _look_up(namespace: dict[str, Any], name: str) -> Any:
+    first, *rest = name.split(".")
+    return functools.reduce(getattr, rest, namespace[first] if first in namespace else vars(builtins)[first])
 
 
 def _write(hint: Any) -> str:
-    if hint is None or hint is type(None):
+    if hint is None:
+        return "None"
+    if hint is type(None):
         return "NoneType"
     if token := _token(hint):
         return token
@@ -163,8 +161,18 @@ def _write_generic(hint: Any) -> str:
     if origin is typing.Literal:
         return f"{head}[{', '.join(map(repr, typing.get_args(hint)))}]"
     if origin is typing.Annotated:
-        return _write(typing.get_args(hint)[0])
+        return _write_annotated(hint)
+    if repr(hint) == head:  # a bare typing.List
+        return head
     args = typing.get_args(hint)
     if head == "typing.Optional":
         args = tuple(arg for arg in args if arg is not type(None))
     return f"{head}[{', '.join(map(_write, args)) or '()'}]"
+
+
+def _write_annotated(hint: Any) -> str:
+    """Keep notes on a type that are plain values; others are lost, and the type stays."""
+    written, notes = _write(typing.get_args(hint)[0]), hint.__metadata__
+    if not all(isinstance(note, str | int | float | bytes) for note in notes):
+        return written
+    return f"typing.Annotated[{', '.join([written, *map(repr, notes)])}]"
