@@ -81,6 +81,7 @@ class Service:
 
     Args:
         missing: what is missing that the service needs; if given, people can ask for its health.
+        group: services of one group share the requests, those of different groups get each of them.
     """
 
     def __init__(
@@ -89,9 +90,11 @@ class Service:
         name: str,
         handlers: list[Handler[Any, Any]],
         missing: Callable[[], dict[str, Absence]] | None = None,
+        group: str = "q",
     ) -> None:
         self._bus = bus
         self._name = name
+        self._group = group
         self._handlers = [*handlers, *([_health(name, missing)] if missing else [])]
         self._running: set[asyncio.Task[None]] = set()
         self._places = asyncio.Semaphore(AT_ONCE)
@@ -104,7 +107,11 @@ class Service:
 
     async def _serve_on(self, connection: Connection) -> None:
         service = await micro.add_service(
-            connection, name=f"skybus-{self._name}", version=VERSION, metadata={"instrument": self._bus.subjects.inst}
+            connection,
+            name=f"skybus-{self._name}",
+            version=VERSION,
+            queue_group=self._group,
+            metadata={"instrument": self._bus.subjects.inst},
         )
         for handler in self._handlers:
             await service.add_endpoint(

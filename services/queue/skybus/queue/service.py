@@ -27,6 +27,7 @@ from skybus.queue.handlers_queue import QueueHandlers
 from skybus.queue.handlers_tasks import TaskHandlers
 from skybus.queue.item_check import ItemCheck
 from skybus.queue.keeper import Keeper
+from skybus.queue.lease import Lease
 from skybus.queue.manager import Manager
 from skybus.queue.missing import Missing
 from skybus.queue.once import Once
@@ -47,6 +48,7 @@ class QueueService:
 
     def __init__(self, store: Store, bus: Bus, settings: QueueSettings) -> None:
         self._bus = bus
+        self._lease = Lease(store, settings.queue_name)
         self._settings = settings
         self._store = store
         self._must_ask = asyncio.Event()
@@ -72,11 +74,16 @@ class QueueService:
         self._surroundings = Surroundings(
             bus, store, self._manager, self._reports, missing, self._must_ask, self._catalogue_read
         )
-        self._service = Service(bus, "queue", self._guarded(self._handlers()), missing=lambda: missing.parts)
+        self._service = Service(
+            bus, "queue", self._guarded(self._handlers()), missing=lambda: missing.parts, group=settings.queue_name
+        )
         bus.on_connect.append(self._prepare)
 
     async def serve(self, process: Process) -> None:
         """Serve until told to stop."""
+        await process.unless_stopped(self._lease.take())
+        if process.stop.is_set():
+            return
         await process.unless_stopped(self._surroundings.take_over(self._begin))
         if process.stop.is_set():
             return
@@ -85,6 +92,8 @@ class QueueService:
         await self._bus.subscribe(subjects.internal(ENVIRONMENT_STATE_TOPIC), self._on_state)
         await self._bus.subscribe(subjects.event("catalog"), self._on_catalog)
         process.start(self._keeper.run(), "keeper")
+        process.start(self._lease.hold(), "lease")
+        process.start(self._lease.tick(), "clock")
         await process.connect()
         process.start(self._publisher.run(), "publisher")
         process.start(self._publisher.keep(), "status keeper")
@@ -113,7 +122,17 @@ class QueueService:
         """Answer when it is known what there is, each change once, and what is locked only to who has the key."""
         once = Once(self._store, self._keeper, self._manager.situation)
         changes_once = once.handlers(guarded(handlers, lambda: self._keeper.last.lock))
-        return [_after(self._surroundings.has_asked, handler) for handler in changes_once]
+        return [self._known(handler) for handler in changes_once]
+
+    def _known(self, handler: Handler[Any, Any]) -> Handler[Any, Any]:
+        """Answer when it is known what there is, and that we lead: another moment's status misleads who reads it."""
+
+        async def answer(request: Any) -> Message:
+            await self._surroundings.has_asked.wait()
+            await self._lease.sure()
+            return await handler.answer(request)
+
+        return dataclasses.replace(handler, answer=answer)
 
     async def _begin(self) -> None:
         await self._keeper.alter(lambda book: book.belong_to(self._settings.stack_run))
@@ -133,13 +152,3 @@ class QueueService:
     def _catalogue_read(self, catalogue: CatalogChanged) -> None:
         self._status.catalog = catalogue
         self._publisher.status_changed()
-
-
-def _after(event: asyncio.Event, handler: Handler[Any, Any]) -> Handler[Any, Any]:
-    """Have a handler answer when an event has come: a status of a moment that nobody knows misleads who reads it."""
-
-    async def answer(request: Any) -> Message:
-        await event.wait()
-        return await handler.answer(request)
-
-    return dataclasses.replace(handler, answer=answer)

@@ -17,6 +17,9 @@ class QueueSettings(BusSettings):
     redis_prefix: str = "sky"
     """What the names of all keys begin with."""
 
+    queue_name: str = Field(default="main", pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    """A second queue service for the same instrument, with another name, waits until this one is gone."""
+
     stack_pid: int = 0
     """The process of `skybus up`, which starts us with this set."""
 

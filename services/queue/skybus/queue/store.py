@@ -11,6 +11,7 @@ Keys, below `{prefix}:{instrument}:`
     flags      string       mode, autostart, pending stop, uids of queue, history and task results
     revision   string       grows by one with each change
     fence      string       the fencing number of the queue service that may write
+    lease      string       the name of the one that leads, for a second
     answer:KEY string       the stored answer to a request, for a day; see once.py
 """
 
@@ -61,6 +62,13 @@ return {'ok'}
 """
 
 
+_RENEW = """
+if redis.call('GET', KEYS[1] .. 'fence') ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1] .. 'lease', ARGV[2], 'PX', ARGV[3])
+return 1
+"""
+
+
 class FencedError(SkybusError):
     """Another queue service has taken over this instrument; this one may not write any more."""
 
@@ -80,6 +88,7 @@ class Store:
         self._redis = redis
         self._prefix = prefix
         self._commit = redis.register_script(_COMMIT)
+        self._renew = redis.register_script(_RENEW)
         self._fence = ""
 
     @classmethod
@@ -100,6 +109,28 @@ class Store:
         """Become the one who may write: whoever was it before cannot any more."""
         with _answering():
             self._fence = str(await self._redis.incr(self._prefix + "fence"))
+
+    async def take_lease(self, name: str, seconds: float) -> bool:
+        """Take the lease, if nobody else has it; returns whether it is ours."""
+        key, lasts = self._prefix + "lease", round(seconds * 1000)
+        with _answering():
+            if await self._redis.set(key, name, nx=True, px=lasts):
+                return True
+            if await self._redis.get(key) != name.encode():
+                return False
+            await self._redis.set(key, name, px=lasts)  # of a process before this one
+            return True
+
+    async def renew_lease(self, name: str, seconds: float) -> None:
+        """Have the lease from now on for some seconds.
+
+        Raises:
+            FencedError: another queue service has taken over.
+        """
+        with _answering():
+            is_ours = await self._renew(keys=[self._prefix], args=[self._fence, name, round(seconds * 1000)])
+        if not is_ours:
+            raise FencedError
 
     async def is_served(self) -> bool:
         """Whether a queue service is connected that works on the same keys."""

@@ -1,0 +1,68 @@
+"""A second queue service takes over from one that was killed or stopped, and that one cannot write any more."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+
+import pytest
+
+from skybus.bus.api.items import ItemSpec
+from skybus.bus.api.queue import ITEM_ADD, ItemAdd
+from skybus.bus.errors import UnavailableError
+from skybus.client.client import Client
+from tests.integration.queue_fixtures import COUNT, StandIns, client, house, opened
+from tests.integration.test_queue_once import queue_process
+
+__all__ = ["client", "house"]
+
+
+async def until_said(log: Path, what: str) -> None:
+    """Wait for a line in the log of the processes; a standby says nothing on the bus."""
+    async with asyncio.timeout(20):
+        while what not in log.read_text():
+            await asyncio.sleep(0.01)
+
+
+async def until_answered(client: Client) -> float:
+    begin = time.monotonic()
+    while True:
+        with suppress(UnavailableError):
+            await client.bus.call(ITEM_ADD, ItemAdd(item=ItemSpec.model_validate(COUNT)), timeout=0.2, request_id="1")
+            return time.monotonic() - begin
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.timeout(120)
+async def test_a_standby_takes_over(nats, valkey, house: StandIns, client: Client, number: int) -> None:
+    """Within two seconds, with the plan that runs; what the first one had begun to do comes to nothing."""
+    async with AsyncExitStack() as stack, asyncio.timeout(60):
+        first = await stack.enter_async_context(queue_process(nats, valkey))
+        await opened(house, client)
+        await stack.enter_async_context(queue_process(nats, valkey, SKYBUS_QUEUE_NAME="standby"))
+        await until_said(nats.data_dir / "queue.log", "this one waits")
+        await client.add_items([COUNT, COUNT])
+        await client.start()
+        order = await house.orders.get()
+
+        first.send_signal(number)
+        assert await until_answered(client) < 2
+        status = await client.status()
+        assert (status.manager_state, status.items_in_queue) == ("executing_queue", 2)
+        await house.finished(order)
+        following = await house.orders.get()
+        while following.attempt == order.attempt:  # the standby has ordered it again
+            following = await house.orders.get()
+
+        if number == signal.SIGSTOP:
+            first.send_signal(signal.SIGCONT)
+            assert await asyncio.to_thread(first.wait) == 1
+        for _ in range(20):
+            await client.add_item(COUNT)
+        await client.stop()
+        await house.finished(following)
+        status = await client.wait("idle")
+        assert (status.items_in_queue, status.items_in_history) == (21, 2)
