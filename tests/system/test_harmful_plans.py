@@ -18,9 +18,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 STARTUP = Path(__file__).parent / "startup_that_harms"
 GRACES = {
-    "SKYBUS_ABORT_DEFERRED_PAUSE_GRACE": "1.5",
-    "SKYBUS_ABORT_IMMEDIATE_PAUSE_GRACE": "0.7",
-    "SKYBUS_ABORT_GRACE": "0.7",
+    "SKYBUS_ABORT_DEFERRED_PAUSE_GRACE": "3",
+    "SKYBUS_ABORT_IMMEDIATE_PAUSE_GRACE": "1.5",
+    "SKYBUS_ABORT_GRACE": "3",
 }
 
 
