@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from skybus.bus.api.status import Status
 from skybus.bus.errors import WrongStateError
 from skybus.client.client import Client
 from tests.system.stack import RunningStack, stack_up
@@ -17,10 +18,12 @@ from tests.system.stack import RunningStack, stack_up
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 STARTUP = Path(__file__).parent / "startup_that_harms"
+LAST_WORDS = 0.3
+"""Seconds between the last words of a plan and what it does then."""
 GRACES = {
-    "SKYBUS_ABORT_DEFERRED_PAUSE_GRACE": "1.5",
-    "SKYBUS_ABORT_IMMEDIATE_PAUSE_GRACE": "0.7",
-    "SKYBUS_ABORT_GRACE": "0.7",
+    "SKYBUS_ABORT_DEFERRED_PAUSE_GRACE": "3",
+    "SKYBUS_ABORT_IMMEDIATE_PAUSE_GRACE": "1.5",
+    "SKYBUS_ABORT_GRACE": "3",
 }
 
 
@@ -58,8 +61,12 @@ async def begin(client: Client, name: str) -> str:
     return item_uid
 
 
+def is_over(status: Status) -> bool:
+    return status.running_item_uid is None and status.manager_state == "idle"
+
+
 async def result_of(client: Client, item_uid: str) -> dict:
-    await client.wait(lambda status: status.running_item_uid is None and status.manager_state == "idle")
+    await client.wait(is_over)
     (item,) = [item for item in (await client.history()).items if item["item_uid"] == item_uid]
     return item["result"]
 
@@ -78,9 +85,10 @@ async def is_first_again(client: Client, name: str) -> bool:
 )
 async def test_an_environment_that_dies_is_told_within_a_second(client: Client, name: str, reason: str) -> None:
     uid = await begin(client, name)
-    async with asyncio.timeout(1):
-        result = await result_of(client, uid)
+    async with asyncio.timeout(LAST_WORDS + 1):
+        await client.wait(is_over)
 
+    result = await result_of(client, uid)
     assert result["exit_status"] == "failed"
     assert reason in result["msg"]
     assert "last words\n" in result["traceback"]
