@@ -117,14 +117,17 @@ def _measure(side: Side, startup_dir: Path, options: argparse.Namespace) -> dict
 def _measure_0mq(client: Client, options: argparse.Namespace) -> dict[str, Any]:
     group = {"user_group": "primary"}
     opening = time.perf_counter()
-    opened = client.time_until(lambda status: status["worker_environment_exists"], "environment_open", timeout=600)
+    client.call("environment_open")
+    while not client.status()["worker_environment_exists"]:  # the reference may publish nothing for many seconds
+        time.sleep(0.02)
+    opened = time.perf_counter() - opening
     devices = json.loads(client.exchange("devices_allowed", group, 120))["devices_allowed"]
     while len(devices) < options.devices:  # the manager says that it is open before it has the lists
         devices = json.loads(client.exchange("devices_allowed", group, 120))["devices_allowed"]
     listed = time.perf_counter() - opening
     items = [_item(devices, number) for number in range(100)]
     return {
-        "open, s": round(opened / 1000, 2),
+        "open, s": round(opened, 2),
         "open until the lists are there, s": round(listed, 2),
         "devices_allowed over 0MQ, ms": round(min(client.time_call("devices_allowed", group) for _ in range(3))),
         "devices_allowed, MB": round(len(client.exchange("devices_allowed", group)) / 1e6, 1),

@@ -147,6 +147,8 @@ def _raise_refusal(error: ValidationError) -> None:
 
 def _change(given: Any, taken: Any) -> Place | None:
     """Return where a value was taken for one of another type."""
+    if given is taken:  # as what may be anything is
+        return None
     if isinstance(given, str) or not (isinstance(given, Iterable) and isinstance(taken, Iterable)):
         fits = isinstance(taken, type(given)) or (isinstance(given, int) and isinstance(taken, float))
         return None if fits else ()
