@@ -115,8 +115,6 @@ COMMANDS = {
 `stale` (see test_queue_properties.py)."""
 
 
-# -- what hypothesis draws ---------------------------------------------------------------------------------------------
-
 MANY = (*["queue"] * 7, "running", "history", "gone", "nobody")
 SOMETIMES_WRONG = (*[1] * 8, 0, 2)
 """How many of several options that exclude each other are given."""

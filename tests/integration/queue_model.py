@@ -41,8 +41,6 @@ class QueueModel:
         self.gone: list[str] = []
         self.seen: set[str] = set()
 
-    # -- editing -------------------------------------------------------------------------------------------------
-
     def add(self, items: list[Item], pos: Position, before: str | None, after: str | None) -> list[Item]:
         """Put items in, one behind the other."""
         if items and sum(place is not None for place in (pos, before, after)) > 1:
@@ -136,8 +134,6 @@ class QueueModel:
         uids = [item["item_uid"] for item in self.history]
         self.history = self.history[uids.index(uid) + 1 :] if uid in uids else self.history
 
-    # -- running -------------------------------------------------------------------------------------------------
-
     def start(self) -> None:
         """Run the queue."""
         if not self.environment_exists or self.running:
@@ -207,16 +203,12 @@ class QueueModel:
         other.gone = list(self.gone)
         return other
 
-    # -- what the service has chosen -----------------------------------------------------------------------------
-
     def learn(self, item: Item, uid: str) -> None:
         """Take note of the uid that the service has given to an item: it must be a new one."""
         if item["item_uid"] is None:
             assert uid not in self.seen, f"{uid} is used a second time"
             self.seen.add(uid)
             item["item_uid"] = uid
-
-    # -- below ---------------------------------------------------------------------------------------------------
 
     def _index(self, uid: str | None) -> int:
         for index, item in enumerate(self.queue):

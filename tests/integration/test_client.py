@@ -240,9 +240,6 @@ async def test_documents_go_on_after_the_server_was_gone(client: Client, nats: N
             assert [(await anext(documents)).doc["seq_num"] for _ in range(2)] == [2, 3]
 
 
-# -- the command line --------------------------------------------------------------------------------------------
-
-
 async def skybus(nats: NatsServer | Path, *words: str) -> tuple[int, str, str]:
     data_dir = nats.data_dir if isinstance(nats, NatsServer) else nats
     process = await asyncio.create_subprocess_exec(

@@ -71,9 +71,6 @@ async def go_on(house: House, action: str) -> None:
     await house.bus.call(PLAN_CONTINUE, PlanContinue.model_validate({"action": action}))
 
 
-# -- a plan's life -----------------------------------------------------------------------------------------------------
-
-
 async def test_a_plan_is_reported_with_its_runs(house):
     item = plan("count", ["det"], num=3)
     report = await house.finish(item)
@@ -152,9 +149,6 @@ async def test_states_are_pushed_in_order_of_their_revision(house):
     assert len({state.run_list_uid for state in house.states}) >= 3
 
 
-# -- pause and what follows --------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("option", ["deferred", "immediate"])
 async def test_a_paused_plan_can_be_resumed(house, option):
     item = plan("steps", 20)
@@ -212,9 +206,6 @@ async def test_an_idle_environment_refuses_pause_and_resume(house):
         await go_on(house, "resume")
 
 
-# -- plans that fail ---------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("item", "reason"),
     [
@@ -239,9 +230,6 @@ async def test_a_failed_plan_is_reported_and_the_next_one_runs(house, item, reas
 
 async def test_the_return_value_of_a_plan_is_in_its_report(house):
     assert (await house.finish(plan("returns_numbers")))["return_value"] == {"a": [1, 2.5]}
-
-
-# -- what is told meanwhile --------------------------------------------------------------------------------------------
 
 
 async def test_output_of_python_c_and_children_keeps_its_order_and_carries_the_item(house):

@@ -84,9 +84,6 @@ async def pause(house: House) -> None:
     await house.until_state(lambda state: state.re_state == "paused" and not state.ip_kernel_captured)
 
 
-# -- consoles ----------------------------------------------------------------------------------------------------------
-
-
 async def test_a_console_works_in_the_namespace_and_its_output_is_in_the_console_stream(house, console):
     request = await console.begin("import time; time.sleep(0.3); mark = 'by hand'; print(RE.state, det.name); 6 * 7")
     state = await house.until_state(lambda state: state.ip_kernel_state == "busy")
@@ -106,9 +103,6 @@ async def test_startup_code_knows_that_it_is_in_ipython(house, console):
     code = "import bluesky_queueserver as q; assert q.is_ipython_mode() and q.is_re_worker_active()"
     assert (await console.run(code))["status"] == "ok"
     assert (await console.run("get_ipython().run_line_magic('who_ls', '')"))["status"] == "ok"
-
-
-# -- the queue ---------------------------------------------------------------------------------------------------------
 
 
 async def test_cells_wait_until_the_queue_gives_the_kernel_back(house, console):
@@ -172,9 +166,6 @@ async def test_after_a_task_the_kernel_is_free_when_the_report_comes(house):
     assert not (await house.state()).ip_kernel_captured
 
 
-# -- by hand -----------------------------------------------------------------------------------------------------------
-
-
 async def test_a_plan_that_is_started_by_hand_is_seen(house, console):
     request = await console.begin("RE(steps(20))")
     state = await house.until_state(lambda state: state.re_state == "running")
@@ -197,9 +188,6 @@ async def test_a_paused_plan_that_is_ended_by_hand_is_reported(house, console, a
     assert len(report["run_uids"]) == 1
 
 
-# -- interrupts --------------------------------------------------------------------------------------------------------
-
-
 async def test_an_interrupt_ends_a_task(house):
     uid = await house.start_task(function("wait"))
     await house.until_text("waiting")
@@ -219,9 +207,6 @@ async def test_one_interrupt_pauses_a_plan_at_its_next_checkpoint_and_two_at_onc
     await house.bus.call(PLAN_CONTINUE, PlanContinue(action="stop"))
     assert (await house.life.report("report", attempt=attempt))["exit_status"] == "stopped"
     await release(house)
-
-
-# -- startup, connection, the end --------------------------------------------------------------------------------------
 
 
 @pytest.fixture

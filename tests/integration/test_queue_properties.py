@@ -70,8 +70,6 @@ class Player:
             await self.house.settled(self.model)
             await self.compare(step.name, before)
 
-    # -- what can happen -----------------------------------------------------------------------------------------
-
     async def request(self, command: Command, options: dict[str, Any]) -> None:
         """Send a request; service and model accept or refuse it alike."""
         before = self.model.copy()
@@ -137,8 +135,6 @@ class Player:
     async def restart(self) -> None:
         """The queue service begins again."""
         await self.house.restart()
-
-    # -- what is compared ----------------------------------------------------------------------------------------
 
     def read(self, reply: Any, expected: list[Item] | None) -> None:
         """Learn the new uids from a reply, and hold its items against the model's."""

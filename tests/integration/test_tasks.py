@@ -72,9 +72,6 @@ async def plans_of(house: House) -> set[str]:
     return set(orjson.loads(zlib.decompress(base64.b64decode(part.data)))["plans"])
 
 
-# -- functions ---------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("background", [False, True])
 async def test_a_function_is_reported_with_what_it_returns(house, background):
     uid = await house.start_task(function("add", 1, b=2.5), background=background)
@@ -155,9 +152,6 @@ async def test_while_a_plan_runs_or_is_paused_only_background_tasks_begin(house)
 
     await house.bus.call(PLAN_CONTINUE, PlanContinue(action="abort"))
     await house.life.report("report", attempt=attempt)
-
-
-# -- scripts -----------------------------------------------------------------------------------------------------------
 
 
 async def test_what_a_script_defines_is_in_the_catalogue_and_runs(house, folder):

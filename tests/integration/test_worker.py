@@ -120,9 +120,6 @@ async def exited(house: House, environment_id: str, seconds: float = 10) -> dict
     return await house.life.report("exited", seconds, environment_id=environment_id)
 
 
-# -- opening and closing -----------------------------------------------------------------------------------------------
-
-
 async def test_an_environment_is_opened_once_and_closed(house):
     environment_id = await house.open()
     await house.bus.call(WORKER_OPEN, EnvironmentOpen(environment_id=environment_id))  # once more does no harm
@@ -218,9 +215,6 @@ async def test_without_a_run_engine_there_is_an_environment_but_no_plan_runs(hou
     await house.life.report("exited", requested=True)
 
 
-# -- death of the environment ------------------------------------------------------------------------------------------
-
-
 async def test_a_killed_environment_is_accounted_for_within_a_second(house, worker):
     environment_id = await house.open()
     await house.start(plan("steps", 1000))
@@ -257,9 +251,6 @@ async def test_sigterm_aborts_the_plan_and_its_report_comes_first(house, worker)
     kinds = [(body["kind"], body.get("attempt")) for body in house.life.bodies()]
     assert kinds == [("opened", None), ("report", attempt), ("exited", None)]
     assert house.life.bodies()[1]["exit_status"] == "aborted"
-
-
-# -- death of the supervisor -------------------------------------------------------------------------------------------
 
 
 async def test_a_plan_goes_on_without_its_supervisor_and_the_next_one_adopts_it(house, worker):
@@ -319,9 +310,6 @@ async def test_sigint_takes_the_environment_down(house, worker, data_dir):
     await exited(house, environment_id)
     assert (await house.life.report("report", attempt=attempt))["exit_status"] == "aborted"
     assert not (data_dir / "worker.json").exists()
-
-
-# -- death of NATS -----------------------------------------------------------------------------------------------------
 
 
 async def test_everything_that_happened_while_nats_was_away_arrives_in_order_and_once(nats, worker, data_dir):

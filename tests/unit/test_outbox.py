@@ -35,9 +35,6 @@ def spool(tmp_path):
     spool.close()
 
 
-# -- the spool ---------------------------------------------------------------------------------------------------------
-
-
 def test_messages_are_read_in_the_order_they_were_written(spool):
     for number in range(20):
         spool.append(record(number))
@@ -98,9 +95,6 @@ def test_a_message_that_a_killed_process_wrote_in_part_is_dropped(tmp_path, cut)
 
     assert numbers(second, second.first()) == [0, 1, 7]
     second.close()
-
-
-# -- delivery ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

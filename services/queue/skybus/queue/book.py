@@ -36,8 +36,6 @@ class Book:
     revision: int = 0
     journal: list[Command] = field(default_factory=list)
 
-    # -- items ---------------------------------------------------------------------------------------------------
-
     def insert(
         self,
         items: Sequence[Item],
@@ -100,8 +98,6 @@ class Book:
         self._refuse_running(uid, f"The item with UID '{uid}' is currently running.")
         return self.line.item(uid)
 
-    # -- running -------------------------------------------------------------------------------------------------
-
     def start_front(self, environment_id: str) -> Running:
         """Move the front item from the queue to running."""
         item = self.line.item(self.line.uid_at("front"))
@@ -148,8 +144,6 @@ class Book:
         self._queue_changed()
         return item
 
-    # -- tasks ---------------------------------------------------------------------------------------------------
-
     def begin_task(self, task: RunningTask) -> None:
         """Let a task run."""
         self.tasks[task.uid] = task
@@ -173,8 +167,6 @@ class Book:
         self.journal.append(("SET", f"task:{task.uid}", as_json(_task_result(report)), "EX", kept))
         self.set_flags(task_results_uid=new_uid())
         return task
-
-    # -- lock, history and flags ---------------------------------------------------------------------------------
 
     def set_lock(self, lock: Lock) -> None:
         """Lock, or unlock."""
@@ -200,8 +192,6 @@ class Book:
         if changed != self.flags:
             self.flags = changed
             self._write_flags()
-
-    # -- below ---------------------------------------------------------------------------------------------------
 
     def _insertion_index(self, pos: int | str | None, before_uid: str | None, after_uid: str | None) -> int:
         given = [

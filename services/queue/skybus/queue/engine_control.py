@@ -103,8 +103,6 @@ class EngineControl:
         elif self._now.state == State.PAUSED and environment.phase == EnvironmentPhase.EXECUTING_PLAN:
             self._now.go(Event.CONTINUE)
 
-    # -- pieces of work ------------------------------------------------------------------------------------------
-
     async def _may_pause(self) -> None:
         self._now.require_engine()
 

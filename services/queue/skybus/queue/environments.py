@@ -87,7 +87,7 @@ class Environments:
         await self._bus.call(WORKER_DESTROY, EnvironmentDestroy(environment_id=environment_id, reason=reason))
         await self._keeper.do(lambda: self._being_destroyed(environment_id))
 
-    # -- what comes from the worker, inside the keeper's turn ----------------------------------------------------
+    # What follows is done inside the keeper's turn.
 
     def opened(self, report: EnvironmentOpened) -> None:
         """Take note that an environment takes plans, or that its startup code has failed."""
@@ -128,8 +128,6 @@ class Environments:
             work = _work_in(environment, book)
             for event in {Event.RUN: (Event.START, Event.RUN), Event.TASK: (Event.TASK,)}.get(work, ()):
                 self._now.go(event)
-
-    # -- pieces of work ------------------------------------------------------------------------------------------
 
     async def _begin_opening(self, environment_id: str) -> None:
         if self._now.environment_id is not None:

@@ -84,8 +84,6 @@ class LockHandlers:
 
         return await self._keeper.do(read)
 
-    # -- below ---------------------------------------------------------------------------------------------------
-
     async def _change(self, alter: Callable[[Book], lock.LockShown]) -> lock.LockShown:
         before = self._keeper.last.lock.uid
         shown = await self._keeper.change(alter)

@@ -48,8 +48,6 @@ class QueueHandlers:
             Handler(queue.ITEM_EXECUTE, self.execute_item),
         ]
 
-    # -- reading -------------------------------------------------------------------------------------------------
-
     async def get_queue(self, request: queue.QueueGet) -> queue.QueuePage:
         """Read a page of the queue."""
 
@@ -76,8 +74,6 @@ class QueueHandlers:
     async def validate_items(self, request: queue.ItemsValidate) -> queue.ItemsValidated:
         """Check items, and queue none."""
         return queue.ItemsValidated.model_construct(results=await self._check.findings(request))
-
-    # -- items ---------------------------------------------------------------------------------------------------
 
     async def add_item(self, request: queue.ItemAdd) -> queue.ItemAdded:
         """Put one item into the queue."""
@@ -177,8 +173,6 @@ class QueueHandlers:
             return book.flags.mode
 
         return await self._keeper.change(alter)
-
-    # -- below ---------------------------------------------------------------------------------------------------
 
     async def _change(self, request: QueueChange, alter: Callable[[Book], R]) -> R:
         def checked(book: Book) -> R:

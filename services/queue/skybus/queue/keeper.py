@@ -97,7 +97,7 @@ class Keeper:
         """
         return await self.do(lambda: self._store_change(alter, lambda _, told: told))
 
-    # -- inside a piece of work ----------------------------------------------------------------------------------
+    # What follows is done inside a piece of work.
 
     async def alter(self, alter: Callable[[Book], T]) -> T:
         """Make a change that nobody has asked for, or that is only a part of what was asked for."""

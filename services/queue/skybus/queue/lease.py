@@ -1,4 +1,4 @@
-"""Which queue service leads, if there are several for one instrument (docs/decisions/0010)."""
+"""Which queue service leads, if there are several for one instrument (docs/decisions/0011)."""
 
 from __future__ import annotations
 

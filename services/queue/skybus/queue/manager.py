@@ -119,8 +119,6 @@ class Manager:
         await self._keeper.do(lambda: self._resume_life(environment, is_drained=is_drained))
         self._is_acquainted.set()
 
-    # -- what must be known first --------------------------------------------------------------------------------
-
     async def _learn_before(self, report: LifeReport) -> None:
         """An environment is open, or a script done, when what it has brought can be submitted and is in the status."""
         match report:
@@ -143,8 +141,6 @@ class Manager:
             await self.handle_state(await self._bus.call(ENVIRONMENT_STATE, Empty()))
         except SkybusError as error:
             log.warning("the environment does not say how it is", reason=error.message)
-
-    # -- pieces of work ------------------------------------------------------------------------------------------
 
     async def _handle_report(self, report: LifeReport) -> None:
         log.debug("report", kind=report.kind, environment_id=report.environment_id)

@@ -133,8 +133,6 @@ class Once:
             self._answers.popitem(last=False)
         return answer
 
-    # -- below ---------------------------------------------------------------------------------------------------
-
     def _handler(self, handler: Handler[Any, Any]) -> Handler[Any, Any]:
         endpoint, judge = handler.endpoint, ACTS.get(handler.endpoint.name)
 

@@ -91,7 +91,7 @@ class Runner:
             await self._get_kernel()
         return await self._keeper.do(lambda: self._execute(item, told))
 
-    # -- inside the keeper's turn --------------------------------------------------------------------------------
+    # What follows is done inside the keeper's turn.
 
     async def autostart(self) -> None:
         """Start the queue if that is wanted and possible."""
@@ -139,8 +139,6 @@ class Runner:
     def order_again(self, running: Running) -> None:
         """Tell the environment to run an item which it may have been told before; it runs an attempt once."""
         self._order(running)
-
-    # -- below ---------------------------------------------------------------------------------------------------
 
     async def _get_kernel(self) -> None:
         """Have the IPython kernel, if there is one, before the request is answered."""

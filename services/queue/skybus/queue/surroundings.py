@@ -124,8 +124,6 @@ class Surroundings:
                 self.has_asked.set()
             await asyncio.sleep(pause)
 
-    # -- below ---------------------------------------------------------------------------------------------------
-
     async def _ask_for_catalog(self) -> None:
         for pause in _pauses():
             try:

@@ -85,7 +85,7 @@ class Tasks:
         task = self._keeper.last.tasks.get(report.task_uid)
         return task is not None and isinstance(task.order.task, ScriptTask) and task.order.task.update_lists
 
-    # -- inside the keeper's turn --------------------------------------------------------------------------------
+    # What follows is done inside the keeper's turn.
 
     async def file(self, report: TaskReport) -> None:
         """Keep what came of a task; after one in the foreground the manager is idle again."""
@@ -104,8 +104,6 @@ class Tasks:
         for task in book.tasks.values():
             if task.environment_id == environment_id:
                 self._order(task)
-
-    # -- below ---------------------------------------------------------------------------------------------------
 
     async def _begin(self, order: TaskRun, reply: TaskStarted) -> None:
         task = self._task(order)

@@ -80,8 +80,6 @@ class Supervisor:
             Handler(WORKER_STATE, self.get_state),
         ]
 
-    # -- requests --------------------------------------------------------------------------------------------------
-
     async def open(self, request: EnvironmentOpen) -> Nothing:
         """Start an environment; whether its startup code succeeds, it says itself."""
         if python := self._settings.environment_python:
@@ -121,8 +119,6 @@ class Supervisor:
         if record is None:
             return WorkerState(is_settled=settled)
         return WorkerState(environment_id=record.environment_id, pid=record.pid, since=record.since, is_settled=settled)
-
-    # -- the beginning and the end of the supervisor ---------------------------------------------------------------
 
     def take_over(self) -> None:
         """Take the environment of a former supervisor back, and finish what that one has left undone."""

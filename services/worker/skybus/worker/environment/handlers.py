@@ -86,8 +86,6 @@ class EnvironmentHandlers:
             Handler(ENVIRONMENT_CATALOG, self.get_catalog),
         ]
 
-    # -- what the main thread tells --------------------------------------------------------------------------------
-
     def opened(self, space: Space) -> None:
         """The startup code has run."""
         self._space = space
@@ -129,8 +127,6 @@ class EnvironmentHandlers:
         if self._end_by_hand:
             self._end_by_hand.cancel()
             self._ended_by_hand()
-
-    # -- what others ask -------------------------------------------------------------------------------------------
 
     async def run_plan(self, request: PlanRun) -> PlanAccepted:
         """Run an item, unless this attempt was seen before."""

@@ -78,7 +78,7 @@ class Host:
         self._end(code)
         return code
 
-    # -- the main thread -------------------------------------------------------------------------------------------
+    # What follows is done in the main thread.
 
     def _work(self, *, is_open: bool) -> int:
         """Do what is ordered until the end, which a client of the kernel may bring about too."""
@@ -139,7 +139,7 @@ class Host:
             os.kill(os.getpid(), -code)
         os._exit(code)
 
-    # -- the asyncio thread ----------------------------------------------------------------------------------------
+    # What follows is done in the asyncio thread.
 
     def _run_loop(self, ready: Future[None]) -> None:
         try:

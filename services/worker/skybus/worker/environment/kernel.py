@@ -73,7 +73,7 @@ class Kernel:
         self._loop: asyncio.AbstractEventLoop | None = None
         self.connection_info: dict[str, Any] = {}
 
-    # -- the main thread -------------------------------------------------------------------------------------------
+    # What follows is done in the main thread.
 
     def load(self, order: Order) -> dict[str, Any]:
         """Make the kernel, run the startup code in it, and return its namespace.
@@ -151,7 +151,7 @@ class Kernel:
         if order.startup_module:
             app.module_to_run = order.startup_module
 
-    # -- any thread ------------------------------------------------------------------------------------------------
+    # What follows may be called in any thread.
 
     def grab(self) -> Grab:
         """Have our work done as soon as no cell runs; the watcher is told whether it is."""

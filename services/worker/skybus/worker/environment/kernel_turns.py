@@ -103,7 +103,7 @@ class KernelTurns(Turns):
             )
         await self._taken
 
-    # -- what the main thread tells, see `Watcher` -----------------------------------------------------------------
+    # What follows is called in the main thread.
 
     def cells_changed(self, running: int) -> None:
         """Called in the main thread."""
