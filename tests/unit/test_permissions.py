@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from skybus.auth.permissions import allowed_items, is_function_allowed, load_permissions, parse_permissions
+from skybus.auth.permissions import allowed_items, faults, is_function_allowed, load_permissions, parse_permissions
 from skybus.bus.errors import InvalidError, NotFoundError
 
 BUILT_IN = Path(__file__).parents[2] / "services/auth/skybus/auth"
@@ -105,15 +105,30 @@ def test_built_in_permissions_have_groups_that_may_all_and_nothing():
         ({}, "'user_groups' is a required property"),
         ({"user_groups": {"primary": {}}}, "Missing required user group: 'root'"),
         ({"user_groups": {"root": {"allowed_plan": []}}}, "user_groups → root → allowed_plan: Extra inputs"),
-        ({"user_groups": {"root": {"allowed_plans": [":("]}}}, r"allowed_plans: ':\(' contains an invalid regular"),
-        ({"user_groups": {"root": {"allowed_plans": ["^det$"]}}}, "starts with a colon"),
-        ({"user_groups": {"root": {"allowed_devices": ["__MOTORS__:x"]}}}, "unknown device type '__MOTORS__'"),
         (None, "top level"),
     ],
 )
 def test_faulty_permissions_are_refused_with_the_place(content, message):
     with pytest.raises(InvalidError, match=message):
         parse_permissions(content)
+
+
+@pytest.mark.parametrize(
+    ("kind", "line", "message"),
+    [
+        ("plans", ":(", "contains an invalid regular"),
+        ("plans", "^count$", "starts with a colon"),
+        ("devices", "__MOTORS__:x", "unknown device type '__MOTORS__'"),
+    ],
+)
+def test_a_line_that_cannot_be_read_gives_no_right_away_and_is_named(kind, line, message):
+    for rule, allowed in (("allowed", [line]), ("forbidden", [None])):
+        lists = {**ALL, f"allowed_{kind}": allowed, f"forbidden_{kind}": [line] if rule == "forbidden" else []}
+        permissions = parse_permissions({"user_groups": {"root": ALL, "group": lists}})
+        (fault,) = faults(permissions)
+        assert fault.startswith(f"user_groups → group → {rule}_{kind}: {line!r} ")
+        assert message in fault
+        assert getattr(allowed_items(permissions, "group", PLANS, DEVICES), kind) == {}
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):

@@ -9,7 +9,7 @@ import structlog
 
 from skybus.auth.catalogue import PackedCatalogue
 from skybus.auth.existing_file import NO_LISTS, read_existing
-from skybus.auth.permissions import UserGroupPermissions, load_permissions, parse_permissions
+from skybus.auth.permissions import UserGroupPermissions, faults, load_permissions, parse_permissions
 from skybus.auth.settings import AuthSettings, Reload, check_named_groups
 from skybus.auth.store import Record
 from skybus.bus.errors import DeniedError, InvalidError, WrongStateError
@@ -69,9 +69,7 @@ class Origin:
         Raises:
             InvalidError: They are not valid, or lack a group that the settings name.
         """
-        permissions = parse_permissions(content, origin=origin)
-        check_named_groups(self.settings, permissions.user_groups)
-        return permissions
+        return self._checked(parse_permissions(content, origin=origin))
 
     async def lists_at_start(self, record: Record | None, kept: PackedCatalogue | None) -> PackedCatalogue:
         """Return the lists that hold until an environment has others."""
@@ -93,6 +91,10 @@ class Origin:
         return await asyncio.to_thread(read_existing, self.settings.existing_plans_and_devices)
 
     def _permissions_from_file(self) -> UserGroupPermissions:
-        permissions = load_permissions(self.settings.user_group_permissions)
+        return self._checked(load_permissions(self.settings.user_group_permissions))
+
+    def _checked(self, permissions: UserGroupPermissions) -> UserGroupPermissions:
         check_named_groups(self.settings, permissions.user_groups)
+        for fault in faults(permissions):
+            log.warning("a line of the permissions cannot be read", line=fault)
         return permissions

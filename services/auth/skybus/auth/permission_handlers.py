@@ -6,7 +6,7 @@ from typing import Any
 
 from skybus.auth.catalogue_keeper import CatalogueKeeper
 from skybus.auth.origin import Origin
-from skybus.auth.permissions import permissions_dict
+from skybus.auth.permissions import faults, permissions_dict
 from skybus.auth.users import Users
 from skybus.bus.api.internal import LOCK_CHECK, LockCheck
 from skybus.bus.api.permissions import (
@@ -16,9 +16,10 @@ from skybus.bus.api.permissions import (
     Permissions,
     PermissionsReload,
     PermissionsSet,
+    PermissionsTaken,
 )
 from skybus.bus.connection import Bus
-from skybus.bus.messages import Empty, Nothing
+from skybus.bus.messages import Empty
 from skybus.bus.service import Handler, current_call
 
 
@@ -47,15 +48,15 @@ class PermissionHandlers:
         """Return the permissions that hold."""
         return Permissions(user_group_permissions=permissions_dict(self._keeper.catalogue.permissions))
 
-    async def set(self, request: PermissionsSet) -> Nothing:
+    async def set(self, request: PermissionsSet) -> PermissionsTaken:
         """Let other permissions hold."""
         key = current_call().key(PERMISSIONS_SET)
         if not self._keeper.is_done(key):
             await self._require_right(request.lock_key)
             await self._keeper.set_permissions(self._origin.accept(request.user_group_permissions), key)
-        return Nothing()
+        return PermissionsTaken(warnings=faults(self._keeper.catalogue.permissions))
 
-    async def reload(self, request: PermissionsReload) -> Nothing:
+    async def reload(self, request: PermissionsReload) -> PermissionsTaken:
         """Read the permissions, and if wanted the lists, from their files."""
         key = current_call().key(PERMISSIONS_RELOAD)
         if not self._keeper.is_done(key):
@@ -63,7 +64,7 @@ class PermissionHandlers:
             permissions = self._origin.restored_permissions() if request.restore_permissions else None
             lists = await self._origin.restored_lists() if request.restore_plans_devices else None
             await self._keeper.renew(permissions, lists, key)
-        return Nothing()
+        return PermissionsTaken(warnings=faults(self._keeper.catalogue.permissions))
 
     async def _require_right(self, lock_key: str | None) -> None:
         self._users.require_root(current_call().requester.user)

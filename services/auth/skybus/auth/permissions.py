@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from skybus.auth.device_filter import DeviceRule, filter_devices
 from skybus.bus.dotted_names import is_in_tree
@@ -22,15 +22,10 @@ ROOT = "root"
 DEFAULT_FILE_NAME = "user_group_permissions.yaml"
 
 
-def _check_list(lines: list[str | None], parse: Any) -> list[str | None]:
-    for line in lines:
-        if line is not None:
-            parse(line)
-    return lines
+Lines = list[str | None]
+Parse = Callable[[str], NamePattern]
 
-
-PlanLines = Annotated[list[str | None], AfterValidator(lambda lines: _check_list(lines, parse_plan_pattern))]
-DeviceLines = Annotated[list[str | None], AfterValidator(lambda lines: _check_list(lines, parse_device_pattern))]
+EVERY_PLAN, EVERY_DEVICE = ":.*", ":?.*"
 
 
 @dataclass(frozen=True)
@@ -48,16 +43,19 @@ class NameRule:
 
 
 class GroupPermissions(BaseModel):
-    """The lists of one group; a missing "allowed" list allows nothing."""
+    """The lists of one group; a missing "allowed" list allows nothing.
+
+    A line that cannot be read gives no right away: it allows nothing, or forbids everything.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    allowed_plans: PlanLines = []
-    forbidden_plans: PlanLines = []
-    allowed_devices: DeviceLines = []
-    forbidden_devices: DeviceLines = []
-    allowed_functions: PlanLines = []
-    forbidden_functions: PlanLines = []
+    allowed_plans: Lines = []
+    forbidden_plans: Lines = []
+    allowed_devices: Lines = []
+    forbidden_devices: Lines = []
+    allowed_functions: Lines = []
+    forbidden_functions: Lines = []
 
     @cached_property
     def plan_rule(self) -> NameRule:
@@ -72,8 +70,21 @@ class GroupPermissions(BaseModel):
     @cached_property
     def device_rule(self) -> DeviceRule:
         """The lists of devices, ready to use."""
-        allowed = _patterns(self.allowed_devices, parse_device_pattern)
-        return DeviceRule(allowed, _patterns(self.forbidden_devices, parse_device_pattern) or ())
+        return DeviceRule(
+            _allowed(self.allowed_devices, parse_device_pattern),
+            _forbidden(self.forbidden_devices, parse_device_pattern, EVERY_DEVICE),
+        )
+
+    def faults(self) -> Iterator[str]:
+        """Say of each line that cannot be read in which list it is, why, and what it does."""
+        for name in type(self).model_fields:
+            parse = parse_device_pattern if name.endswith("_devices") else parse_plan_pattern
+            effect = "it allows nothing" if name.startswith("allowed") else "it forbids everything"
+            for line in getattr(self, name):
+                try:
+                    _ = line is None or parse(line)
+                except ValueError as error:
+                    yield f"{name}: {error} ({effect})"
 
 
 class UserGroupPermissions(BaseModel):
@@ -148,6 +159,12 @@ def permissions_dict(permissions: UserGroupPermissions) -> dict[str, Any]:
     return permissions.model_dump(exclude_unset=True)
 
 
+def faults(permissions: UserGroupPermissions) -> list[str]:
+    """Say of each line that cannot be read where it is, why, and what it does."""
+    groups = permissions.user_groups.items()
+    return [f"user_groups → {name} → {fault}" for name, group in groups for fault in group.faults()]
+
+
 def allowed_items(
     permissions: UserGroupPermissions, group: str, plans: Mapping[str, Any], devices: Mapping[str, Any]
 ) -> AllowedItems:
@@ -194,16 +211,30 @@ def _cut_parameter(parameter: Mapping[str, Any], plans: Mapping[str, Any], devic
     return {**parameter, "annotation": {**annotation, **cut}} if cut else parameter
 
 
-def _name_rule(allowed: Iterable[str | None], forbidden: Iterable[str | None]) -> NameRule:
-    return NameRule(_patterns(allowed, parse_plan_pattern), _patterns(forbidden, parse_plan_pattern) or ())
+def _name_rule(allowed: Lines, forbidden: Lines) -> NameRule:
+    return NameRule(_allowed(allowed, parse_plan_pattern), _forbidden(forbidden, parse_plan_pattern, EVERY_PLAN))
 
 
-def _patterns(lines: Iterable[str | None], parse: Any) -> tuple[NamePattern, ...] | None:
-    """Compile a list; None if it begins with null, which stands for everything (allowed) or nothing (forbidden)."""
-    lines = list(lines)
+def _allowed(lines: Lines, parse: Parse) -> tuple[NamePattern, ...] | None:
+    """Compile a list; None if it begins with null: everything is allowed."""
     if lines and lines[0] is None:
         return None
-    return tuple(parse(line) for line in lines if line is not None)
+    patterns = (_pattern(line, parse) for line in lines if line is not None)
+    return tuple(pattern for pattern in patterns if pattern)
+
+
+def _forbidden(lines: Lines, parse: Parse, everything: str) -> tuple[NamePattern, ...]:
+    """Compile a list; one that begins with null forbids nothing."""
+    if lines and lines[0] is None:
+        return ()
+    return tuple(_pattern(line, parse) or parse(everything) for line in lines if line is not None)
+
+
+def _pattern(line: str, parse: Parse) -> NamePattern | None:
+    try:
+        return parse(line)
+    except ValueError:
+        return None
 
 
 def _is_dict(value: Any) -> bool:

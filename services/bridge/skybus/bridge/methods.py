@@ -88,6 +88,11 @@ def _task_statuses(answer: Values, params: Mapping[str, Any]) -> Values:
     return {"success": True, "msg": "", "task_uid": given, "status": status}
 
 
+def _warned(answer: Values, _: Mapping[str, Any]) -> Values:
+    """A success with something to say."""
+    return {"success": True, "msg": "; ".join(answer["warnings"])}
+
+
 def _keep_none(params: Mapping[str, Any]) -> Values:
     """A negative size keeps as little as 0."""
     size = params.get("size")
@@ -268,6 +273,7 @@ _ROWS = (
         PERMISSIONS_RELOAD,
         ("restore_plans_devices", "restore_permissions", "lock_key"),
         prefix="Error: ",
+        to_reply=_warned,
     ),
     Method(
         "permissions_get",
@@ -282,6 +288,7 @@ _ROWS = (
         ("user_group_permissions", "lock_key"),
         prefix="Error: ",
         checks=PERMISSIONS,
+        to_reply=_warned,
     ),
     Method("environment_update", ENVIRONMENT_UPDATE, ("run_in_background", "lock_key"), **_STARTED),
     Method(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from skybus.bus.endpoints import Endpoint
-from skybus.bus.messages import Empty, Message, Nothing, Request
+from skybus.bus.messages import Empty, Message, Request
 
 
 class Permissions(Message):
@@ -31,6 +31,13 @@ class PermissionsReload(Request):
     lock_key: str | None = None
 
 
+class PermissionsTaken(Message):
+    """Permissions hold."""
+
+    warnings: list[str] = []
+    """Lines that cannot be read: such a line allows nothing, or forbids everything."""
+
+
 PERMISSIONS_GET = Endpoint("permissions.get", Empty, Permissions)
-PERMISSIONS_SET = Endpoint("permissions.set", PermissionsSet, Nothing, changes=True)
-PERMISSIONS_RELOAD = Endpoint("permissions.reload", PermissionsReload, Nothing, changes=True)
+PERMISSIONS_SET = Endpoint("permissions.set", PermissionsSet, PermissionsTaken, changes=True)
+PERMISSIONS_RELOAD = Endpoint("permissions.reload", PermissionsReload, PermissionsTaken, changes=True)
