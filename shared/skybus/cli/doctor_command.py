@@ -19,7 +19,7 @@ from skybus.client.client import Client
 if TYPE_CHECKING:
     from rich.console import Console
 
-_SERVICES = ("queue", "auth", "console")
+_SERVICES = ("queue", "auth", "console", "worker")
 """Those that say themselves how they are; of the others the queue service knows."""
 _PATIENCE = 2.0
 
@@ -45,7 +45,7 @@ async def doctor(client: Client, out: Output) -> None:
     noticed = queue.missing if queue else {}
     findings = [_service(*pair, noticed) for pair in zip(_SERVICES, healths, strict=True)]
     if queue:
-        findings += [_seen(part, noticed) for part in sorted({"redis", "worker", *noticed} - {*_SERVICES})]
+        findings += [_seen(part, noticed) for part in sorted({"redis", *noticed} - {*_SERVICES})]
     findings += await _bridge(client)
     out.show([finding._asdict() for finding in findings], lambda console: _print(console, findings))
     if not all(finding.is_well for finding in findings):

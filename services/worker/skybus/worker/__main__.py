@@ -26,7 +26,7 @@ async def serve(settings: WorkerSettings, process: Process) -> None:
     lock = lock_data_dir(settings.data_dir)
     process.bus.on_connect.append(lambda connection: _ensure_streams(process.bus, connection))
     supervisor = Supervisor(settings, process.bus, process.start)
-    service = Service(process.bus, "worker", supervisor.table())
+    service = Service(process.bus, "worker", supervisor.table(), missing=dict)
     supervisor.take_over()
     await process.connect()
     if process.bus.is_connected:
