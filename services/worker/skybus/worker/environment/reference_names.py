@@ -8,9 +8,10 @@ import os
 import sys
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import Any
 
 from skybus.worker.environment.annotation import parameter_annotation_decorator
+from skybus.worker.environment.happi_devices import load_devices_from_happi
 from skybus.worker.environment.registry import REGISTRY
 from skybus.worker.environment.user_namespace import USER_NAMESPACE, set_user_ns
 
@@ -83,14 +84,6 @@ def set_ipython_mode(using_ipython: bool) -> None:
 def clear_ipython_mode() -> None:
     """Leave it to IPython to say."""
     os.environ.pop(IPYTHON_MODE, None)
-
-
-def load_devices_from_happi(*_args: Any, **_kwargs: Any) -> NoReturn:
-    """Refuse: skybus does not load devices from happi yet."""
-    raise NotImplementedError(
-        "skybus does not offer load_devices_from_happi() yet; in the startup code use "
-        "happi.Client.from_config() and happi.load_devices() and put the devices into globals()"
-    )
 
 
 _PROFILE_TOOLS: dict[str, Callable[..., Any]] = {
