@@ -1,4 +1,4 @@
-"""Loads devices from a happi (https://github.com/pcdshub/happi) database for startup code; the site has installed it."""
+"""Loads devices from happi (https://github.com/pcdshub/happi) for startup code; sites that use it have it installed."""
 
 from __future__ import annotations
 
