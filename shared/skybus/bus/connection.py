@@ -244,8 +244,7 @@ class Bus:
             await lost
         finally:
             self._forget()
-            if not connection.is_closed:
-                await connection.close()
+            await _close(connection)
 
     async def _call_hooks(self, connection: Connection) -> None:
         for hook in self.on_connect:
@@ -256,7 +255,8 @@ class Bus:
         self._user = access.credentials.user
         connection = Connection()
 
-        async def on_closed() -> None:
+        def on_end(task: asyncio.Task[None]) -> None:
+            _read_outcome(task)
             if not lost.done():
                 lost.set_result(None)
 
@@ -270,12 +270,14 @@ class Bus:
             ping_interval=5,
             max_outstanding_pings=2,
             error_cb=self._on_error,
-            closed_cb=on_closed,
             inbox_prefix=f"_INBOX.{user_token(self._user)}",
             user=None if access.credentials.nkey_seed else access.credentials.user,
             password=access.credentials.password,
             nkeys_seed_str=access.credentials.nkey_seed,
         )
+        for task in (connection._reading_task, connection._flusher_task):
+            assert task
+            task.add_done_callback(on_end)  # nats-py does not call closed_cb when closing fails, as on a broken pipe
         return connection
 
     async def _restore(self, connection: Connection, subscription: Subscription) -> None:
@@ -315,6 +317,13 @@ class Bus:
 def _read_outcome(task: asyncio.Future[Any]) -> None:
     if not task.cancelled():
         task.exception()
+
+
+async def _close(connection: Connection) -> None:
+    if not connection.is_closed:
+        await connection.close()
+    if connection._transport is not None:
+        connection._transport.close()  # nats-py leaves it open when the rest could not be written
 
 
 async def _settle(connection: Connection) -> None:
