@@ -23,6 +23,8 @@ ItemJson = Annotated[str | None, typer.Option("--item", help="The whole item as 
 Position = Annotated[str | None, typer.Option(help="front, back or a number.")]
 Before = Annotated[str | None, typer.Option(help="Put it before this item.")]
 After = Annotated[str | None, typer.Option(help="Put it after this item.")]
+PlanName = Annotated[str | None, typer.Argument(help="The plan's name, or queue_stop.")]
+Meta = Annotated[str | None, typer.Option(help="Metadata for the run, a JSON object.")]
 Limit = Annotated[int | None, typer.Option(help="Show so many items at most.")]
 
 
@@ -57,10 +59,10 @@ async def list_(client: Client, out: Output, limit: Limit = None) -> None:
 async def add(
     client: Client,
     out: Output,
-    plan: Annotated[str | None, typer.Argument(help="The plan's name, or queue_stop.")] = None,
+    plan: PlanName = None,
     words: Words = None,
     item: ItemJson = None,
-    meta: Annotated[str | None, typer.Option(help="Metadata for the run, a JSON object.")] = None,
+    meta: Meta = None,
     pos: Position = None,
     before: Before = None,
     after: After = None,
@@ -77,10 +79,10 @@ async def add(
 async def validate(
     client: Client,
     out: Output,
-    plan: Annotated[str | None, typer.Argument(help="The plan's name, or queue_stop.")] = None,
+    plan: PlanName = None,
     words: Words = None,
     item: ItemJson = None,
-    meta: Annotated[str | None, typer.Option(help="Metadata for the run, a JSON object.")] = None,
+    meta: Meta = None,
 ) -> None:
     """Check an item as if it were to be added: skybus queue validate count '["det1"]' num=10."""
     (finding,) = await client.validate([_given(plan, words, item, meta)])
