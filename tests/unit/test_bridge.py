@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from skybus.bridge.checks import check_function, check_mode, check_unsupported, item_problem
@@ -118,6 +118,15 @@ def test_any_item_is_judged_without_failing(item: Any):
 def test_json_goes_through_unchanged(value: Any):
     decoded = Json().loads(json.dumps(value).encode())
     assert json.loads(Json().dumps(decoded.value, is_odd=decoded.is_odd)) == json.loads(json.dumps(value))
+
+
+@settings(max_examples=30)
+@given(JSON)
+@example([2**70, math.inf])
+def test_fields_go_through_unchanged(value: Any):
+    sent = {"field": value, "next": [value]}
+    decoded = Json().loads_fields(json.dumps(sent).encode())
+    assert json.loads(Json().dumps(decoded.value, is_odd=decoded.is_odd)) == sent
 
 
 @given(st.binary())

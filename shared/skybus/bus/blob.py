@@ -7,9 +7,11 @@ A client has no consumer rights, so it reads the chunks of the object (subject `
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import time
 import uuid
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
 from nats.js import JetStreamContext
@@ -18,10 +20,14 @@ from nats.js.errors import NotFoundError as NoSuchStreamError
 from skybus.bus.errors import SkybusError
 
 if TYPE_CHECKING:
+    from nats.aio.client import Client as Connection
+
     from skybus.bus.connection import Bus
 
 KEPT = 120.0
 """Seconds that a body can be fetched."""
+_OFFERED = KEPT / 2
+"""Seconds that a body which is there is named to those who ask for the same again."""
 
 
 async def ensure(jetstream: JetStreamContext, bucket: str) -> None:
@@ -32,16 +38,41 @@ async def ensure(jetstream: JetStreamContext, bucket: str) -> None:
         await jetstream.create_object_store(bucket, ttl=KEPT, description="bodies larger than a message")
 
 
-async def store(jetstream: JetStreamContext, bucket: str, body: bytes) -> str:
-    """Put a body into the bucket and return where it is: the value of the header `Sky-Blob`."""
-    packed = await asyncio.to_thread(zlib.compress, body, 1)
-    bucket_store = await jetstream.object_store(bucket)
-    info = await bucket_store.put(uuid.uuid4().hex, packed)
-    return f"$O.{bucket}.C.{info.nuid} {len(packed)}"
+class _Stored(NamedTuple):
+    where: str
+    at: float
+    """By the monotonic clock."""
+
+
+class Blobs:
+    """What a service has put into the bucket lately: the same body is put once for all who ask for it."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._stored: dict[bytes, _Stored] = {}
+        bus.on_connect.append(self._forget)
+
+    async def store(self, body: bytes) -> str:
+        """See that a body is in the bucket, and return where: the value of the header `Sky-Blob`."""
+        digest, oldest = hashlib.sha256(body).digest(), time.monotonic() - _OFFERED
+        self._stored = {of: stored for of, stored in self._stored.items() if stored.at > oldest}
+        stored = self._stored.get(digest)
+        if stored is None:
+            stored = self._stored[digest] = _Stored(await self._put(body), time.monotonic())
+        return stored.where
+
+    async def _put(self, body: bytes) -> str:
+        packed = await asyncio.to_thread(zlib.compress, body, 1)
+        bucket = self._bus.subjects.blob_bucket
+        info = await (await self._bus.jetstream.object_store(bucket)).put(uuid.uuid4().hex, packed)
+        return f"$O.{bucket}.C.{info.nuid} {len(packed)}"
+
+    async def _forget(self, _: Connection) -> None:
+        self._stored = {}  # it may be another server
 
 
 async def fetch(bus: Bus, where: str) -> bytes:
-    """Read the body that `store` has put."""
+    """Read the body that `Blobs.store` has put."""
     subject, size = where.split()
     bucket = subject.split(".")[1]
     chunks: list[bytes] = []

@@ -19,8 +19,9 @@ from nats import micro
 from nats.aio.client import Client as Connection
 from nats.micro.request import Request as MicroRequest
 
-from skybus.bus import blob, headers
+from skybus.bus import headers
 from skybus.bus.api.health import Absence, Health, health_of
+from skybus.bus.blob import Blobs
 from skybus.bus.connection import Bus
 from skybus.bus.endpoints import Endpoint, InternalEndpoint, Rep, Req
 from skybus.bus.errors import InvalidError, SkybusError, UnavailableError
@@ -93,6 +94,7 @@ class Service:
         group: str = "q",
     ) -> None:
         self._bus = bus
+        self._blobs = Blobs(bus)
         self._name = name
         self._group = group
         self._handlers = [*handlers, *([_health(name, missing)] if missing else [])]
@@ -160,7 +162,7 @@ class Service:
     async def _reply(self, request: MicroRequest, body: bytes) -> None:
         head = {headers.KIND: headers.REPLY}
         if len(body) > self._bus.payload_limit:
-            head[headers.BLOB] = await blob.store(self._bus.jetstream, self._bus.subjects.blob_bucket, body)
+            head[headers.BLOB] = await self._blobs.store(body)
             body = b""
         await request.respond(body, headers=head)
 

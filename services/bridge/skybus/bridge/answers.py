@@ -75,7 +75,8 @@ class Answers:
             for check in method.checks:
                 check(params)
             body = _JSON.dumps(method.to_request(params), is_odd=is_odd)
-        answer = _JSON.loads(await self._call(method, body))
+        read = _JSON.loads if method.to_reply else self._codec.loads_fields
+        answer = read(await self._call(method, body))
         return method.reply(answer.value, params), answer.is_odd
 
     async def _call(self, method: Method, body: bytes) -> bytes:
