@@ -66,7 +66,21 @@ _KEYWORD = inspect.Parameter.KEYWORD_ONLY
 async def _connected(work: Work, out: Output, data_dir: Path | None, user: str | None, given: dict[str, Any]) -> None:
     settings = {name: value for name, value in (("data_dir", data_dir), ("user", user)) if value is not None}
     async with Client.connect(**settings) as client:
+        client.tell_waiting = _Patience(client.settings.request_timeout).tell
         await work(client, out, **given)
+
+
+class _Patience:
+    """Tells people, once, that a command waits for an answer."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._is_told = False
+
+    def tell(self, why: str) -> None:
+        if not self._is_told:
+            typer.secho(f"skybus: {why}; trying for {self._seconds:g} s, Ctrl-C ends it", fg="yellow", err=True)
+        self._is_told = True
 
 
 def _run(main: Awaitable[None]) -> None:

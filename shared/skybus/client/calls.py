@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Callable
 
 from skybus.bus.api.status import Status
 from skybus.bus.connection import Bus
@@ -19,6 +20,8 @@ class Calls:
     def __init__(self, bus: Bus, settings: ClientSettings) -> None:
         self.bus = bus
         self.settings = settings
+        self.tell_waiting: Callable[[str], None] = lambda _: None
+        """Told why a request waits, each time before it is sent again."""
         self._watch = StatusWatch(bus)
 
     async def call(
@@ -42,7 +45,8 @@ class Calls:
             SkybusError: what the service says.
         """
         seconds = timeout or self.settings.request_timeout
-        return await answered(self.bus, endpoint, request, seconds, request_id or uuid.uuid4().hex)
+        known_as = request_id or uuid.uuid4().hex
+        return await answered(self.bus, endpoint, request, seconds, known_as, self.tell_waiting)
 
     async def status(self) -> Status:
         """Ask for the status."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 from contextlib import suppress
 
 from skybus.bus.connection import Bus
@@ -28,10 +29,12 @@ async def answered(
     request: Req,
     timeout: float,  # noqa: ASYNC109 - the deadline of the request
     request_id: str,
+    tell_waiting: Callable[[str], None],
 ) -> Rep:
     """Send a request until it is answered.
 
     A change is done once, since its id stays the same. What only reads is not sent again once a service has got it.
+    Who waits is told why before the request is sent again.
 
     Raises:
         GaveUpError: the time is over.
@@ -50,6 +53,7 @@ async def answered(
             wait = random.uniform(pause / 2, pause)  # noqa: S311 - so that clients do not come all at once
             if clock() + wait >= end or (was_sent and not endpoint.changes):
                 raise _gave_up(endpoint, error, request_id, may_be_done=may_be_done) from error
+            tell_waiting(error.message)
         await _pause(bus, wait, end - clock())
 
 

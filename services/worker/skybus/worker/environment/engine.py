@@ -40,7 +40,7 @@ class Engine:
         self.is_aborted = False
         """Whether somebody has asked for the end of the plan while it was not paused."""
         if by_hand:
-            self._watch_state()
+            self._watch()
         else:
             _ignore_interrupts(run_engine)
         threading.Thread(target=self._keep_loop_running, name="engine guard", daemon=True).start()
@@ -70,8 +70,7 @@ class Engine:
         self._result = None
         self.is_aborted = False
         self._on_waiting = on_waiting
-        self._watch_waits()
-        self._watch_state()
+        self._watch()
         self.run_engine.preprocessors.append(self._guard)
         try:
             self.run_engine(plan, {"all": [on_document]}, **metadata)
@@ -81,7 +80,7 @@ class Engine:
 
     def go_on(self, action: str) -> Any:
         """Resume, stop, abort or halt the paused plan; otherwise as `run`."""
-        self._watch_state()
+        self._watch()
         getattr(self.run_engine, action)()
         return self._result
 
@@ -113,33 +112,10 @@ class Engine:
         except BaseException as error:
             raise PlanExitError(f"the plan has raised {type(error).__name__}({error})") from error
 
-    def _watch_state(self) -> None:
-        """Follow the state, whoever else does (RunEngine has room for one hook)."""
-        others = self.run_engine.state_hook
-        if getattr(others, "is_ours", False):
-            return
-
-        def hook(new: Any, old: Any) -> None:
-            self._on_state(str(new))
-            if others is not None:
-                others(new, old)
-
-        hook.is_ours = True  # type: ignore[attr-defined]
-        self.run_engine.state_hook = hook
-
-    def _watch_waits(self) -> None:
-        """Follow what the plan waits for, whoever else does, such as a progress bar."""
-        others = self.run_engine.waiting_hook
-        if getattr(others, "is_ours", False):
-            return
-
-        def hook(statuses: Collection[Any] | None) -> None:
-            self._on_waiting(statuses)
-            if others is not None:
-                others(statuses)
-
-        hook.is_ours = True  # type: ignore[attr-defined]
-        self.run_engine.waiting_hook = hook
+    def _watch(self) -> None:
+        """Follow the states, and what the plan waits for, whoever else does, such as a progress bar."""
+        _hear(self.run_engine, "state_hook", lambda new, _: self._on_state(str(new)))
+        _hear(self.run_engine, "waiting_hook", lambda statuses: self._on_waiting(statuses))
 
     def _keep_loop_running(self) -> None:
         """Start the RunEngine's loop again when a device or a callback has ended its thread with SystemExit."""
@@ -149,6 +125,21 @@ class Engine:
                 return
             log.error("the thread of the RunEngine has ended; it is started again")
             self.run_engine._th = _ensure_event_loop_running(self.run_engine.loop)
+
+
+def _hear(run_engine: Any, hook: str, tell: Callable[..., None]) -> None:
+    """Hang a function into a hook of the RunEngine, which has room for one, before the one that is there."""
+    others = getattr(run_engine, hook)
+    if getattr(others, "is_ours", False):
+        return
+
+    def hear(*news: Any) -> None:
+        tell(*news)
+        if others is not None:
+            others(*news)
+
+    hear.is_ours = True  # type: ignore[attr-defined]
+    setattr(run_engine, hook, hear)
 
 
 def _ignore_interrupts(run_engine: Any) -> None:

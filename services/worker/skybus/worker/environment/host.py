@@ -30,7 +30,7 @@ from skybus.worker.environment.handlers import EnvironmentHandlers
 from skybus.worker.environment.kernel import Kernel, interruptible
 from skybus.worker.environment.kernel_handlers import KernelHandlers
 from skybus.worker.environment.kernel_turns import KernelTurns
-from skybus.worker.environment.origin import describe_origin
+from skybus.worker.environment.origin import Origin
 from skybus.worker.environment.output import Output
 from skybus.worker.environment.space import Space, load_space
 from skybus.worker.environment.startup import StartupError
@@ -92,6 +92,7 @@ class Host:
         return code
 
     def _open(self) -> bool:
+        origin = Origin(self._order)
         try:
             space = load_space(self._order, lambda state: self._tell(self._handlers.engine_moved, state), self._kernel)
         except StartupError as error:
@@ -100,7 +101,7 @@ class Host:
             self._tell(self._failed, error)
             return False
         print("RE Environment is ready", flush=True)  # for those who watch the console, as the reference's users do
-        self._tell(self._opened, space, describe_origin(self._order))
+        self._tell(self._opened, space, origin.facts())
         return True
 
     def plan_paused(self) -> None:

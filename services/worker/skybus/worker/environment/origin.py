@@ -5,6 +5,8 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
+import threading
+from concurrent.futures import Future
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -16,15 +18,22 @@ GIT_PATIENCE = 2.0
 """Seconds that git has for an answer; network folders can be slow."""
 
 
-def describe_origin(order: Order) -> EnvironmentFacts:
-    """Say what the environment of an order is made of, when its startup code has run."""
-    folder = _startup_folder(order)
-    return EnvironmentFacts(
-        python=platform.python_version(),
-        executable=sys.executable,
-        versions={name: found for name in PACKAGES if (found := _version(name))},
-        startup_commit=commit_of(folder) if folder else None,
-    )
+class Origin:
+    """What the environment of an order is made of; git is asked while the startup code runs."""
+
+    def __init__(self, order: Order) -> None:
+        self._module = order.startup_module
+        self._commit = _ask_git(order.startup_script.parent if order.startup_script else order.startup_dir)
+
+    def facts(self) -> EnvironmentFacts:
+        """Say it; called when the startup code has run."""
+        commit = _ask_git(_folder_of(self._module)) if self._module else self._commit
+        return EnvironmentFacts(
+            python=platform.python_version(),
+            executable=sys.executable,
+            versions={name: found for name in PACKAGES if (found := _version(name))},
+            startup_commit=commit.result(),
+        )
 
 
 def commit_of(folder: Path) -> str | None:
@@ -44,11 +53,19 @@ def _git(folder: Path, *arguments: str) -> str | None:
     return done.stdout.strip()
 
 
-def _startup_folder(order: Order) -> Path | None:
-    if order.startup_module:
-        file = getattr(sys.modules.get(order.startup_module), "__file__", None)
-        return Path(file).parent if file else None
-    return order.startup_script.parent if order.startup_script else order.startup_dir
+def _ask_git(folder: Path | None) -> Future[str | None]:
+    """Look for the commit of a folder in a thread that keeps no process alive."""
+    commit: Future[str | None] = Future()
+    if folder is None:
+        commit.set_result(None)
+    else:
+        threading.Thread(target=lambda: commit.set_result(commit_of(folder)), name="git", daemon=True).start()
+    return commit
+
+
+def _folder_of(module: str) -> Path | None:
+    file = getattr(sys.modules.get(module), "__file__", None)
+    return Path(file).parent if file else None
 
 
 def _version(name: str) -> str | None:
