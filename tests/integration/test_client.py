@@ -142,8 +142,11 @@ async def test_a_change_waits_for_a_server_that_was_gone(client: Client, queue: 
 
 
 async def test_a_change_is_sent_again_under_the_same_id_when_nobody_answers(client: Client, queue: CannedQueue):
+    told: list[str] = []
+    client.tell_waiting = told.append
     queue.swallows = 1
     await client.call(ITEM_ADD, ItemAdd(item=COUNT), timeout=3)
+    assert ["no answer" in why for why in told] == [True]
     assert len(queue.request_ids) == 2
     assert len(set(queue.request_ids)) == 1
 
