@@ -9,7 +9,14 @@ from pathlib import Path
 REFERENCE = "bluesky-queueserver==0.0.25"
 SAME_AS_OURS = ("bluesky", "ophyd", "numpy", "pyzmq")
 CLIENTS = ("bluesky-queueserver-api==0.0.13", "bluesky-httpserver==0.0.14", "pandas==3.1.1", "openpyxl==3.1.5")
-
+QUEUE_MONITOR = (
+    "bluesky-widgets==0.0.18",
+    "bluesky-queueserver-api==0.0.13",
+    "PyQt5==5.15.11",
+    "qtpy==2.4.3",
+    "databroker==2.0.2",
+    "matplotlib==3.11.2",
+)
 APSBITS = ["apsbits==2.0.4"]
 
 
@@ -27,6 +34,12 @@ def ensure_clients() -> Path:
 def ensure_devices() -> Path:
     """Return the same folder, with libraries of devices in it too."""
     return _install(ensure_venv(), [*_reference(), *_same_as_ours("ophyd-async")], "device-requirements.txt")
+
+
+def ensure_queue_monitor() -> Path:
+    """Return the folder of an environment with the queue monitor and Qt."""
+    folder = Path(os.environ.get("SKYBUS_MONITOR_VENV", Path.home() / ".cache" / "skybus-monitor-venv"))
+    return _install(folder, list(QUEUE_MONITOR), "monitor-requirements.txt")
 
 
 def ensure_apsbits() -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.reference_venv import ensure_clients
+from benchmarks.reference_venv import ensure_clients, ensure_queue_monitor
 from tests.servers import free_port
 from tests.system.stack import RunningStack, stack_up
 
@@ -88,3 +88,11 @@ async def test_queueserver_api_runs_plans_and_reads_what_they_print(
 async def test_the_http_server_runs_plans_and_streams_what_they_print(clients: Path, stack: RunningStack) -> None:
     async with http_server(clients, stack) as url:
         assert "all of it worked" in await run(clients, "over_http.py", url, API_KEY)
+
+
+@pytest.mark.slow  # Qt is a large download, and needs the system's libGL and libxkbcommon
+@pytest.mark.timeout(900)
+async def test_the_queue_monitor_shows_what_happens(stack: RunningStack, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("QT_QPA_PLATFORM", "offscreen")
+    words = (stack.control, stack.info, str(tmp_path))
+    assert "all of it worked" in await run(ensure_queue_monitor() / "bin", "queue_monitor.py", *words)
