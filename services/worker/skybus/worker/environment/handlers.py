@@ -219,7 +219,7 @@ class EnvironmentHandlers:
         if self._attempt and self._attempt.uid == attempt:
             return PlanAccepted(outcome="running")
         if report := self._ended.get(attempt):
-            self._telling.report(report)
+            self._telling.report(report, again=True)
             return PlanAccepted(outcome="finished")
         return None
 

@@ -111,7 +111,7 @@ class TaskHandlers:
         if ended is None:
             return None
         if ended.report:
-            self._telling.task_report(ended.report)
+            self._telling.task_report(ended.report, again=True)
         return TaskAccepted(outcome="finished", time_start=ended.time_start)
 
     def _space_for(self, request: TaskRun) -> Space:

@@ -35,6 +35,7 @@ class Telling:
         self._bus = bus
         self._loop = loop
         self._chunks = count()
+        self._repeats = count(1)
         self._publishing: set[asyncio.Task[None]] = set()
 
     def console(self, text: str, item_uid: str | None) -> None:
@@ -42,13 +43,15 @@ class Telling:
         subject, body, head = console_message(self._bus.subjects, text, item_uid)
         self._outbox.put(subject, body, f"{self._environment_id}:{next(self._chunks)}", head)
 
-    def report(self, report: PlanReport) -> None:
+    def report(self, report: PlanReport, *, again: bool = False) -> None:
         """Send how a plan has ended."""
-        self._outbox.put(self._bus.subjects.life("report"), encode(report), report.attempt, {}, durable=True)
+        message_id = self._message_id(report.attempt, again=again)
+        self._outbox.put(self._bus.subjects.life("report"), encode(report), message_id, {}, durable=True)
 
-    def task_report(self, report: TaskReport) -> None:
+    def task_report(self, report: TaskReport, *, again: bool = False) -> None:
         """Send how a task has ended."""
-        self._outbox.put(self._bus.subjects.life("task"), encode(report), report.task_uid, {}, durable=True)
+        message_id = self._message_id(report.task_uid, again=again)
+        self._outbox.put(self._bus.subjects.life("task"), encode(report), message_id, {}, durable=True)
 
     def opened(self, opened: EnvironmentOpened) -> None:
         """Send that the startup code has run, or has failed."""
@@ -76,6 +79,10 @@ class Telling:
                 self._loop.call_soon_threadsafe(runs_changed, changes)
 
         return on_document
+
+    def _message_id(self, uid: str, *, again: bool) -> str:
+        """Another one for a report that somebody misses: JetStream would drop it as one that it has had."""
+        return f"{uid}:{next(self._repeats)}" if again else uid
 
     def _progress(self, progress: PlanProgress) -> None:
         if self._bus.is_connected:
