@@ -18,13 +18,15 @@ from typing import Any
 
 import orjson
 import psutil
+from redis.asyncio import Redis
 
 from skybus.bus.connection import Bus
 from skybus.bus.settings import BusSettings
 from skybus.bus.tasks import end_tasks
 from skybus.client.client import Client
+from skybus.queue.redis_address import read_sentinels
 from skybus.stack.child import Child, notify_socket, until_listening
-from skybus.stack.cluster import HOME, Machine, write_cluster
+from skybus.stack.cluster import HOME, PRIMARY, Machine, write_cluster
 from skybus.stack.servers import valkey_binary
 from tests.servers import free_port, running
 from tests.system.stack import processes_of
@@ -110,10 +112,6 @@ class Deployed:
         assert process
         return psutil.Process(process.pid)
 
-    def settings_of(self, name: str) -> dict[str, str]:
-        """The settings of a part."""
-        return self._unit(name).environment
-
     def client(self) -> Any:
         return Client.connect(data_dir=self.machines[0].home, nats_url=self.nats_url, instrument="sim")
 
@@ -131,6 +129,28 @@ class Deployed:
                 answer = await asyncio.to_thread(_get, f"http://{HOST}:{port}/jsz")
                 return self._nats_of(answer["meta_cluster"].get("leader"))
         return None
+
+    async def primary(self) -> str:
+        """The Valkey that takes changes, as the Sentinels have it."""
+        async with self.redis("sentinel0") as sentinel:
+            _, port = await sentinel.sentinel_get_master_addr_by_name(PRIMARY)
+        return f"valkey{[machine.valkey for machine in self.machines].index(int(port))}"
+
+    async def leading_queue(self) -> str | None:
+        """The queue service that has the lease."""
+        async with self.redis(await self.primary()) as redis:
+            name = await redis.get("sky:sim:lease")
+        return f"queue{name.decode()[-1]}" if name else None
+
+    def redis(self, name: str, **options: Any) -> Redis:
+        """A Valkey or a Sentinel, asked past the others."""
+        port = getattr(self.machines[int(name[-1])], name[:-1])
+        return Redis(host=HOST, port=port, password=read_sentinels(self.redis_url).password, protocol=2, **options)
+
+    @property
+    def redis_url(self) -> str:
+        """Where the queue service is told to look."""
+        return self._unit("queue0").environment["SKYBUS_REDIS_URL"]
 
     async def leader_of(self, bus: Bus, stream: str) -> str | None:
         """The NATS server that leads a stream."""

@@ -19,7 +19,7 @@ from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError as NoSuchStreamError
 
 from skybus.bus.errors import SkybusError
-from skybus.bus.streams import enough_servers, ensure_copies
+from skybus.bus.streams import asking, ensure_copies
 
 if TYPE_CHECKING:
     from nats.aio.client import Client as Connection
@@ -42,14 +42,14 @@ async def ensure(
     ttl: float | None = KEPT,
     description: str = "bodies larger than a message",
 ) -> None:
-    """Make the bucket if it is not there."""
-    try:
-        await jetstream.object_store(bucket)
-    except NoSuchStreamError:
-        with enough_servers(bucket, replicas):
+    """Make the bucket if it is not there. Raises as `ensure_stream`."""
+    async with asking(bucket, replicas):
+        try:
+            await jetstream.object_store(bucket)
+        except NoSuchStreamError:
             await jetstream.create_object_store(bucket, ttl=ttl, description=description, replicas=replicas)
-    else:
-        await ensure_copies(jetstream, f"OBJ_{bucket}", replicas)
+        else:
+            await ensure_copies(jetstream, f"OBJ_{bucket}", replicas)
 
 
 class _Stored(NamedTuple):

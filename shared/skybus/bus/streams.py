@@ -8,8 +8,9 @@ On a cluster each is kept by as many servers as `SKYBUS_REPLICAS` says (docs/dec
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, RePublish, StorageType, StreamConfig
@@ -22,6 +23,8 @@ from skybus.bus.subjects import Subjects
 DAY = 86_400.0
 DUPLICATE_WINDOW = 600.0
 """Seconds in which a message sent twice under one id is stored once."""
+_PATIENCE = 2.0
+"""Seconds until JetStream must have answered; then it is asked again, on a new connection."""
 _TOO_FEW_SERVERS = (10005, 10074)
 """JetStream's codes: no server is left for another copy; not a cluster."""
 
@@ -74,9 +77,10 @@ async def ensure_stream(jetstream: JetStreamContext, config: StreamConfig, repli
 
     Raises:
         UnavailableError: there are fewer servers than it is to have copies.
+        TimeoutError: the servers of a cluster are choosing one who decides.
     """
     config = config.evolve(num_replicas=replicas)
-    with enough_servers(str(config.name), replicas):
+    async with asking(str(config.name), replicas):
         try:
             await jetstream.add_stream(config)
         except BadRequestError as error:
@@ -86,29 +90,29 @@ async def ensure_stream(jetstream: JetStreamContext, config: StreamConfig, repli
 
 
 async def ensure_bucket(jetstream: JetStreamContext, bucket: str, replicas: int = 1) -> None:
-    """Make the key-value bucket if it is not there; it keeps the last value of each key."""
-    try:
-        await jetstream.key_value(bucket)
-    except NoSuchBucketError:
-        with enough_servers(bucket, replicas):
+    """Make the key-value bucket if it is not there; it keeps the last value of each key. Raises as `ensure_stream`."""
+    async with asking(bucket, replicas):
+        try:
+            await jetstream.key_value(bucket)
+        except NoSuchBucketError:
             await jetstream.create_key_value(bucket=bucket, history=1, direct=True, replicas=replicas)
-    else:
-        await ensure_copies(jetstream, f"KV_{bucket}", replicas)
+        else:
+            await ensure_copies(jetstream, f"KV_{bucket}", replicas)
 
 
 async def ensure_copies(jetstream: JetStreamContext, stream: str, replicas: int) -> None:
     """See that the stream of a bucket that is there has so many copies."""
     config = (await jetstream.stream_info(stream)).config
     if config.num_replicas != replicas:
-        with enough_servers(stream, replicas):
-            await jetstream.update_stream(config.evolve(num_replicas=replicas))
+        await jetstream.update_stream(config.evolve(num_replicas=replicas))
 
 
-@contextmanager
-def enough_servers(what: str, replicas: int) -> Iterator[None]:
-    """Say in our words that there are too few servers for so many copies."""
+@asynccontextmanager
+async def asking(what: str, replicas: int) -> AsyncIterator[None]:
+    """Ask for a stream: not for long, as nobody answers during an election; too few servers are said in our words."""
     try:
-        yield
+        async with asyncio.timeout(_PATIENCE):
+            yield
     except APIError as error:
         if error.err_code not in _TOO_FEW_SERVERS:
             raise

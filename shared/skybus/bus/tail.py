@@ -112,7 +112,7 @@ class Tail(Generic[T]):
         return self.is_whole and place.is_gap(seq)
 
     async def _missed(self, place: _Place, until: int | None) -> AsyncGenerator[T]:
-        """Go through what was missed; on a cluster the copy that is read may be behind the one that has told of more."""
+        """Go through what was missed; on a cluster the copy that is read may be behind the one that has told us."""
         deadline = time.monotonic() + _BEHIND
         while place.next_seq and (page := await self._read(place.next_seq)):
             async for value in self._stored(page, place):

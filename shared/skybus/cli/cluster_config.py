@@ -16,7 +16,7 @@ def cluster_config(
     folder: Annotated[Path, typer.Argument(help="A new folder, in which each machine gets one of its own.")],
     hosts: Annotated[
         str,
-        typer.Option(help="The machines, three or five, with commas between: names or addresses that all of them know."),
+        typer.Option(help="Three or five machines, with commas between: names or addresses that all of them know."),
     ],
     instrument: Annotated[
         str, typer.Option(help="Name of the instrument, part of every subject.")
@@ -25,9 +25,9 @@ def cluster_config(
 ) -> None:
     """Write the configuration of NATS, Valkey and Sentinel on three machines, with new credentials and passwords.
 
-    Each machine gets a folder: nats/nats.conf, valkey/valkey.conf, sentinel/sentinel.conf, the settings of the services
-    (skybus.env, queue.env) and the credentials of all users. Copy it to the machine as /var/lib/skybus; deploy/README.md
-    goes on from there. Nothing is started, and no folder is written twice: the servers keep their state in it.
+    Each machine gets a folder: nats/nats.conf, valkey/valkey.conf, sentinel/sentinel.conf, the settings of the
+    services (skybus.env, queue.env) and the credentials of all users. Copy it to the machine as /var/lib/skybus;
+    deploy/README.md goes on from there. Nothing is started. No folder is written twice: servers keep their state in it.
     """
     machines = [Machine(host.strip(), home=home) for host in hosts.split(",") if host.strip()]
     try:

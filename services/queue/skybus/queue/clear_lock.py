@@ -44,7 +44,9 @@ async def _clear(url: str, keys: str) -> bool:
 def _parser() -> argparse.ArgumentParser:
     settings = QueueSettings()
     parser = argparse.ArgumentParser(prog="skybus.queue.clear_lock", description="Clear the lock in Redis.")
-    parser.add_argument("--redis-url", help="redis://, rediss://, unix:// or redis+sentinel://; by default that of the running stack")
+    parser.add_argument(
+        "--redis-url", help="redis://, rediss://, unix:// or redis+sentinel://; by default that of the running stack"
+    )
     parser.add_argument("--redis-prefix", default=settings.redis_prefix, help="what the names of all keys begin with")
     parser.add_argument("--instrument", default=settings.instrument or DEFAULT_INSTRUMENT)
     return parser

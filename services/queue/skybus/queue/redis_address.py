@@ -51,6 +51,7 @@ def connect(url: str, **options: Any) -> Redis:
     )
     return sentinel.master_for(
         named.primary,
+        redis_class=_Primary,
         db=named.database,
         username=named.user,
         password=named.password,
@@ -89,6 +90,15 @@ def read_sentinels(url: str) -> Sentinels:
     if not addresses or not primary:
         raise InvalidError(f"the URL of Sentinels is {SCHEME}://:PASSWORD@HOST:PORT,HOST:PORT,HOST:PORT/NAME/DB")
     return Sentinels(addresses, primary, number, unquote(user) or None, unquote(password) or None)
+
+
+class _Primary(Redis):
+    """A client that has its own connections to the Sentinels."""
+
+    async def aclose(self, close_connection_pool: bool | None = None) -> None:
+        await super().aclose(close_connection_pool)
+        pool: Any = self.connection_pool
+        await pool.sentinel_manager.aclose()
 
 
 def _address(text: str) -> tuple[str, int]:

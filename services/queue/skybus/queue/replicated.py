@@ -1,8 +1,8 @@
 """Scripts whose changes count when a replica has them.
 
-Replication is asynchronous: a primary that dies, or is cut off, takes along what it has not passed on. So `WAIT` follows
-each script on the same connection. Since a replica has everything up to a point, it is enough to wait for the last write,
-and a script that only finds what another has written must write something for its answer to be waited for.
+Replication is asynchronous: a primary that dies, or is cut off, takes along what it has not passed on. So `WAIT`
+follows each script on the same connection. A replica has everything up to a point, so it is enough to wait for the last
+write; a script that only finds what another has written must write something for its answer to be waited for.
 """
 
 from __future__ import annotations
