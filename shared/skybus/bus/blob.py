@@ -14,10 +14,12 @@ import zlib
 from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
+from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError as NoSuchStreamError
 
 from skybus.bus.errors import SkybusError
+from skybus.bus.streams import asking, ensure_copies
 
 if TYPE_CHECKING:
     from nats.aio.client import Client as Connection
@@ -28,14 +30,26 @@ KEPT = 120.0
 """Seconds that a body can be fetched."""
 _OFFERED = KEPT / 2
 """Seconds that a body which is there is named to those who ask for the same again."""
+_BEHIND, _LOOK_AGAIN = 2.0, 0.02
+"""Seconds that a copy of the stream has to get what another one has; between looks, as it does not tell."""
 
 
-async def ensure(jetstream: JetStreamContext, bucket: str) -> None:
-    """Make the bucket if it is not there."""
-    try:
-        await jetstream.object_store(bucket)
-    except NoSuchStreamError:
-        await jetstream.create_object_store(bucket, ttl=KEPT, description="bodies larger than a message")
+async def ensure(
+    jetstream: JetStreamContext,
+    bucket: str,
+    replicas: int = 1,
+    *,
+    ttl: float | None = KEPT,
+    description: str = "bodies larger than a message",
+) -> None:
+    """Make the bucket if it is not there. Raises as `ensure_stream`."""
+    async with asking(bucket, replicas):
+        try:
+            await jetstream.object_store(bucket)
+        except NoSuchStreamError:
+            await jetstream.create_object_store(bucket, ttl=ttl, description=description, replicas=replicas)
+        else:
+            await ensure_copies(jetstream, f"OBJ_{bucket}", replicas)
 
 
 class _Stored(NamedTuple):
@@ -78,12 +92,21 @@ async def fetch(bus: Bus, where: str) -> bytes:
     chunks: list[bytes] = []
     left, seq = int(size), 1
     while left > 0:
-        query = orjson.dumps({"seq": seq, "next_by_subj": subject})
-        message = await bus.request_raw(f"$JS.API.DIRECT.GET.OBJ_{bucket}", query)
-        head = message.headers or {}
-        if "Nats-Sequence" not in head:
-            raise SkybusError(f"the body of a large reply is gone: {head.get('Description', 'no such chunk')}")
-        seq = int(head["Nats-Sequence"]) + 1
+        message = await _chunk(bus, bucket, {"seq": seq, "next_by_subj": subject})
+        seq = int((message.headers or {})["Nats-Sequence"]) + 1
         chunks.append(message.data)
         left -= len(message.data)
     return await asyncio.to_thread(zlib.decompress, b"".join(chunks))
+
+
+async def _chunk(bus: Bus, bucket: str, query: dict[str, object]) -> Msg:
+    """Read a chunk; on a cluster the copy that answers may be a moment behind the one that has stored it."""
+    deadline = time.monotonic() + _BEHIND
+    while True:
+        message = await bus.request_raw(f"$JS.API.DIRECT.GET.OBJ_{bucket}", orjson.dumps(query))
+        head = message.headers or {}
+        if "Nats-Sequence" in head:
+            return message
+        if time.monotonic() > deadline:
+            raise SkybusError(f"the body of a large reply is gone: {head.get('Description', 'no such chunk')}")
+        await asyncio.sleep(_LOOK_AGAIN)

@@ -39,6 +39,8 @@ log = structlog.get_logger()
 
 HEADER_ROOM = 4096
 """Bytes kept free for headers below the server's `max_payload`."""
+PING_EVERY = 2
+"""Seconds; a server that has not answered two of these is lost, such as one whose machine has lost its power."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 1.0
 _DENIED_PUBLISH = re.compile(r'permissions violation for publish to "([^"]+)"', re.IGNORECASE)
 
@@ -64,12 +66,15 @@ class Bus:
 
     Args:
         name: how the server's monitoring shows it.
-        access: read anew for each connection, so that a server that has moved is found.
+        access: read anew for each connection, so that a server that has moved is found. Of a cluster's servers any is
+            taken, so that the next connection is to another when one has died.
     """
 
     name: str
     subjects: Subjects
     access: Callable[[], Access]
+    replicas: int = 1
+    """Copies that each stream and bucket is to have."""
     on_connect: list[OnConnect] = field(default_factory=list)
     """Done on each new connection, after the subscriptions and before `wait_connected` returns."""
     on_disconnect: list[Callable[[], None]] = field(default_factory=list)
@@ -261,13 +266,13 @@ class Bus:
                 lost.set_result(None)
 
         await connection.connect(
-            servers=[access.url],
+            servers=access.servers,
             name=self.name,
             allow_reconnect=False,
             max_reconnect_attempts=1,
             reconnect_time_wait=0,
             connect_timeout=2,
-            ping_interval=5,
+            ping_interval=PING_EVERY,
             max_outstanding_pings=2,
             error_cb=self._on_error,
             inbox_prefix=f"_INBOX.{user_token(self._user)}",

@@ -110,7 +110,7 @@ def run_loop(main: Awaitable[None]) -> None:
 
 
 async def _run(name: str, settings: S, serve: Main[S]) -> None:
-    bus = Bus(f"skybus-{name}", settings.subjects(), lambda: settings.access(name))
+    bus = Bus(f"skybus-{name}", settings.subjects(), lambda: settings.access(name), settings.replicas)
     async with asyncio.TaskGroup() as group:
         process = Process(name, bus, group)
         _stop_on_signal(process)

@@ -49,12 +49,18 @@ class Credentials(BaseModel):
 
 
 class Access(BaseModel):
-    """A server's address and who we are there."""
+    """Where the bus is and who we are there."""
 
     model_config = ConfigDict(frozen=True)
 
     url: str
+    """Of a server, or of all servers of a cluster with commas between."""
     credentials: Credentials
+
+    @property
+    def servers(self) -> list[str]:
+        """The address of each server."""
+        return [url.strip() for url in self.url.split(",") if url.strip()]
 
 
 class BusSettings(BaseSettings):
@@ -67,7 +73,9 @@ class BusSettings(BaseSettings):
     instrument: str | None = None
     """One queue, one worker; by default the one that `skybus up` has written down."""
     nats_url: str | None = None
-    """By default the one that `skybus up` has written down."""
+    """By default the one that `skybus up` has written down. Of a cluster all servers, with commas between."""
+    replicas: int = Field(default=1, ge=1, le=5)
+    """Servers of a cluster that each keep everything: 3 of 3, so that one may be lost."""
     credentials_file: Path | None = None
     """By default `credentials/{name}.json` in the data directory."""
     log_level: Literal["debug", "info", "warning", "error", "critical"] = "info"

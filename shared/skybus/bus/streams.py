@@ -2,20 +2,31 @@
 
 What a stream has stored is published again as an event (`evt.console.>`, `evt.doc.>`) with its sequence number in
 `Nats-Sequence`: who watches live and reads history joins the two without a gap and sees nothing twice.
+
+On a cluster each is kept by as many servers as `SKYBUS_REPLICAS` says (docs/decisions/0012).
 """
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, RePublish, StorageType, StreamConfig
-from nats.js.errors import BadRequestError
+from nats.js.errors import APIError, BadRequestError
 from nats.js.errors import NotFoundError as NoSuchBucketError
 
+from skybus.bus.errors import UnavailableError
 from skybus.bus.subjects import Subjects
 
 DAY = 86_400.0
 DUPLICATE_WINDOW = 600.0
 """Seconds in which a message sent twice under one id is stored once."""
+_PATIENCE = 2.0
+"""Seconds until JetStream must have answered; then it is asked again, on a new connection."""
+_TOO_FEW_SERVERS = (10005, 10074)
+"""JetStream's codes: no server is left for another copy; not a cluster."""
 
 
 def console_stream(subjects: Subjects, max_age: float, max_bytes: int) -> StreamConfig:
@@ -61,17 +72,51 @@ def life_stream(subjects: Subjects) -> StreamConfig:
     )
 
 
-async def ensure_stream(jetstream: JetStreamContext, config: StreamConfig) -> None:
-    """Make the stream, or give it the present settings."""
-    try:
-        await jetstream.add_stream(config)
-    except BadRequestError:
-        await jetstream.update_stream(config)
+async def ensure_stream(jetstream: JetStreamContext, config: StreamConfig, replicas: int = 1) -> None:
+    """Make the stream, or give it the present settings.
+
+    Raises:
+        UnavailableError: there are fewer servers than it is to have copies.
+        TimeoutError: the servers of a cluster are choosing one who decides.
+    """
+    config = config.evolve(num_replicas=replicas)
+    async with asking(str(config.name), replicas):
+        try:
+            await jetstream.add_stream(config)
+        except BadRequestError as error:
+            if error.err_code in _TOO_FEW_SERVERS:
+                raise
+            await jetstream.update_stream(config)
 
 
-async def ensure_bucket(jetstream: JetStreamContext, bucket: str) -> None:
-    """Make the key-value bucket if it is not there; it keeps the last value of each key."""
+async def ensure_bucket(jetstream: JetStreamContext, bucket: str, replicas: int = 1) -> None:
+    """Make the key-value bucket if it is not there; it keeps the last value of each key. Raises as `ensure_stream`."""
+    async with asking(bucket, replicas):
+        try:
+            await jetstream.key_value(bucket)
+        except NoSuchBucketError:
+            await jetstream.create_key_value(bucket=bucket, history=1, direct=True, replicas=replicas)
+        else:
+            await ensure_copies(jetstream, f"KV_{bucket}", replicas)
+
+
+async def ensure_copies(jetstream: JetStreamContext, stream: str, replicas: int) -> None:
+    """See that the stream of a bucket that is there has so many copies."""
+    config = (await jetstream.stream_info(stream)).config
+    if config.num_replicas != replicas:
+        await jetstream.update_stream(config.evolve(num_replicas=replicas))
+
+
+@asynccontextmanager
+async def asking(what: str, replicas: int) -> AsyncIterator[None]:
+    """Ask for a stream: not for long, as nobody answers during an election; too few servers are said in our words."""
     try:
-        await jetstream.key_value(bucket)
-    except NoSuchBucketError:
-        await jetstream.create_key_value(bucket=bucket, history=1, direct=True)
+        async with asyncio.timeout(_PATIENCE):
+            yield
+    except APIError as error:
+        if error.err_code not in _TOO_FEW_SERVERS:
+            raise
+        raise UnavailableError(
+            f"{what} is to have {replicas} copies (SKYBUS_REPLICAS), and there are not so many NATS servers in the "
+            f"cluster with room for it: {error.description}"
+        ) from None

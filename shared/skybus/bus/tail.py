@@ -8,6 +8,7 @@ stream is read from the awaited number on. Nothing is seen twice, and nothing th
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 SEQUENCE = "Nats-Sequence"
+_BEHIND, _LOOK_AGAIN = 2.0, 0.02
+"""Seconds that a copy of the stream has to get what another one has; between looks, as it does not tell."""
 _WAITING = 20_000
 """Messages that may wait for a slow reader; beyond that they are dropped here and read from the stream."""
 
@@ -97,13 +100,26 @@ class Tail(Generic[T]):
                     yield value
             while True:
                 entry = await inbox.get()
-                if place.next_seq and (entry is None or (self.is_whole and place.is_gap(entry[0]))):
-                    async for value in self._stored(await self._read(place.next_seq), place):
+                if place.next_seq and (entry is None or self._is_missing(entry[0], place)):
+                    async for value in self._missed(place, entry[0] if entry else None):
                         yield value
                 if entry is None or place.is_seen(entry[0]):
                     continue
                 place.next_seq = entry[0] + 1
                 yield entry[1]
+
+    def _is_missing(self, seq: int, place: _Place) -> bool:
+        return self.is_whole and place.is_gap(seq)
+
+    async def _missed(self, place: _Place, until: int | None) -> AsyncGenerator[T]:
+        """Go through what was missed; on a cluster the copy that is read may be behind the one that has told us."""
+        deadline = time.monotonic() + _BEHIND
+        while place.next_seq and (page := await self._read(place.next_seq)):
+            async for value in self._stored(page, place):
+                yield value
+            if until is None or not self._is_missing(until, place) or time.monotonic() > deadline:
+                return
+            await asyncio.sleep(_LOOK_AGAIN)
 
     async def _stored(self, page: Page[T] | None, place: _Place) -> AsyncGenerator[T]:
         while page:

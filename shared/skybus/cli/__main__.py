@@ -26,6 +26,7 @@ _FUNCTIONS = {
     "up": "skybus.cli.up",
     "demo": "skybus.cli.demo",
     "re-manager": "skybus.cli.re_manager",
+    "cluster-config": "skybus.cli.cluster_config",
     "zmq-keys": "skybus.cli.zmq_keys",
     "clear-lock": "skybus.cli.clear_lock",
     "list-plans-devices": "skybus.cli.list_plans_devices",

@@ -26,14 +26,17 @@ _ENVIRONMENT, _STATE, _PROGRESS = "sky.*.int.environment.>", "sky.*.int.state", 
 Entry = dict[str, Any]
 
 
-def server_config(listen: str, store: Path, subjects: Subjects, identities: dict[str, Identity]) -> str:
-    """Write the configuration of an embedded server, in JSON, which the server's own language comprises.
+def server_config(
+    listen: str, store: Path, subjects: Subjects, identities: dict[str, Identity], other: Entry | None = None
+) -> str:
+    """Write the configuration of a server, in JSON, which the server's own language comprises.
 
     Args:
         listen: `host:port`.
         store: JetStream's folder.
         subjects: those of the instrument.
         identities: who may connect, by name; `Identity.account` says where each lives.
+        other: entries in the place of those of an embedded server, or beside them.
     """
     reads = _reads(subjects)
     accounts = {"SYS": {}, "SKY": _sky(reads), "PEOPLE": _people(reads), "PLANS": _plans()}
@@ -48,6 +51,7 @@ def server_config(listen: str, store: Path, subjects: Subjects, identities: dict
         "jetstream": {"store_dir": str(store), "sync_interval": "1s"},
         "system_account": "SYS",
         "accounts": accounts,
+        **(other or {}),
     }
     return orjson.dumps(config, option=orjson.OPT_INDENT_2).decode()
 

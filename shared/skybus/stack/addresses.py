@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from skybus.bus.errors import InvalidError, UnavailableError
 from skybus.stack.servers import free_port
 
-REDIS_PORT = 6379
+REDIS_PORT, SENTINEL_PORT = 6379, 26379
 REDIS_PATIENCE = 3.0
 """Seconds that a Redis which was started together with us has to listen."""
 _EVERYWHERE = {"*": "0.0.0.0", "localhost": "127.0.0.1"}  # noqa: S104 - only tried
@@ -65,8 +65,22 @@ async def _connect(url: str) -> None:
     if parts.scheme == "unix":
         _, writer = await asyncio.open_unix_connection(parts.path)
     else:
-        _, writer = await asyncio.open_connection(parts.hostname or "localhost", parts.port or REDIS_PORT)
+        writer = await _connect_to_one(parts)
     writer.close()
+
+
+async def _connect_to_one(parts: SplitResult) -> asyncio.StreamWriter:
+    """Connect to the server, or to the first Sentinel that listens."""
+    usual = SENTINEL_PORT if parts.scheme.endswith("+sentinel") else REDIS_PORT
+    refused: OSError | None = None
+    for address in parts.netloc.rpartition("@")[2].split(","):
+        one = urlsplit(f"//{address}")
+        try:
+            return (await asyncio.open_connection(one.hostname or "localhost", one.port or usual))[1]
+        except OSError as error:
+            refused = error
+    assert refused
+    raise refused
 
 
 def _is_known(host: str) -> bool:

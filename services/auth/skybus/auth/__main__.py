@@ -32,7 +32,7 @@ async def serve(settings: AuthSettings, process: Process) -> None:
     bus = process.bus
 
     async def ensure_blobs(connection: Connection) -> None:
-        await blob.ensure(connection.jetstream(), bus.subjects.blob_bucket)
+        await blob.ensure(connection.jetstream(), bus.subjects.blob_bucket, bus.replicas)
 
     bus.on_connect.append(ensure_blobs)
     origin = Origin(settings)

@@ -161,8 +161,10 @@ class CatalogueKeeper:
         self._done = done
 
     async def _on_connect(self, connection: Connection) -> None:
+        store = self._store(connection)
+        await store.ensure_bucket(self._bus.replicas)
         if self._catalogue is None:
-            await self._begin(self._store(connection))
+            await self._begin(store)
         await self._announce()
         self._may_be_new.set()
 

@@ -10,10 +10,11 @@ import nats.errors
 import structlog
 from nats.js import JetStreamContext
 from nats.js.api import ObjectMeta
-from nats.js.errors import BucketNotFoundError, ObjectNotFoundError
+from nats.js.errors import ObjectNotFoundError
 from nats.js.object_store import ObjectStore
 
 from skybus.auth.catalogue import Changes, PackedCatalogue
+from skybus.bus import blob
 from skybus.bus.errors import SkybusError, UnavailableError
 from skybus.bus.messages import Message, decode, encode
 from skybus.bus.subjects import Subjects
@@ -87,9 +88,14 @@ class AuthStore:
         except ObjectNotFoundError:
             return None
 
+    async def ensure_bucket(self, replicas: int) -> None:
+        """Make the bucket if it is not there."""
+        words = "lists of plans and devices, permissions"
+        await blob.ensure(self.jetstream, self._name, replicas, ttl=None, description=words)
+
+    @property
+    def _name(self) -> str:
+        return f"AUTH_{self.subjects.inst}"
+
     async def _bucket(self) -> ObjectStore:
-        name = f"AUTH_{self.subjects.inst}"
-        try:
-            return await self.jetstream.object_store(name)
-        except BucketNotFoundError:
-            return await self.jetstream.create_object_store(name, description="lists of plans and devices, permissions")
+        return await self.jetstream.object_store(self._name)

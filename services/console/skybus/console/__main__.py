@@ -20,8 +20,9 @@ async def serve(settings: ConsoleSettings, process: Process) -> None:
 
     async def ensure(connection: Connection) -> None:
         jetstream = connection.jetstream()
-        await ensure_stream(jetstream, console_stream(subjects, settings.max_age_seconds, settings.console_max_bytes))
-        await blob.ensure(jetstream, subjects.blob_bucket)
+        stream = console_stream(subjects, settings.max_age_seconds, settings.console_max_bytes)
+        await ensure_stream(jetstream, stream, bus.replicas)
+        await blob.ensure(jetstream, subjects.blob_bucket, bus.replicas)
 
     bus.on_connect.append(ensure)
     history = ConsoleHistory(StoredStream(bus, subjects.console_stream), subjects)

@@ -32,6 +32,7 @@ class ConsoleHistory:
     async def get(self, request: ConsoleGet) -> ConsolePage:
         """Read console output."""
         subject = self._filter(request.item_uid)
+        await self._stream.catch_up()
         if request.last_lines is None:
             return await self._page(subject, request)
         if request.since is not None or request.seq is not None:

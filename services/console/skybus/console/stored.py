@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +16,8 @@ from skybus.bus.connection import Bus
 from skybus.bus.errors import SkybusError, UnavailableError
 
 _TIMEOUT = 5.0
+_BEHIND, _LOOK_AGAIN = 2.0, 0.02
+"""Seconds that a copy of the stream has to get what another one has; between looks, as it does not tell."""
 _NOT_FOUND, _END = "404", "204"
 
 
@@ -45,9 +49,22 @@ class StoredStream:
         found = await self._ask({"last_by_subj": subject})
         return found.messages[0] if found.messages else None
 
+    async def catch_up(self) -> None:
+        """Wait, where the stream has several copies, until the one that is read has what was stored before this."""
+        if self.bus.replicas == 1:
+            return
+        end, deadline = await self.last_seq(), time.monotonic() + _BEHIND
+        while end and time.monotonic() < deadline:
+            if (await self._ask({"seq": end})).messages:
+                return
+            await asyncio.sleep(_LOOK_AGAIN)
+
     async def last_seq(self) -> int:
         """The newest sequence number that was given out, whether or not its message is still there."""
-        info = await self.bus.jetstream.stream_info(self.name)
+        try:
+            info = await self.bus.jetstream.stream_info(self.name)
+        except (nats.errors.Error, TimeoutError):
+            raise UnavailableError(f"the stream {self.name} cannot be read now") from None
         return info.state.last_seq
 
     async def _ask(self, query: dict[str, Any]) -> Batch:

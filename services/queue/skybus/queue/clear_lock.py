@@ -6,15 +6,19 @@ One that runs keeps its lock until it is started again, as the reference's manag
 from __future__ import annotations
 
 import argparse
+import asyncio
 import sys
 from collections.abc import Sequence
 
-from redis import Redis
 from redis.exceptions import RedisError
 
 from skybus.bus.errors import UnavailableError
 from skybus.bus.settings import DEFAULT_INSTRUMENT
+from skybus.queue.redis_address import connect, copies_behind
+from skybus.queue.replicated import Script
 from skybus.queue.settings import QueueSettings
+
+_DELETE = "return redis.call('DEL', KEYS[1] .. 'lock')"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -29,14 +33,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def clear(url: str, prefix: str, instrument: str) -> bool:
     """Delete the stored lock; returns whether there was one."""
-    with Redis.from_url(url, socket_timeout=5, socket_connect_timeout=2) as redis:
-        return bool(redis.delete(f"{prefix}:{instrument}:lock"))
+    return asyncio.run(_clear(url, f"{prefix}:{instrument}:"))
+
+
+async def _clear(url: str, keys: str) -> bool:
+    async with connect(url) as redis:
+        return bool(await Script(redis, _DELETE, copies_behind(url))(keys))
 
 
 def _parser() -> argparse.ArgumentParser:
     settings = QueueSettings()
     parser = argparse.ArgumentParser(prog="skybus.queue.clear_lock", description="Clear the lock in Redis.")
-    parser.add_argument("--redis-url", help="redis://, rediss:// or unix://; by default that of the running stack")
+    parser.add_argument(
+        "--redis-url", help="redis://, rediss://, unix:// or redis+sentinel://; by default that of the running stack"
+    )
     parser.add_argument("--redis-prefix", default=settings.redis_prefix, help="what the names of all keys begin with")
     parser.add_argument("--instrument", default=settings.instrument or DEFAULT_INSTRUMENT)
     return parser

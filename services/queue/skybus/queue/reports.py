@@ -22,8 +22,8 @@ from skybus.bus.streams import ensure_stream, life_stream
 log = structlog.get_logger()
 
 DURABLE = "queue"
-PATIENCE = 30.0
-"""Seconds that one request for the next report stays open."""
+PATIENCE = 2.0
+"""Seconds that one request for the next report stays open; it is not answered if the server that has it dies."""
 ACK_WAIT = 1.0
 """Seconds until a report comes again that a queue service has taken with it when it died.
 
@@ -55,12 +55,14 @@ class Reports:
 
     async def is_drained(self) -> bool:
         """Whether every stored report has been dealt with."""
-        info = await self._bus.jetstream.consumer_info(self._bus.subjects.life_stream, DURABLE)
-        return not info.num_pending and not info.num_ack_pending
+        stream = (await self._bus.jetstream.stream_info(self._bus.subjects.life_stream)).state
+        reader = await self._bus.jetstream.consumer_info(self._bus.subjects.life_stream, DURABLE)
+        is_behind = stream.messages and reader.delivered and reader.delivered.stream_seq < stream.last_seq
+        return not (is_behind or reader.num_pending or reader.num_ack_pending)
 
     async def _read(self, jetstream: JetStreamContext) -> None:
         stream = self._bus.subjects.life_stream
-        await ensure_stream(jetstream, life_stream(self._bus.subjects))
+        await ensure_stream(jetstream, life_stream(self._bus.subjects), self._bus.replicas)
         config = ConsumerConfig(
             durable_name=DURABLE, ack_policy=AckPolicy.EXPLICIT, max_ack_pending=1, ack_wait=ACK_WAIT
         )

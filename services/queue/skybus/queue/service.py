@@ -139,8 +139,8 @@ class QueueService:
 
     async def _prepare(self, connection: Connection) -> None:
         jetstream = connection.jetstream()
-        await ensure_bucket(jetstream, self._bus.subjects.state_bucket)
-        await blob.ensure(jetstream, self._bus.subjects.blob_bucket)
+        await ensure_bucket(jetstream, self._bus.subjects.state_bucket, self._bus.replicas)
+        await blob.ensure(jetstream, self._bus.subjects.blob_bucket, self._bus.replicas)
         self._must_ask.set()
 
     async def _on_state(self, message: Msg) -> None:

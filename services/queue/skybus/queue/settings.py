@@ -12,7 +12,7 @@ class QueueSettings(BusSettings):
     """Where the queue is kept."""
 
     redis_url: str | None = None
-    """`redis://`, `rediss://` or `unix://`; by default the server that `skybus up` has started."""
+    """`redis://`, `rediss://`, `unix://` or `redis+sentinel://`; by default the server that `skybus up` has started."""
 
     redis_prefix: str = "sky"
     """What the names of all keys begin with."""

@@ -13,10 +13,12 @@ Keys, below `{prefix}:{instrument}:`
     fence      string       the fencing number of the queue service that may write
     lease      string       the name of the one that leads, for a second
     answer:KEY string       the stored answer to a request, for a day; see once.py
+    read:UID   string       for a minute, where there are replicas: somebody has read the book
 """
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -33,6 +35,8 @@ from skybus.queue.book import Book
 from skybus.queue.line import Line, Slot
 from skybus.queue.locks import NO_LOCK, Lock
 from skybus.queue.records import Command, Flags, Running, RunningTask
+from skybus.queue.redis_address import connect, copies_behind
+from skybus.queue.replicated import Script
 
 log = structlog.get_logger()
 
@@ -44,7 +48,10 @@ local prefix = KEYS[1]
 if redis.call('GET', prefix .. 'fence') ~= ARGV[1] then return {'fenced'} end
 if ARGV[4] ~= '' then
   local answer = redis.call('GET', prefix .. 'answer:' .. ARGV[4])
-  if answer then return {'done', answer} end
+  if answer then
+    redis.call('EXPIRE', prefix .. 'answer:' .. ARGV[4], ARGV[6])
+    return {'done', answer}
+  end
 end
 if (redis.call('GET', prefix .. 'revision') or '0') ~= ARGV[2] then return {'stale'} end
 local at = 7
@@ -69,6 +76,21 @@ return 1
 """
 
 
+_TAKE_OVER = "return redis.call('INCR', KEYS[1] .. 'fence')"
+_ANSWERED = """
+local key = KEYS[1] .. 'answer:' .. ARGV[1]
+local answer = redis.call('GET', key)
+if answer then redis.call('EXPIRE', key, ARGV[2]) end
+return answer
+"""
+_IS_KEPT = """
+if redis.call('GET', KEYS[1] .. 'read:' .. ARGV[1]) == false then return 0 end
+redis.call('SET', KEYS[1] .. 'read:' .. ARGV[1], 2, 'EX', 60)
+return 1
+"""
+"""Whether what was read together with setting this key is still what counts, after an election too."""
+
+
 class FencedError(SkybusError):
     """Another queue service has taken over this instrument; this one may not write any more."""
 
@@ -82,18 +104,27 @@ class AnsweredBefore(Exception):  # noqa: N818 - it is no error
 
 
 class Store:
-    """The book of one instrument in Redis."""
+    """The book of one instrument in Redis.
 
-    def __init__(self, redis: Redis, prefix: str) -> None:
+    Args:
+        redis: the server.
+        prefix: of the names of all keys.
+        copies: replicas that must have a change before anybody hears of it.
+    """
+
+    def __init__(self, redis: Redis, prefix: str, copies: int = 0) -> None:
         self._redis = redis
         self._prefix = prefix
-        self._commit = redis.register_script(_COMMIT)
-        self._renew = redis.register_script(_RENEW)
+        self._copies = copies
+        self._commit, self._next_fence, self._answered, self._is_kept = (
+            Script(redis, text, copies) for text in (_COMMIT, _TAKE_OVER, _ANSWERED, _IS_KEPT)
+        )
+        self._renew = Script(redis, _RENEW, copies=0)  # a lease that is lost costs a change of leaders and no more
         self._fence = ""
 
     @classmethod
     def at(cls, url: str, instrument: str, prefix: str = "sky", *, serves: bool = False) -> Store:
-        """Make a store for a Redis URL (`redis://`, `rediss://`, `unix://`).
+        """Make a store for a Redis URL (`redis://`, `rediss://`, `unix://`, `redis+sentinel://`).
 
         Args:
             url: of the server.
@@ -103,12 +134,12 @@ class Store:
         """
         keys = f"{prefix}:{instrument}:"
         name = _connection_name(keys) if serves else None
-        return cls(Redis.from_url(url, socket_timeout=5, socket_connect_timeout=2, protocol=3, client_name=name), keys)
+        return cls(connect(url, protocol=3, client_name=name), keys, copies_behind(url))
 
     async def take_over(self) -> None:
         """Become the one who may write: whoever was it before cannot any more."""
         with _answering():
-            self._fence = str(await self._redis.incr(self._prefix + "fence"))
+            self._fence = str(await self._next_fence(self._prefix))
 
     async def take_lease(self, name: str, seconds: float) -> bool:
         """Take the lease, if nobody else has it; returns whether it is ours."""
@@ -128,7 +159,7 @@ class Store:
             FencedError: another queue service has taken over.
         """
         with _answering():
-            is_ours = await self._renew(keys=[self._prefix], args=[self._fence, name, round(seconds * 1000)])
+            is_ours = await self._renew(self._prefix, self._fence, name, round(seconds * 1000))
         if not is_ours:
             raise FencedError
 
@@ -138,9 +169,17 @@ class Store:
             return any(client["name"] == _connection_name(self._prefix) for client in await self._redis.client_list())
 
     async def load(self) -> Book:
-        """Read the whole book but the history."""
+        """Read the whole book but the history.
+
+        Raises:
+            UnavailableError: Redis does not answer, or what was read may be lost yet.
+        """
+        token = uuid.uuid4().hex
         with _answering():
-            return await self._load()
+            book = await self._load(token)
+            if self._copies and not await self._is_kept(self._prefix, token):
+                raise UnavailableError("Redis has another primary since the queue was read")
+        return book
 
     async def commit(self, commands: Sequence[Command], revision: int, key: str = "", answer: bytes = b"") -> None:
         """Carry out the commands of one change, all or none.
@@ -159,7 +198,7 @@ class Store:
         """
         args = [self._fence, revision, revision + 1, key, answer, ANSWER_KEPT, *_flat(commands)]
         with _answering():
-            outcome = await self._commit(keys=[self._prefix], args=args)
+            outcome = await self._commit(self._prefix, *args)
         match outcome[0]:
             case b"ok":
                 return
@@ -172,7 +211,7 @@ class Store:
     async def answered(self, key: str) -> bytes | None:
         """The stored answer to a request, if it was done; empty if it was begun."""
         with _answering():
-            answer = await self._redis.get(f"{self._prefix}answer:{key}")
+            answer = await self._answered(self._prefix, key, ANSWER_KEPT)
         return answer if isinstance(answer, bytes) else None
 
     async def history(self, offset: int, limit: int | None) -> list[Item]:
@@ -192,22 +231,24 @@ class Store:
         return [orjson.loads(raw) if raw else None for raw in kept]
 
     async def ping(self) -> None:
-        """See that Redis answers."""
+        """See that Redis answers, and that it takes changes where these need replicas."""
         with _answering():
-            await self._redis.ping()
+            await (self._answered(self._prefix, "", ANSWER_KEPT) if self._copies else self._redis.ping())
 
     async def close(self) -> None:
         """Close the connections."""
         await self._redis.aclose()
 
-    async def _load(self) -> Book:
+    async def _load(self, token: str) -> Book:
         pipe = self._redis.pipeline(transaction=True)
         pipe.zrange(self._prefix + "queue", 0, -1, withscores=True)
         pipe.hgetall(self._prefix + "items")
         pipe.hgetall(self._prefix + "tasks")
         pipe.mget([self._prefix + name for name in ("running", "lock", "flags", "revision")])
         pipe.llen(self._prefix + "history")
-        order, items, tasks, (running, lock, flags, revision), history_size = await pipe.execute()
+        if self._copies:
+            pipe.set(f"{self._prefix}read:{token}", 1, ex=60)
+        order, items, tasks, (running, lock, flags, revision), history_size, *_ = await pipe.execute()
         return Book(
             line=Line([Slot(float(key), orjson.loads(items[uid])) for uid, key in order]),
             running=Running.model_validate_json(running) if running else None,

@@ -43,12 +43,13 @@ async def serve(settings: WorkerSettings, process: Process) -> None:
 async def _ensure_streams(bus: Bus, connection: Connection) -> None:
     """Make the streams that the environment writes to."""
     jetstream = connection.jetstream()
-    await ensure_stream(jetstream, life_stream(bus.subjects))
-    await ensure_stream(jetstream, docs_stream(bus.subjects))
+    await ensure_stream(jetstream, life_stream(bus.subjects), bus.replicas)
+    await ensure_stream(jetstream, docs_stream(bus.subjects), bus.replicas)
     try:
         await jetstream.stream_info(bus.subjects.console_stream)
     except NoSuchStreamError:  # the console service, whose it is, has not run yet
-        await ensure_stream(jetstream, console_stream(bus.subjects, max_age=7 * DAY, max_bytes=1 << 30))
+        console = console_stream(bus.subjects, max_age=7 * DAY, max_bytes=1 << 30)
+        await ensure_stream(jetstream, console, bus.replicas)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ behind the last acknowledged one, and JetStream drops by message id what it has 
 from __future__ import annotations
 
 import asyncio
+import time
 import zlib
 from dataclasses import dataclass, field
 from itertools import count
@@ -30,6 +31,9 @@ WINDOW = 256
 """Messages under way."""
 WINDOW_BYTES = 8 << 20
 """With so many bytes under way, no further message is sent."""
+DOUBT = 0.5
+"""Seconds without an answer after which no further message is sent: the server that had the stream may have died, and
+what comes to the one that will have it must begin with what was lost."""
 ANSWER_WAIT = 5.0
 """Seconds after which a message that nobody has acknowledged is sent again."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
@@ -49,6 +53,8 @@ class _Sent:
     after: Position
     """The place in the spool behind it."""
     size: int
+    since: float
+    """By the monotonic clock."""
     is_stored: bool = False
 
 
@@ -70,6 +76,8 @@ class Outbox:
     _numbers: count[int] = field(default_factory=count)
     _under_way: dict[int, _Sent] = field(default_factory=dict)
     _next: Position = _START
+    _is_taken: bool = False
+    """Whether the stream has taken a message since sending has begun anew."""
     _pause: float = FIRST_PAUSE
     _paused: asyncio.TimerHandle | None = None
     _watch: asyncio.TimerHandle | None = None
@@ -160,7 +168,7 @@ class Outbox:
             for record, after in batch:
                 fitting = await self._fit(record, limit)
                 number = next(self._numbers)
-                self._under_way[number] = _Sent(record.subject, after, len(fitting.body))
+                self._under_way[number] = _Sent(record.subject, after, len(fitting.body), time.monotonic())
                 self._next = after
                 self._start_watch()
                 await connection.publish(
@@ -168,9 +176,15 @@ class Outbox:
                 )
 
     def _room(self) -> int:
-        if sum(sent.size for sent in self._under_way.values()) > WINDOW_BYTES:
+        """So many more messages may be sent; one alone until it is known that the stream takes them."""
+        window = WINDOW if self._is_taken else 1
+        if not self._under_way:
+            return window
+        oldest = next(iter(self._under_way.values()))
+        is_doubtful = not oldest.is_stored and time.monotonic() - oldest.since > DOUBT
+        if is_doubtful or sum(sent.size for sent in self._under_way.values()) > WINDOW_BYTES:
             return 0
-        return WINDOW - len(self._under_way)
+        return window - len(self._under_way)
 
     async def _on_answer(self, message: Msg) -> None:
         number = int(message.subject.rpartition(".")[2])
@@ -180,6 +194,7 @@ class Outbox:
         problem = _problem(message)
         if problem is None:
             self._pause = FIRST_PAUSE
+            self._is_taken = True
         elif problem.is_lasting:
             log.error("a stream refuses a message", subject=sent.subject, reason=problem.text)
             self._keep(sent)
@@ -206,6 +221,7 @@ class Outbox:
 
     def _start_over(self) -> None:
         self._under_way.clear()
+        self._is_taken = False
         self._next = self.spool.delivered
         for timer in (self._paused, self._watch):
             if timer:
