@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import asyncio
 
+from nats.aio.client import Client as Connection
+
+from skybus.bus.api.events import CatalogChanged
+from skybus.bus.api.internal import CATALOG_REFRESH, CATALOG_UIDS
+from skybus.bus.messages import Empty
+from skybus.bus.service import Handler, Service
 from tests.servers import NatsServer, running
+
+LISTS = CatalogChanged(**dict.fromkeys(CatalogChanged.model_fields, "uid"))
 
 
 async def test_a_connection_that_breaks_while_it_is_closed_is_rebuilt(nats: NatsServer) -> None:
@@ -26,3 +34,29 @@ async def test_a_connection_that_breaks_while_it_is_closed_is_rebuilt(nats: Nats
         await bus.wait_connected()
         assert bus.connection is not connection
         await bus.connection.flush()
+
+
+async def test_a_request_that_comes_while_the_connection_is_set_up_is_answered_when_it_is(nats: NatsServer) -> None:
+    """A service is on the bus as soon as its first endpoint is; what the handlers need may not be there yet."""
+    asker, other, bus = nats.make_bus("queue"), nats.make_bus("worker"), nats.make_bus("auth")
+    has_come, answers = asyncio.Event(), list[asyncio.Task[CatalogChanged]]()
+
+    async def say_lists(_: Empty) -> CatalogChanged:
+        return LISTS
+
+    async def pass_on(_: Empty) -> CatalogChanged:
+        return await bus.call(CATALOG_REFRESH, Empty())
+
+    async def ask_now(connection: Connection) -> None:
+        await connection.flush()
+        answers.append(asyncio.create_task(asker.call(CATALOG_UIDS, Empty())))
+        await asker.connection.flush()
+        await connection.flush()  # so it has come
+        has_come.set()
+
+    Service(other, "worker", [Handler(CATALOG_REFRESH, say_lists)])
+    Service(bus, "auth", [Handler(CATALOG_UIDS, pass_on)])
+    bus.on_connect.append(ask_now)
+    async with running(asker), running(other), running(bus), asyncio.timeout(20):
+        await has_come.wait()
+        assert await answers[0] == LISTS

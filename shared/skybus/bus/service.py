@@ -124,6 +124,7 @@ class Service:
 
     def _receiver(self, handler: Handler[Any, Any]) -> Callable[[MicroRequest], Awaitable[None]]:
         async def receive(request: MicroRequest) -> None:
+            await self._bus.wait_connected()  # the connection may still be being set up, and handlers need it
             await self._places.acquire()
             task = asyncio.create_task(self._answer(handler, request))
             self._running.add(task)
