@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 from nats.aio.client import Client as Connection
 
@@ -10,6 +11,7 @@ from skybus.bus.api.events import CatalogChanged
 from skybus.bus.api.internal import CATALOG_REFRESH, CATALOG_UIDS
 from skybus.bus.messages import Empty
 from skybus.bus.service import Handler, Service
+from skybus.bus.streams import ensure_bucket
 from tests.servers import NatsServer, running
 
 LISTS = CatalogChanged(**dict.fromkeys(CatalogChanged.model_fields, "uid"))
@@ -60,3 +62,16 @@ async def test_a_request_that_comes_while_the_connection_is_set_up_is_answered_w
     async with running(asker), running(other), running(bus), asyncio.timeout(20):
         await has_come.wait()
         assert await answers[0] == LISTS
+
+
+async def test_a_bus_that_is_cancelled_while_it_connects_ends(nats: NatsServer) -> None:
+    """A service that another one has replaced must end; nats-py loses cancellations while it connects."""
+    for milliseconds in range(60):
+        bus = nats.make_bus("queue")
+        bus.on_connect.append(lambda connection: ensure_bucket(connection.jetstream(), "STATE_sim"))
+        task = asyncio.create_task(bus.run())
+        with suppress(TimeoutError):
+            await asyncio.wait_for(bus.wait_connected(), milliseconds / 2000)  # at another moment each time
+        task.cancel()
+        _, pending = await asyncio.wait({task}, timeout=5)
+        assert not pending, f"it goes on when cancelled {milliseconds / 2} ms after its start"

@@ -153,6 +153,7 @@ class Bus:
                 pass
             except (OSError, nats.errors.Error, UnavailableError, TimeoutError) as error:
                 self._report(error)
+            _heed_cancellation()
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
 
@@ -244,6 +245,7 @@ class Bus:
                 await self._restore(connection, subscription)
             await self.while_connected(self._call_hooks(connection))
             await _settle(connection)
+            _heed_cancellation()
             self._up.set()
             log.info("connected to NATS", url=connection.connected_url.geturl() if connection.connected_url else "")
             await lost
@@ -265,21 +267,25 @@ class Bus:
             if not lost.done():
                 lost.set_result(None)
 
-        await connection.connect(
-            servers=access.servers,
-            name=self.name,
-            allow_reconnect=False,
-            max_reconnect_attempts=1,
-            reconnect_time_wait=0,
-            connect_timeout=2,
-            ping_interval=PING_EVERY,
-            max_outstanding_pings=2,
-            error_cb=self._on_error,
-            inbox_prefix=f"_INBOX.{user_token(self._user)}",
-            user=None if access.credentials.nkey_seed else access.credentials.user,
-            password=access.credentials.password,
-            nkeys_seed_str=access.credentials.nkey_seed,
-        )
+        try:
+            await connection.connect(
+                servers=access.servers,
+                name=self.name,
+                allow_reconnect=False,
+                max_reconnect_attempts=1,
+                reconnect_time_wait=0,
+                connect_timeout=2,
+                ping_interval=PING_EVERY,
+                max_outstanding_pings=2,
+                error_cb=self._on_error,
+                inbox_prefix=f"_INBOX.{user_token(self._user)}",
+                user=None if access.credentials.nkey_seed else access.credentials.user,
+                password=access.credentials.password,
+                nkeys_seed_str=access.credentials.nkey_seed,
+            )
+        except BaseException:
+            await _close(connection)  # nats-py leaves the socket open
+            raise
         for task in (connection._reading_task, connection._flusher_task):
             assert task
             task.add_done_callback(on_end)  # nats-py does not call closed_cb when closing fails, as on a broken pipe
@@ -322,6 +328,13 @@ class Bus:
 def _read_outcome(task: asyncio.Future[Any]) -> None:
     if not task.cancelled():
         task.exception()
+
+
+def _heed_cancellation() -> None:
+    """End if this task was cancelled while it was in nats-py, which loses that now and then."""
+    task = asyncio.current_task()
+    if task and task.cancelling():
+        raise asyncio.CancelledError
 
 
 async def _close(connection: Connection) -> None:
