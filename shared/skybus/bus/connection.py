@@ -319,7 +319,7 @@ class Bus:
                 callback()
 
     def _report(self, error: Exception) -> None:
-        why = error.message if isinstance(error, SkybusError) else f"{error or type(error).__name__}"
+        why = error.message if isinstance(error, SkybusError) else str(error) or type(error).__name__
         if why != self._why:
             log.warning("no connection to NATS", reason=why)
         self._why = why
