@@ -11,6 +11,7 @@ import importlib
 import multiprocessing
 import os
 import signal
+import subprocess
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import nats.errors
 import orjson
 
 from skybus.bus.api.items import Item
@@ -25,6 +27,7 @@ from skybus.bus.api.queue import ITEM_ADD, QUEUE_START, ItemAdd, QueueControl
 from skybus.bus.api.status import Status
 from skybus.bus.connection import Bus
 from skybus.bus.endpoints import Endpoint, Rep, Req
+from skybus.bus.errors import UnavailableError
 from skybus.bus.tasks import end_tasks
 from skybus.client.client import Client
 from skybus.client.queue_calls import made, plan_item
@@ -69,6 +72,39 @@ class Outcome:
     """`{mark}.{attempt}`, one for each run."""
 
 
+class KeptServer:
+    """A server that is started again whenever it dies."""
+
+    def __init__(self, server: NatsServer | Valkey) -> None:
+        self._server = server
+        self._is_up = asyncio.Event()
+
+    @property
+    def process(self) -> subprocess.Popen:
+        assert self._server.process
+        return self._server.process
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    async def start(self) -> None:
+        await self._server.start()
+        self._is_up.set()
+
+    async def keep(self) -> None:
+        while True:
+            await _gone(os.pidfd_open(self.pid))
+            self._is_up.clear()
+            self.process.wait()
+            await self.start()
+
+    async def until_up(self) -> None:
+        if self.process.poll() is not None:
+            self._is_up.clear()
+        await self._is_up.wait()
+
+
 class House:
     """NATS, Valkey, queue service, auth, supervisor and environment on one data directory."""
 
@@ -86,6 +122,7 @@ class House:
             "SKYBUS_TEST_ROOT": str(ROOT),
             "SKYBUS_TEST_RUNS": str(self.runs),
         }
+        self._servers = {"nats": KeptServer(self.nats), "valkey": KeptServer(self.valkey)}
         self._processes: dict[str, Any] = {}
         self._keepers: list[asyncio.Task[None]] = []
         self._may_start = {role: asyncio.Event() for role in SERVICES}
@@ -97,9 +134,12 @@ class House:
     async def up(self) -> AsyncIterator[House]:
         async with AsyncExitStack() as stack:
             stack.callback(self._end)
-            await self.nats.start()
-            await self.valkey.start()
-            self._keepers = [asyncio.create_task(self._keep(role)) for role in SERVICES]
+            for server in self._servers.values():
+                await server.start()
+            self._keepers = [
+                *(asyncio.create_task(self._keep(role)) for role in SERVICES),
+                *(asyncio.create_task(server.keep()) for server in self._servers.values()),
+            ]
             stack.push_async_callback(end_tasks, self._keepers)
             self.client = await stack.enter_async_context(Client.connect(data_dir=self.data_dir, connect_timeout=20))
             self.bus = await stack.enter_async_context(self.nats.bus("queue"))
@@ -110,6 +150,8 @@ class House:
     def pid_of(self, role: str) -> int:
         if role == "environment":
             return int(orjson.loads((self.data_dir / "worker.json").read_bytes())["pid"])
+        if role in self._servers:
+            return self._servers[role].pid
         return self._processes[role].pid
 
     def died(self, role: str) -> asyncio.Future[None]:
@@ -131,11 +173,13 @@ class House:
         finally:
             self._may_start[role].set()
 
-    def order(self, role: str, point: Point | None = None) -> Path:
-        """Have a process trace its steps from now on, and die at a point; returns the file with the trace."""
+    def order(self, role: str, point: Point | None, victim: str) -> Path:
+        """Have a process trace its steps from now on, and a process die at a point; returns the file with the trace."""
         uid = uuid.uuid4().hex
         trace = self.data_dir / f"trace-{uid}"
-        Order(uid, str(trace), point).write(order_file(self.data_dir, role))
+        Order(uid, str(trace), point, 0 if victim == role else self.pid_of(victim)).write(
+            order_file(self.data_dir, role)
+        )
         return trace
 
     def withdraw(self, role: str) -> bool:
@@ -165,11 +209,12 @@ class House:
 
     async def until_drained(self) -> None:
         """Wait until the queue service has dealt with each report; there is no event for it."""
-        while True:
-            info = await self.bus.jetstream.consumer_info(self.bus.subjects.life_stream, "queue")
-            if not info.num_pending and not info.num_ack_pending:
-                return
+        while not await self._is_drained():
             await asyncio.sleep(0.02)
+
+    async def until_servers_are_up(self) -> None:
+        for server in self._servers.values():
+            await server.until_up()
 
     async def look(self) -> Outcome:
         queue = await self.client.queue()
@@ -201,6 +246,14 @@ class House:
                 return await self.client.call(endpoint, request, timeout=ATTEMPT, request_id=request_id)
             except GaveUpError:
                 continue
+
+    async def _is_drained(self) -> bool:
+        await self.bus.wait_connected()
+        try:
+            info = await self.bus.jetstream.consumer_info(self.bus.subjects.life_stream, "queue")
+        except (nats.errors.Error, UnavailableError):  # the server has died this very moment
+            return False
+        return not info.num_pending and not info.num_ack_pending
 
     async def _keep(self, role: str) -> None:
         """Start a service, and start it again whenever it dies."""

@@ -1,4 +1,4 @@
-"""Counts the external steps of the process in which it is installed, and kills that process at one of them.
+"""Counts the external steps of the process in which it is installed, and kills it, or a server, at one of them.
 
 An external step is what others can see: a message to NATS, a command to Redis, a change of a file that outlives the
 process. Each kind goes through one function, which is wrapped here. Nothing is counted until the test has written an
@@ -35,14 +35,15 @@ from skybus.worker.spool import Spool
 BEFORE, AFTER = "before", "after"
 _UID = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{32}")
 _HOUSEKEEPING = re.compile(
-    r"send (console\.(queue|auth|worker)$"  # log lines
+    r"(?:send (console\.(queue|auth|worker)$"  # log lines
     r"|\$KV\.STATE_sim\.status"  # left for late joiners a while after a change
     r"|evt\.progress\.|\$KV\.STATE_sim\.progress"  # timed, and hints
     r"|int\.worker\.state|int\.auth\.catalog_uids|int\.environment\.state$)"  # asked every two seconds
-    r"|redis PING|redis renew"
+    r"|reply to cmd\.operator\.(status|queue|history)\.get"  # the test itself wants to know
+    r"|redis PING|redis renew)"
 )
-"""Steps that come by the clock. They are no part of an item's life: what a death beside one of them leaves behind is
-what a death at the step next to it leaves."""
+"""Steps that come by the clock, or because somebody looks. They are no part of an item's life: what a death beside one
+of them leaves behind is what a death at the step next to it leaves."""
 
 
 class Point(NamedTuple):
@@ -66,6 +67,8 @@ class Order:
     """A file to which each point is written as it is passed."""
     point: tuple[str, str, int] | None = None
     """Where to die."""
+    victim: int = 0
+    """Another process, which dies in place of this one."""
 
     def write(self, file: Path) -> None:
         new = file.with_suffix(".new")
@@ -134,7 +137,7 @@ class _Steps:
         if flush:
             flush()
         self._file.unlink()
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(order.victim or os.getpid(), signal.SIGKILL)
 
 
 def _wrap(cls: type, method: str, steps: _Steps, name: Callable[..., str]) -> None:
@@ -193,7 +196,8 @@ def _subject(subject: str) -> str:
 
 def _name_of_command(_: Redis, command: str, *args: Any) -> str:
     if command != "EVALSHA":
-        return f"redis {command} {_UID.sub('*', str(args[0])) if args else ''}".strip()
+        key = str(args[0]) if args else ""
+        return f"redis {command} {_UID.sub('*', key)}" if key.startswith("sky:") else f"redis {command}"
     if len(args) == 6:
         return "redis renew the lease"
     key, words = args[6], list(args[9:])
