@@ -65,7 +65,7 @@ class Subjects:
         return f"LIFE_{self.inst}"
 
     def read_again_from(self, subject: str) -> str | None:
-        """The stream of console output and documents in which what was sent can be looked for; nothing for other subjects."""
+        """The stream in which sent output or documents can be looked for; nothing for other subjects."""
         if subject.startswith(self.console("")):
             return self.console_stream
         return self.docs_stream if subject.startswith(f"sky.{self.inst}.doc.") else None
