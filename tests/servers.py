@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from skybus.bus.connection import Bus
 from skybus.bus.settings import CREDENTIALS_DIR, LISTEN_FILE, Access, Listen
@@ -47,6 +48,8 @@ class NatsServer:
     data_dir: Path
     instrument: str = "sim"
     port: int = field(default_factory=free_port)
+    other: dict[str, Any] = field(default_factory=dict)
+    """Entries of the configuration in the place of the usual ones."""
     process: subprocess.Popen | None = None
 
     def __post_init__(self) -> None:
@@ -60,7 +63,9 @@ class NatsServer:
     async def start(self) -> None:
         config = self.data_dir / "nats.conf"
         config.write_text(
-            server_config(f"127.0.0.1:{self.port}", self.data_dir / "jetstream", self.subjects, self.identities)
+            server_config(
+                f"127.0.0.1:{self.port}", self.data_dir / "jetstream", self.subjects, self.identities, self.other
+            )
         )
         with (self.data_dir / "nats.log").open("ab") as log:
             self.process = subprocess.Popen([nats_binary(), "-c", config], stderr=log)

@@ -226,6 +226,7 @@ class InProcess(House):
     async def _start(self) -> None:
         self._service = QueueService(Store(self._redis, self._prefix), self._bus, QueueSettings())
         self._answers = {handler.endpoint.name: handler.answer for handler in self._service._service._handlers}
+        self._service._witness.is_heard = True  # there is no JetStream
         await self._service._surroundings.take_over(self._service._begin)
         self._keeping = asyncio.create_task(self._service._keeper.run())
         await self._service._surroundings.ask_for_environment()

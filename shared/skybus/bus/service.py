@@ -77,6 +77,12 @@ def current_call() -> Call:
     return _call.get()
 
 
+def current_deadline() -> float | None:
+    """When who asks gives up, unix seconds; nothing if nobody asks or does not say."""
+    call = _call.get(None)
+    return call.deadline if call else None
+
+
 class Service:
     """A named set of handlers on the bus; visible under `$SRV` by that name.
 

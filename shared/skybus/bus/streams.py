@@ -12,13 +12,15 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import structlog
 from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, RePublish, StorageType, StreamConfig
-from nats.js.errors import APIError, BadRequestError
-from nats.js.errors import NotFoundError as NoSuchBucketError
+from nats.js.errors import APIError, BadRequestError, NotFoundError, ServerError
 
 from skybus.bus.errors import UnavailableError
 from skybus.bus.subjects import Subjects
+
+log = structlog.get_logger()
 
 DAY = 86_400.0
 DUPLICATE_WINDOW = 600.0
@@ -27,6 +29,8 @@ _PATIENCE = 2.0
 """Seconds until JetStream must have answered; then it is asked again, on a new connection."""
 _TOO_FEW_SERVERS = (10005, 10074)
 """JetStream's codes: no server is left for another copy; not a cluster."""
+_NO_ROOM = 10047
+"""JetStream's code: its disk has not the room that its streams may come to need; said of those too that it has."""
 
 
 def console_stream(subjects: Subjects, max_age: float, max_bytes: int) -> StreamConfig:
@@ -76,7 +80,7 @@ async def ensure_stream(jetstream: JetStreamContext, config: StreamConfig, repli
     """Make the stream, or give it the present settings.
 
     Raises:
-        UnavailableError: there are fewer servers than it is to have copies.
+        UnavailableError: there are fewer servers than it is to have copies, or there is no room for it.
         TimeoutError: the servers of a cluster are choosing one who decides.
     """
     config = config.evolve(num_replicas=replicas)
@@ -87,6 +91,19 @@ async def ensure_stream(jetstream: JetStreamContext, config: StreamConfig, repli
             if error.err_code in _TOO_FEW_SERVERS:
                 raise
             await jetstream.update_stream(config)
+        except ServerError as error:
+            if error.err_code != _NO_ROOM:
+                raise
+            await _leave_as_it_is(jetstream, config)
+
+
+async def _leave_as_it_is(jetstream: JetStreamContext, config: StreamConfig) -> None:
+    try:
+        await jetstream.stream_info(str(config.name))
+    except NotFoundError:
+        size = f"{config.max_bytes / (1 << 30):.2g} GiB" if config.max_bytes else "room"
+        raise UnavailableError(f"JetStream's disk is too small: {config.name} must have {size}") from None
+    log.warning("JetStream's disk is too small for all that its streams may keep", stream=config.name)
 
 
 async def ensure_bucket(jetstream: JetStreamContext, bucket: str, replicas: int = 1) -> None:
@@ -94,7 +111,7 @@ async def ensure_bucket(jetstream: JetStreamContext, bucket: str, replicas: int 
     async with asking(bucket, replicas):
         try:
             await jetstream.key_value(bucket)
-        except NoSuchBucketError:
+        except NotFoundError:
             await jetstream.create_key_value(bucket=bucket, history=1, direct=True, replicas=replicas)
         else:
             await ensure_copies(jetstream, f"KV_{bucket}", replicas)

@@ -64,6 +64,12 @@ class Subjects:
         """Reports, read by the queue service."""
         return f"LIFE_{self.inst}"
 
+    def read_again_from(self, subject: str) -> str | None:
+        """The stream in which sent output or documents can be looked for; nothing for other subjects."""
+        if subject.startswith(self.console("")):
+            return self.console_stream
+        return self.docs_stream if subject.startswith(f"sky.{self.inst}.doc.") else None
+
     @property
     def state_bucket(self) -> str:
         """The last value of each event topic."""

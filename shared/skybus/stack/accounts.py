@@ -38,10 +38,10 @@ def server_config(
         identities: who may connect, by name; `Identity.account` says where each lives.
         other: entries in the place of those of an embedded server, or beside them.
     """
-    reads = _reads(subjects)
-    accounts = {"SYS": {}, "SKY": _sky(reads), "PEOPLE": _people(reads), "PLANS": _plans()}
+    reads, written = _reads(subjects), _written(subjects)
+    accounts = {"SYS": {}, "SKY": _sky(reads, written), "PEOPLE": _people(reads), "PLANS": _plans(written)}
     for name, account in accounts.items():
-        account["users"] = [_user(identity) for identity in identities.values() if identity.account == name]
+        account["users"] = [_user(identity, written) for identity in identities.values() if identity.account == name]
     config = {
         "server_name": f"skybus_{subjects.inst}",
         "listen": listen,
@@ -63,13 +63,18 @@ def _reads(subjects: Subjects) -> list[str]:
     return [f"$JS.API.DIRECT.GET.{stream}{rest}" for stream in streams for rest in ("", ".>")]
 
 
-def _sky(reads: list[str]) -> Entry:
+def _written(subjects: Subjects) -> list[str]:
+    """What reads the streams into which the environment writes, to see what has arrived."""
+    return [f"$JS.API.DIRECT.GET.{stream}" for stream in (subjects.console_stream, subjects.docs_stream)]
+
+
+def _sky(reads: list[str], written: list[str]) -> Entry:
     return {
         "jetstream": "enabled",
         "exports": [
             *_exported("service", (_COMMANDS, *reads), to="PEOPLE"),
             *_exported("stream", (_EVENTS,), to="PEOPLE"),
-            *_exported("service", _FROM_PLANS, to="PLANS"),
+            *_exported("service", (*_FROM_PLANS, *written), to="PLANS"),
         ],
         "imports": [
             *_imported("service", (_ENVIRONMENT,), of="PLANS"),
@@ -89,14 +94,14 @@ def _people(reads: list[str]) -> Entry:
     }
 
 
-def _plans() -> Entry:
+def _plans(written: list[str]) -> Entry:
     return {
         "exports": [
             *_exported("service", (_ENVIRONMENT,), to="SKY"),
             *_exported("stream", (_STATE,), to="SKY"),
             *_exported("stream", (_PROGRESS,), to="PEOPLE"),
         ],
-        "imports": _imported("service", _FROM_PLANS, of="SKY"),
+        "imports": _imported("service", (*_FROM_PLANS, *written), of="SKY"),
     }
 
 
@@ -108,12 +113,12 @@ def _imported(kind: str, subjects: Iterable[str], *, of: str, **options: bool) -
     return [{kind: {"account": of, "subject": subject}, **options} for subject in subjects]
 
 
-def _user(identity: Identity) -> Entry:
-    allowed = _permissions(identity.account, identity.token)
+def _user(identity: Identity, written: list[str]) -> Entry:
+    allowed = _permissions(identity.account, identity.token, written)
     return {**identity.config, **({"permissions": allowed} if allowed else {})}
 
 
-def _permissions(account: str, token: str) -> Entry:
+def _permissions(account: str, token: str, written: list[str]) -> Entry:
     """What a user may publish and receive; nothing stands for everything."""
     inbox = f"_INBOX.{token}.>"
     if account == "PEOPLE":
@@ -121,5 +126,5 @@ def _permissions(account: str, token: str) -> Entry:
         return {"publish": publish, "subscribe": [inbox, _EVENTS]}
     if account == "PLANS":
         receive = [inbox, _ENVIRONMENT, "$SRV.>"]
-        return {"publish": [*_FROM_PLANS, _STATE, _PROGRESS], "subscribe": receive, "allow_responses": True}
+        return {"publish": [*_FROM_PLANS, *written, _STATE, _PROGRESS], "subscribe": receive, "allow_responses": True}
     return {}

@@ -108,6 +108,14 @@ class Book:
         """Let an item run that was never in the queue."""
         return self._run(item, environment_id, immediate=True)
 
+    def take_up(self, running: Running) -> None:
+        """Have an attempt as the running one of which nothing was known here."""
+        if self.running is not None and self.running.attempt == running.attempt:
+            return
+        if running.item["item_uid"] in self.line:
+            self._take([running.item["item_uid"]])
+        self._set_running(running)
+
     def file(self, report: PlanReport, *, was_lost: bool = False) -> Item | None:
         """Move the running item to history, and where its status wants that, a copy back into the queue.
 
@@ -186,6 +194,11 @@ class Book:
         if stack_run and stack_run != self.flags.stack_run:
             self.set_flags(stack_run=stack_run, autostart=False, stop_pending=False)
 
+    def renew_uids(self) -> None:
+        """Have everybody read everything again."""
+        self.flags = self.flags.model_copy(update={"history_uid": new_uid(), "task_results_uid": new_uid()})
+        self._queue_changed()
+
     def set_flags(self, **changes: Any) -> None:
         """Change flags."""
         changed = self.flags.model_copy(update=changes)
@@ -230,14 +243,18 @@ class Book:
         return items
 
     def _run(self, item: Item, environment_id: str, *, immediate: bool) -> Running:
-        if self.running is not None:
-            raise SkybusError(f"item {self.running.item['item_uid']} is running already")
-        self.running = Running(
+        running = Running(
             item=item, attempt=new_uid(), environment_id=environment_id, time_start=time.time(), immediate=immediate
         )
-        self.journal.append(("SET", "running", as_json(self.running.model_dump())))
+        self._set_running(running)
+        return running
+
+    def _set_running(self, running: Running) -> None:
+        if self.running is not None:
+            raise SkybusError(f"item {self.running.item['item_uid']} is running already")
+        self.running = running
+        self.journal.append(("SET", "running", as_json(running.model_dump())))
         self._queue_changed()
-        return self.running
 
     def _put_back(self, item: Item, filed: Item, *, is_done: bool) -> None:
         if is_done:

@@ -21,8 +21,8 @@ class Step(Message):
 
 
 def begin(book: Book, environment_id: str) -> Step:
-    """Start the queue with its first item, if there is one; a stop that was asked for before does not count."""
-    book.set_flags(stop_pending=False)
+    """Start the queue with its first item, if there is one; a stop or a doubt from before does not count."""
+    book.set_flags(stop_pending=False, doubt=None)
     return Step(next=_begin_next(book, environment_id, pause_pending=False))
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import structlog
+
 from skybus.bus.api.engine import AbortStep
 from skybus.bus.api.internal import (
     ENGINE_METADATA,
@@ -20,12 +22,14 @@ from skybus.bus.api.internal import (
     PlanPause,
 )
 from skybus.bus.connection import Bus
-from skybus.bus.errors import WrongStateError
+from skybus.bus.errors import UnavailableError, WrongStateError
 from skybus.bus.messages import Empty
 from skybus.queue.escalation import Escalation, Graces
 from skybus.queue.keeper import Keeper
 from skybus.queue.situation import Situation
 from skybus.queue.states import Event, State
+
+log = structlog.get_logger()
 
 
 class EngineControl:
@@ -111,7 +115,10 @@ class EngineControl:
         running = self._keeper.last.running
         if running is None or self._now.state not in (State.EXECUTING_QUEUE, State.PAUSED):
             raise WrongStateError(f"There is no running plan to abort: RE Manager is in state '{self._now.state}'")
-        await self._keeper.alter(lambda book: book.set_flags(stop_pending=True))
+        try:
+            await self._keeper.alter(lambda book: book.set_flags(stop_pending=True))
+        except UnavailableError as error:  # an aborted plan stops the queue in any case
+            log.warning("that nothing is to follow is not written down", reason=error.message)
         return running.attempt
 
     async def _pause_requested(self) -> None:

@@ -12,7 +12,8 @@ from skybus.bus.errors import UnavailableError
 from skybus.bus.messages import Message, Nothing, encode
 from skybus.queue.book import Book
 from skybus.queue.guards import Entry, current_entry
-from skybus.queue.once import current_key
+from skybus.queue.locks import Lock
+from skybus.queue.once import Start, current_key, current_start
 from skybus.queue.store import AnsweredBefore, FencedError, Store
 
 log = structlog.get_logger()
@@ -28,8 +29,9 @@ def _nothing(_: Book) -> Message:
 class _Turn(NamedTuple):
     work: Callable[[], Awaitable[Any]]
     future: asyncio.Future[Any]
+    start: Start | None
     entry: Entry | None
-    """Of the request to which the work belongs."""
+    """Of the request to which the work belongs, like its start."""
     key: str
     """Of that request."""
 
@@ -49,6 +51,8 @@ class Keeper:
         self._last = Book()
         self._key = ""
         """Of the request to which the work of this turn belongs."""
+        self.is_busy = False
+        """Whether a piece of work is being done, which waits for nobody but Redis."""
 
     @property
     def book(self) -> Book:
@@ -65,10 +69,13 @@ class Keeper:
     async def run(self) -> None:
         """Work until cancelled."""
         while True:
-            work, future, entry, self._key = await self._inbox.get()
+            work, future, start, entry, self._key = await self._inbox.get()
+            self.is_busy = True
             try:
+                if start:
+                    start.make()
                 if entry:
-                    entry.admit((await self.fresh()).lock)
+                    entry.admit(await self._lock())
                 result = await work()
             except Exception as error:  # it belongs to who has asked
                 if not future.done():
@@ -78,15 +85,17 @@ class Keeper:
             else:
                 if not future.done():
                     future.set_result(result)
+            self.is_busy = False
 
     async def do(self, work: Callable[[], Awaitable[T]]) -> T:
         """Do a piece of work in its turn.
 
         Raises:
             LockedError: it belongs to a request that does not get past the lock.
+            UnavailableError: it belongs to a request whose time is over before it has begun.
         """
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._inbox.put_nowait(_Turn(work, future, current_entry(), current_key()))
+        self._inbox.put_nowait(_Turn(work, future, current_start(), current_entry(), current_key()))
         return await future
 
     async def change(self, alter: Callable[[Book], R]) -> R:
@@ -121,6 +130,13 @@ class Keeper:
             self._book = self._last = await self._store.load()
             self._changed()
         return self._book
+
+    async def _lock(self) -> Lock:
+        """The lock, as it was known last while Redis does not answer: what needs no Redis goes on."""
+        try:
+            return (await self.fresh()).lock
+        except UnavailableError:
+            return self.last.lock
 
     async def _store_change(self, alter: Callable[[Book], T], answer: Callable[[Book, T], Message] | None) -> T:
         book = await self.fresh()

@@ -12,21 +12,27 @@ from skybus.bus.api.health import Absence
 log = structlog.get_logger()
 
 
+STORED_QUEUE = "stored queue"
+
+
 class Missing:
     """What is missing now.
 
     Args:
         changed: called when it is something else.
+        doubt: why the stored queue is not to be trusted, if so.
     """
 
-    def __init__(self, changed: Callable[[], None]) -> None:
+    def __init__(self, changed: Callable[[], None], doubt: Callable[[], Absence | None]) -> None:
         self._changed = changed
+        self._doubt = doubt
         self._parts: dict[str, Absence] = {}
 
     @property
     def parts(self) -> dict[str, Absence]:
         """By the name of the part."""
-        return dict(self._parts)
+        doubt = self._doubt()
+        return {**self._parts, **({STORED_QUEUE: doubt} if doubt else {})}
 
     def lost(self, part: str, why: str) -> None:
         """A part does not answer; the first reason is kept until it does."""

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +23,7 @@ from skybus.bus.api import engine, environment, manager
 from skybus.bus.endpoints import Endpoint
 from skybus.bus.errors import SkybusError, UnavailableError
 from skybus.bus.messages import Message, decode, encode
-from skybus.bus.service import Handler, current_call
+from skybus.bus.service import Handler, current_call, current_deadline
 from skybus.queue.records import Command
 from skybus.queue.situation import Situation
 from skybus.queue.states import State
@@ -34,6 +36,8 @@ log = structlog.get_logger()
 
 REMEMBERED = 1000
 """Answers kept in memory, so that a request that is repeated soon need not be found in Redis."""
+TELL_AFTER = 0.9
+"""The part of its time after which a requester is told what it waits for."""
 _BEGUN = b""
 """In the place of an answer: the request was begun."""
 
@@ -78,12 +82,38 @@ ACTS: dict[str, Judge] = {
 }
 """Endpoints that act beyond the book: whether one was done that was begun, and of which no end was written down."""
 
+
+@dataclass
+class Start:
+    """The beginning of a request: it must be in time, and then all of it is done."""
+
+    deadline: float | None
+    """Unix seconds."""
+    is_made: bool = False
+
+    def make(self) -> None:
+        """Begin, if that has not been done.
+
+        Raises:
+            UnavailableError: it is too late.
+        """
+        if not self.is_made and self.deadline is not None and time.time() > self.deadline:
+            raise UnavailableError("the turn of the request came after its deadline, it was not carried out")
+        self.is_made = True
+
+
 _key: ContextVar[str] = ContextVar("key", default="")
+_start: ContextVar[Start | None] = ContextVar("start", default=None)
 
 
 def current_key() -> str:
     """Under what the answer to the request that is being answered is stored; empty where nobody asks."""
     return _key.get()
+
+
+def current_start() -> Start | None:
+    """The beginning of the request that is being answered."""
+    return _start.get()
 
 
 def forgotten(key: str) -> Command:
@@ -127,11 +157,26 @@ class Once:
         running = self._running.get(key)
         if running is None:
             running = self._running[key] = asyncio.create_task(self._answer(key, endpoint, work, is_done))
-            running.add_done_callback(lambda _: self._running.pop(key))
-        answer = self._answers[key] = await asyncio.shield(running)
+            running.add_done_callback(partial(self._ended, key))
+        answer = self._answers[key] = await self._in_time(running, endpoint)
         if len(self._answers) > REMEMBERED:
             self._answers.popitem(last=False)
         return answer
+
+    def _ended(self, key: str, running: asyncio.Task[Message]) -> None:
+        del self._running[key]
+        if not running.cancelled() and (error := running.exception()):
+            log.debug("a request was not done", key=key, reason=str(error))
+
+    async def _in_time(self, running: asyncio.Task[Message], endpoint: Endpoint[Any, Any]) -> Message:
+        """Wait for an answer, and tell what it waits for before the requester's time is over."""
+        deadline = current_deadline()
+        left = None if deadline is None else (deadline - time.time()) * TELL_AFTER
+        done, _ = await asyncio.wait({running}, timeout=left)
+        if not done:
+            why = "Redis does not answer" if self._keeper.is_busy else "it takes longer than the request waits"
+            raise UnavailableError(f"{endpoint.name} is not done yet: {why}")
+        return running.result()
 
     def _handler(self, handler: Handler[Any, Any]) -> Handler[Any, Any]:
         endpoint, judge = handler.endpoint, ACTS.get(handler.endpoint.name)
@@ -147,10 +192,13 @@ class Once:
 
     async def _answer(self, key: str, endpoint: Endpoint[Any, Any], work: Work, is_done: IsDone) -> Message:
         _key.set(key)
+        _start.set(Start(current_deadline()))
         try:
             return await (self._act(key, endpoint, work, is_done) if is_done else work())
         except AnsweredBefore as before:
             return decode(endpoint.reply, before.answer)
+        except UnavailableError:
+            raise
         except SkybusError:
             answer = await self._store.answered(key)  # it may be impossible because it is done
             if not answer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import nats.errors
 import structlog
@@ -28,11 +28,15 @@ class Publisher:
 
     Args:
         make_status: makes the status of now.
+        tell_witness: leaves how far the book is.
     """
 
-    def __init__(self, bus: Bus, make_status: Callable[[], Status]) -> None:
+    def __init__(
+        self, bus: Bus, make_status: Callable[[], Status], tell_witness: Callable[[], Awaitable[None]]
+    ) -> None:
         self._bus = bus
         self._make_status = make_status
+        self._tell_witness = tell_witness
         self._wake = asyncio.Event()
         self._events: deque[tuple[str, Message]] = deque(maxlen=KEPT_EVENTS)
         self._newest: Status | None = None
@@ -67,6 +71,7 @@ class Publisher:
             self._must_keep.clear()
             await self._bus.wait_connected()
             try:
+                await self._tell_witness()
                 if self._newest:
                     await self._bus.connection.publish(subject, encode(self._newest))
             except (SkybusError, nats.errors.Error, OSError) as error:

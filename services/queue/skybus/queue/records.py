@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 from pydantic import Field
 
+from skybus.bus.api.health import Absence
 from skybus.bus.api.internal import TaskRun
 from skybus.bus.api.items import Item
 from skybus.bus.api.queue import QueueMode
@@ -78,6 +79,8 @@ class Flags(Message):
     task_results_uid: str = Field(default_factory=new_uid)
     stack_run: str = ""
     """The stack that ran last: a new one forgets autostart and a pending stop."""
+    doubt: Absence | None = None
+    """Why a person must look at the queue before it is started."""
 
 
 def renewed(item: Item) -> Item:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Annotated
 
 import nats.errors
@@ -11,7 +12,7 @@ import nats.js.errors
 import structlog
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
-from nats.js.api import AckPolicy, ConsumerConfig
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from pydantic import Field, TypeAdapter, ValidationError
 
 from skybus.bus.api.internal import LifeReport
@@ -24,6 +25,8 @@ log = structlog.get_logger()
 DURABLE = "queue"
 PATIENCE = 2.0
 """Seconds that one request for the next report stays open; it is not answered if the server that has it dies."""
+PAGE = 500
+"""Reports read at once when they are read again."""
 ACK_WAIT = 1.0
 """Seconds until a report comes again that a queue service has taken with it when it died.
 
@@ -60,6 +63,35 @@ class Reports:
         is_behind = stream.messages and reader.delivered and reader.delivered.stream_seq < stream.last_seq
         return not (is_behind or reader.num_pending or reader.num_ack_pending)
 
+    async def since(self, begin: float) -> list[LifeReport]:
+        """Read all reports from a time on, unix seconds, once more.
+
+        Raises:
+            UnavailableError: they cannot be read.
+        """
+        try:
+            return await self._bus.while_connected(self._since(self._bus.jetstream, begin))
+        except (nats.errors.Error, OSError) as error:
+            raise UnavailableError(f"reports cannot be read: {error or type(error).__name__}") from error
+
+    async def _since(self, jetstream: JetStreamContext, begin: float) -> list[LifeReport]:
+        stream, found = self._bus.subjects.life_stream, list[LifeReport]()
+        config = ConsumerConfig(
+            ack_policy=AckPolicy.NONE,
+            deliver_policy=DeliverPolicy.BY_START_TIME,
+            opt_start_time=datetime.fromtimestamp(begin, UTC),
+        )
+        consumer = await jetstream.pull_subscribe(self._bus.subjects.life(">"), config=config, stream=stream)
+        try:
+            left = (await consumer.consumer_info()).num_pending or 0
+            while left > 0:
+                messages = await consumer.fetch(min(PAGE, left), timeout=PATIENCE)
+                left -= len(messages)
+                found += [report for message in messages for report in _parsed(message)]
+        finally:
+            await consumer.unsubscribe()
+        return found
+
     async def _read(self, jetstream: JetStreamContext) -> None:
         stream = self._bus.subjects.life_stream
         await ensure_stream(jetstream, life_stream(self._bus.subjects), self._bus.replicas)
@@ -78,15 +110,19 @@ class Reports:
 
     async def _deal_with(self, message: Msg) -> None:
         try:
-            report = _REPORT.validate_json(message.data)
-        except ValidationError:
-            log.exception("a report cannot be read; it is put aside", subject=message.subject)
-            await message.term()
-            return
-        try:
-            await self._handle(report)
+            for report in _parsed(message):
+                await self._handle(report)
         except SkybusError as error:
-            log.warning("a report must wait", kind=report.kind, reason=error.message)
+            log.warning("a report must wait", subject=message.subject, reason=error.message)
             await message.nak(delay=0.5)
         else:
             await message.ack()
+
+
+def _parsed(message: Msg) -> list[LifeReport]:
+    """The report in a message, or none if it cannot be read."""
+    try:
+        return [_REPORT.validate_json(message.data)]
+    except ValidationError:
+        log.exception("a report cannot be read; it is put aside", subject=message.subject)
+        return []

@@ -34,10 +34,12 @@ from skybus.queue.once import Once
 from skybus.queue.publisher import Publisher
 from skybus.queue.reports import Reports
 from skybus.queue.rights import Rights
+from skybus.queue.set_back import SetBack
 from skybus.queue.settings import QueueSettings
 from skybus.queue.status import StatusMaker
 from skybus.queue.store import Store
 from skybus.queue.surroundings import Surroundings
+from skybus.queue.witness import Witness
 
 READY_ANYWAY = 5.0
 """Seconds after which the service is ready also without knowing of an environment: the queue can be edited."""
@@ -52,7 +54,8 @@ class QueueService:
         self._settings = settings
         self._store = store
         self._must_ask = asyncio.Event()
-        self._publisher = Publisher(bus, lambda: self._status.make())
+        self._witness = Witness(bus, settings.redis_prefix, lambda: self._keeper.last.revision)
+        self._publisher = Publisher(bus, lambda: self._status.make(), self._witness.tell)
         changed = self._publisher.status_changed
         self._keeper = Keeper(store, changed)
         self._arrivals = Arrivals(bus)
@@ -68,11 +71,20 @@ class QueueService:
             self._must_ask.set,
             settings,
         )
-        missing = Missing(changed)
+        missing = Missing(changed, lambda: self._keeper.last.flags.doubt)
         self._status = StatusMaker(self._keeper, self._manager.situation, missing)
         self._reports = Reports(bus, self._manager.handle_report)
+        set_back = SetBack(bus, store, self._keeper, self._reports, self._witness)
         self._surroundings = Surroundings(
-            bus, store, self._manager, self._reports, missing, self._must_ask, self._catalogue_read
+            bus,
+            store,
+            self._manager,
+            self._reports,
+            missing,
+            set_back,
+            self._witness,
+            self._must_ask,
+            self._catalogue_read,
         )
         self._service = Service(
             bus, "queue", self._guarded(self._handlers()), missing=lambda: missing.parts, group=settings.queue_name

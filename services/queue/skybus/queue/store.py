@@ -10,14 +10,20 @@ Keys, below `{prefix}:{instrument}:`
     lock       string       the lock with its key; who deletes it unlocks, at the latest with the next start
     flags      string       mode, autostart, pending stop, uids of queue, history and task results
     revision   string       grows by one with each change
+    room       string       there for a moment, to see whether Redis has room; see below
     fence      string       the fencing number of the queue service that may write
     lease      string       the name of the one that leads, for a second
     answer:KEY string       the stored answer to a request, for a day; see once.py
     read:UID   string       for a minute, where there are replicas: somebody has read the book
+
+When Redis is full it refuses a script whose first write takes memory, and lets all others through (its documentation,
+"Scripting with Lua", on maxmemory). So what must go on then begins with a deletion: all but what adds to the queue or
+to the tasks.
 """
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,10 +33,11 @@ from urllib.parse import quote
 import orjson
 import structlog
 from redis.asyncio import Redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from skybus.bus.api.items import Item
-from skybus.bus.errors import ConflictError, SkybusError, UnavailableError
+from skybus.bus.errors import ConflictError, SkybusError, UnavailableError, WrongStateError
 from skybus.queue.book import Book
 from skybus.queue.line import Line, Slot
 from skybus.queue.locks import NO_LOCK, Lock
@@ -42,6 +49,14 @@ log = structlog.get_logger()
 
 ANSWER_KEPT = 86_400
 """Seconds that the answer to a request is kept."""
+HANGS = 10.0
+"""Seconds for which nothing is asked of a Redis that has not answered in time, but by who renews the lease."""
+SLOW = 1.0
+"""Seconds after which people are told that Redis is slow."""
+FULL = (
+    "Redis is full (maxmemory), nothing can be added: "
+    "give it more memory, clear the history or take items out of the queue"
+)
 
 _COMMIT = """
 local prefix = KEYS[1]
@@ -53,8 +68,10 @@ if ARGV[4] ~= '' then
     return {'done', answer}
   end
 end
-if (redis.call('GET', prefix .. 'revision') or '0') ~= ARGV[2] then return {'stale'} end
-local at = 7
+local revision = redis.call('GET', prefix .. 'revision') or '0'
+if revision ~= ARGV[2] then return {tonumber(revision) < tonumber(ARGV[2]) and 'older' or 'stale'} end
+if ARGV[7] == 'small' then redis.call('DEL', prefix .. 'room') end
+local at = 8
 while at <= #ARGV do
   local words = tonumber(ARGV[at])
   local command = {}
@@ -69,30 +86,63 @@ return {'ok'}
 """
 
 
-_RENEW = """
-if redis.call('GET', KEYS[1] .. 'fence') ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[1] .. 'lease', ARGV[2], 'PX', ARGV[3])
+_TAKE_OVER = """
+local prefix = KEYS[1]
+local now = redis.call('TIME')
+local last = tonumber(redis.call('GET', prefix .. 'fence') or '0')
+local number = string.format('%.0f', math.max(last + 1, now[1] * 1000 + math.floor(now[2] / 1000)))
+redis.call('DEL', prefix .. 'room')
+redis.call('SET', prefix .. 'fence', number)
+return {number, redis.call('GET', prefix .. 'revision') or '0'}
+"""
+
+_TAKE_LEASE = """
+local holder = redis.call('GET', KEYS[1] .. 'lease')
+if holder and holder ~= ARGV[1] then return 0 end
+redis.call('DEL', KEYS[1] .. 'room')
+redis.call('SET', KEYS[1] .. 'lease', ARGV[1], 'PX', ARGV[2])
 return 1
 """
 
+_RENEW = """
+if redis.call('GET', KEYS[1] .. 'fence') ~= ARGV[1] then return {'fenced'} end
+if tonumber(redis.call('GET', KEYS[1] .. 'revision') or '0') < tonumber(ARGV[4]) then return {'older'} end
+redis.call('DEL', KEYS[1] .. 'room')
+redis.call('SET', KEYS[1] .. 'lease', ARGV[2], 'PX', ARGV[3])
+return {'ok'}
+"""
 
-_TAKE_OVER = "return redis.call('INCR', KEYS[1] .. 'fence')"
 _ANSWERED = """
 local key = KEYS[1] .. 'answer:' .. ARGV[1]
 local answer = redis.call('GET', key)
 if answer then redis.call('EXPIRE', key, ARGV[2]) end
 return answer
 """
+_MARK_READ = """
+redis.call('DEL', KEYS[1] .. 'room')
+redis.call('SET', KEYS[1] .. 'read:' .. ARGV[1], 1, 'EX', 60)
+"""
 _IS_KEPT = """
 if redis.call('GET', KEYS[1] .. 'read:' .. ARGV[1]) == false then return 0 end
+redis.call('DEL', KEYS[1] .. 'room')
 redis.call('SET', KEYS[1] .. 'read:' .. ARGV[1], 2, 'EX', 60)
 return 1
 """
 """Whether what was read together with setting this key is still what counts, after an election too."""
+_PROBE = "return redis.call('SET', KEYS[1] .. 'room', '', 'PX', 1)"
+
+_GROW = ("ZADD", "HSET")
+"""A change that begins with one of these adds to the queue or to the tasks."""
 
 
 class FencedError(SkybusError):
     """Another queue service has taken over this instrument; this one may not write any more."""
+
+
+class SetBackError(FencedError):
+    """Redis holds an older queue than was known here: this service ends, and the next one sees to it."""
+
+    code = UnavailableError.code
 
 
 class AnsweredBefore(Exception):  # noqa: N818 - it is no error
@@ -116,11 +166,16 @@ class Store:
         self._redis = redis
         self._prefix = prefix
         self._copies = copies
-        self._commit, self._next_fence, self._answered, self._is_kept = (
-            Script(redis, text, copies) for text in (_COMMIT, _TAKE_OVER, _ANSWERED, _IS_KEPT)
+        self._commit, self._next_fence, self._answered, self._is_kept, self._probe = (
+            Script(redis, text, copies) for text in (_COMMIT, _TAKE_OVER, _ANSWERED, _IS_KEPT, _PROBE)
         )
-        self._renew = Script(redis, _RENEW, copies=0)  # a lease that is lost costs a change of leaders and no more
+        # a lease that is lost costs a change of leaders and no more
+        self._take_lease, self._renew = (Script(redis, text, copies=0) for text in (_TAKE_LEASE, _RENEW))
         self._fence = ""
+        self._known = 0
+        """The highest revision that was seen to be stored."""
+        self._hangs_until = 0.0
+        """Nothing is asked before that time, by the monotonic clock: Redis has just been seen to hang."""
 
     @classmethod
     def at(cls, url: str, instrument: str, prefix: str = "sky", *, serves: bool = False) -> Store:
@@ -136,49 +191,56 @@ class Store:
         name = _connection_name(keys) if serves else None
         return cls(connect(url, protocol=3, client_name=name), keys, copies_behind(url))
 
-    async def take_over(self) -> None:
-        """Become the one who may write: whoever was it before cannot any more."""
-        with _answering():
-            self._fence = str(await self._next_fence(self._prefix))
+    async def take_over(self) -> int:
+        """Become the one who may write: whoever was it before cannot any more.
+
+        The fencing number follows the clock, so that it is higher than all before also if Redis has forgotten them.
+
+        Returns:
+            The revision of the book that is found.
+        """
+        with self._answering():
+            number, revision = await self._next_fence(self._prefix)
+        self._fence = number.decode()
+        return int(revision)
 
     async def take_lease(self, name: str, seconds: float) -> bool:
         """Take the lease, if nobody else has it; returns whether it is ours."""
-        key, lasts = self._prefix + "lease", round(seconds * 1000)
-        with _answering():
-            if await self._redis.set(key, name, nx=True, px=lasts):
-                return True
-            if await self._redis.get(key) != name.encode():
-                return False
-            await self._redis.set(key, name, px=lasts)  # of a process before this one
-            return True
+        with self._answering():
+            return bool(await self._take_lease(self._prefix, name, round(seconds * 1000)))
 
     async def renew_lease(self, name: str, seconds: float) -> None:
         """Have the lease from now on for some seconds.
 
         Raises:
             FencedError: another queue service has taken over.
+            SetBackError: Redis has come back with an older queue.
         """
-        with _answering():
-            is_ours = await self._renew(self._prefix, self._fence, name, round(seconds * 1000))
-        if not is_ours:
-            raise FencedError
+        known = self._known
+        with self._answering(looks=True):
+            outcome = await self._renew(self._prefix, self._fence, name, round(seconds * 1000), known)
+        _require_ours(outcome[0])
 
     async def is_served(self) -> bool:
         """Whether a queue service is connected that works on the same keys."""
-        with _answering():
+        with self._answering():
             return any(client["name"] == _connection_name(self._prefix) for client in await self._redis.client_list())
 
     async def load(self) -> Book:
         """Read the whole book but the history.
 
         Raises:
+            SetBackError: it is older than what was known.
             UnavailableError: Redis does not answer, or what was read may be lost yet.
         """
-        token = uuid.uuid4().hex
-        with _answering():
+        token, known = uuid.uuid4().hex, self._known
+        with self._answering():
             book = await self._load(token)
             if self._copies and not await self._is_kept(self._prefix, token):
                 raise UnavailableError("Redis has another primary since the queue was read")
+        if book.revision < known:
+            raise SetBackError
+        self._known = book.revision
         return book
 
     async def commit(self, commands: Sequence[Command], revision: int, key: str = "", answer: bytes = b"") -> None:
@@ -193,24 +255,26 @@ class Store:
         Raises:
             AnsweredBefore: this request was done before.
             FencedError: another queue service has taken over.
+            SetBackError: Redis has come back with an older queue.
             ConflictError: the book in memory is not what is stored.
             UnavailableError: Redis did not confirm; whether the change was made is not known.
         """
-        args = [self._fence, revision, revision + 1, key, answer, ANSWER_KEPT, *_flat(commands)]
-        with _answering():
+        size = "grows" if commands and commands[0][0] in _GROW else "small"
+        args = [self._fence, revision, revision + 1, key, answer, ANSWER_KEPT, size, *_flat(commands)]
+        with self._answering():
             outcome = await self._commit(self._prefix, *args)
+        _require_ours(outcome[0])
         match outcome[0]:
             case b"ok":
-                return
+                self._known = revision + 1
             case b"done":
                 raise AnsweredBefore(outcome[1])
-            case b"fenced":
-                raise FencedError
-        raise ConflictError("the stored queue is not the one in memory")
+            case _:
+                raise ConflictError("the stored queue is not the one in memory")
 
     async def answered(self, key: str) -> bytes | None:
         """The stored answer to a request, if it was done; empty if it was begun."""
-        with _answering():
+        with self._answering():
             answer = await self._answered(self._prefix, key, ANSWER_KEPT)
         return answer if isinstance(answer, bytes) else None
 
@@ -219,25 +283,52 @@ class Store:
         last = -1 if limit is None else offset + limit - 1
         if limit == 0:
             return []
-        with _answering():
+        with self._answering():
             return [orjson.loads(raw) for raw in await self._redis.lrange(self._prefix + "history", offset, last)]
 
     async def task_results(self, uids: Sequence[str]) -> list[dict[str, Any] | None]:
         """Read what came of tasks, nothing for those of which nothing is kept."""
         if not uids:
             return []
-        with _answering():
+        with self._answering():
             kept = await self._redis.mget([f"{self._prefix}task:{uid}" for uid in uids])
         return [orjson.loads(raw) if raw else None for raw in kept]
 
-    async def ping(self) -> None:
-        """See that Redis answers, and that it takes changes where these need replicas."""
-        with _answering():
-            await (self._answered(self._prefix, "", ANSWER_KEPT) if self._copies else self._redis.ping())
+    async def probe(self) -> None:
+        """See that Redis answers, soon, that it has room, and that it takes changes where these need replicas.
+
+        Raises:
+            UnavailableError: it does not.
+        """
+        begin = time.monotonic()
+        with self._answering():
+            await self._probe(self._prefix)
+        took = time.monotonic() - begin
+        if took > SLOW:
+            raise UnavailableError(f"Redis is slow: it has taken {took:.1f} s to answer")
 
     async def close(self) -> None:
         """Close the connections."""
         await self._redis.aclose()
+
+    @contextmanager
+    def _answering(self, *, looks: bool = False) -> Iterator[None]:
+        """Tell in our words that Redis does not do what is asked of it.
+
+        When it hangs, one waits: who renews the lease `looks` whether it still does, the others are told at once.
+        """
+        if not looks and time.monotonic() < self._hangs_until:
+            raise UnavailableError("Redis does not answer: it hangs")
+        try:
+            yield
+        except OutOfMemoryError as error:
+            raise WrongStateError(FULL) from error
+        except (RedisError, OSError) as error:
+            if isinstance(error, RedisTimeoutError):
+                self._hangs_until = time.monotonic() + HANGS
+            what = "refused the change" if isinstance(error, ResponseError) else "does not answer"
+            raise UnavailableError(f"Redis {what}: {error or type(error).__name__}") from error
+        self._hangs_until = 0.0
 
     async def _load(self, token: str) -> Book:
         pipe = self._redis.pipeline(transaction=True)
@@ -247,7 +338,7 @@ class Store:
         pipe.mget([self._prefix + name for name in ("running", "lock", "flags", "revision")])
         pipe.llen(self._prefix + "history")
         if self._copies:
-            pipe.set(f"{self._prefix}read:{token}", 1, ex=60)
+            pipe.eval(_MARK_READ, 1, self._prefix, token)
         order, items, tasks, (running, lock, flags, revision), history_size, *_ = await pipe.execute()
         return Book(
             line=Line([Slot(float(key), orjson.loads(items[uid])) for uid, key in order]),
@@ -260,19 +351,16 @@ class Store:
         )
 
 
+def _require_ours(outcome: bytes) -> None:
+    if outcome == b"fenced":
+        raise FencedError
+    if outcome == b"older":
+        raise SetBackError
+
+
 def _connection_name(keys: str) -> str:
     return f"skybus-queue:{quote(keys)}"
 
 
 def _flat(commands: Iterable[Command]) -> list[str | bytes | float]:
     return [word for command in commands for word in (len(command), *command)]
-
-
-@contextmanager
-def _answering() -> Iterator[None]:
-    """Tell in our words that Redis does not do what is asked of it."""
-    try:
-        yield
-    except (RedisError, OSError) as error:
-        what = "refused the change" if isinstance(error, ResponseError) else "does not answer"
-        raise UnavailableError(f"Redis {what}: {error or type(error).__name__}") from error

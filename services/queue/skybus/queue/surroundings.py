@@ -20,7 +20,9 @@ from skybus.bus.messages import Empty
 from skybus.queue.manager import Manager
 from skybus.queue.missing import Missing
 from skybus.queue.reports import Reports
+from skybus.queue.set_back import SetBack
 from skybus.queue.store import Store
+from skybus.queue.witness import Witness
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 1.0
 """Seconds between questions to a part of the house that does not answer yet."""
@@ -28,7 +30,7 @@ LOOK_EVERY = 2.0
 """Seconds between questions to those that have answered."""
 PATIENCE = 2.0
 """Seconds that a part has for its answer."""
-REDIS, WORKER, ENVIRONMENT, AUTH = "redis", "worker", "environment", "auth"
+REDIS, JETSTREAM, WORKER, ENVIRONMENT, AUTH = "redis", "jetstream", "worker", "environment", "auth"
 
 
 class Surroundings:
@@ -46,6 +48,8 @@ class Surroundings:
         manager: Manager,
         reports: Reports,
         missing: Missing,
+        set_back: SetBack,
+        witness: Witness,
         in_doubt: asyncio.Event,
         catalogue_read: Callable[[CatalogChanged], None],
     ) -> None:
@@ -54,6 +58,8 @@ class Surroundings:
         self._manager = manager
         self._reports = reports
         self._missing = missing
+        self._set_back = set_back
+        self._witness = witness
         self._in_doubt = in_doubt
         self._catalogue_read = catalogue_read
         self._life_is_known = asyncio.Event()
@@ -64,7 +70,7 @@ class Surroundings:
         """Become the one who writes, as soon as Redis answers."""
         for pause in _pauses():
             try:
-                await self._store.take_over()
+                self._set_back.found(await self._store.take_over())
                 await begin()
             except UnavailableError as error:
                 self._missing.lost(REDIS, error.message)
@@ -88,7 +94,8 @@ class Surroundings:
             await asyncio.sleep(LOOK_EVERY)
             await self._bus.wait_connected()
             asking = {
-                REDIS: self._store.ping(),
+                REDIS: self._store.probe(),
+                JETSTREAM: self._witness.make_sure(),
                 WORKER: self._bus.call(WORKER_STATE, Empty(), timeout=PATIENCE),
                 AUTH: self._bus.call(CATALOG_UIDS, Empty(), timeout=PATIENCE),
             }
@@ -111,6 +118,7 @@ class Surroundings:
                 environment = None
                 if worker.environment_id:
                     environment = await self._bus.call(ENVIRONMENT_STATE, Empty(), timeout=PATIENCE)
+                await self._set_back.settle(environment)
                 is_drained = worker.is_settled and await self._reports.is_drained()
                 await self._manager.resume_life(environment, is_drained=is_drained)
             except (SkybusError, nats.errors.Error) as error:

@@ -2,7 +2,8 @@
 
 A message is in the spool on disk before it is sent, and what is sent is read from there, so nothing waits in memory.
 Up to a window of messages are under way. When the connection is lost or an answer does not come, sending starts again
-behind the last acknowledged one, and JetStream drops by message id what it has already.
+behind the last acknowledged one, and JetStream drops by message id what it has already. It knows ids for a time only
+(`streams.DUPLICATE_WINDOW`); after a longer loss the streams are asked for the ids that they have (stored_ids.py).
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from nats.aio.msg import Msg
 from skybus.bus import headers
 from skybus.bus.connection import HEADER_ROOM, Bus
 from skybus.bus.errors import UnavailableError
+from skybus.bus.streams import DUPLICATE_WINDOW
 from skybus.worker.spool import Position, Record, Spool
+from skybus.worker.stored_ids import ids_since
 
 log = structlog.get_logger()
 
@@ -40,6 +43,10 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
 """Seconds before sending again what JetStream could not take."""
 GATHER = 0.02
 """Seconds that messages are left to gather: sending one by one takes time from the plan (one interpreter, one lock)."""
+IDS_LAST = DUPLICATE_WINDOW / 2
+"""Seconds in which JetStream knows for certain which ids it has."""
+CLOCKS_DIFFER = 60.0
+"""Seconds by which the clocks of two machines may differ."""
 SYNC_AFTER = 0.05
 """Seconds that JetStream has to acknowledge a report before it is forced to the disk here."""
 _START = Position(0, 0)
@@ -76,6 +83,8 @@ class Outbox:
     _numbers: count[int] = field(default_factory=count)
     _under_way: dict[int, _Sent] = field(default_factory=dict)
     _next: Position = _START
+    _stored: set[str] = field(default_factory=set)
+    """Ids of messages that were sent long ago and have arrived."""
     _is_taken: bool = False
     """Whether the stream has taken a message since sending has begun anew."""
     _pause: float = FIRST_PAUSE
@@ -153,6 +162,7 @@ class Outbox:
 
     async def _send_on(self, connection: Connection, inbox: str) -> None:
         self._start_over()
+        self._stored = await self._find_stored()
         while self.bus.is_connected and self.bus.connection is connection:
             self._changed.clear()
             if self._paused is None:
@@ -168,12 +178,34 @@ class Outbox:
             for record, after in batch:
                 fitting = await self._fit(record, limit)
                 number = next(self._numbers)
-                self._under_way[number] = _Sent(record.subject, after, len(fitting.body), time.monotonic())
+                is_stored = record.headers[headers.MESSAGE_ID] in self._stored
+                self._under_way[number] = _Sent(record.subject, after, len(fitting.body), time.monotonic(), is_stored)
                 self._next = after
+                if is_stored:
+                    self._advance()
+                    continue
                 self._start_watch()
                 await connection.publish(
                     fitting.subject, fitting.body, reply=f"{inbox}.{number}", headers=dict(fitting.headers)
                 )
+
+    async def _find_stored(self) -> set[str]:
+        """Ids of messages that may have been under way when the connection was lost, and are stored."""
+        since = self.spool.delivered_at
+        if self.spool.is_delivered or time.time() - since < IDS_LAST:
+            return set()
+        stored = set[str]()
+        for subject in {record.subject for record in self._may_be_stored()}:
+            stored |= await ids_since(self.bus, subject, since - CLOCKS_DIFFER)
+        return stored
+
+    def _may_be_stored(self) -> list[Record]:
+        found: list[Record] = []
+        at = self._next
+        while len(found) < WINDOW and (batch := self.spool.read(at, WINDOW - len(found))):
+            found += [record for record, _ in batch]
+            at = batch[-1][1]
+        return found
 
     def _room(self) -> int:
         """So many more messages may be sent; one alone until it is known that the stream takes them."""

@@ -70,6 +70,11 @@ class Spool:
         return self._delivered
 
     @property
+    def delivered_at(self) -> float:
+        """When the last message was delivered, unix seconds; before the first, when the spool was made."""
+        return os.fstat(self._position_file).st_mtime
+
+    @property
     def is_delivered(self) -> bool:
         """Whether nothing is left to do."""
         return self._delivered == self._end

@@ -93,6 +93,15 @@ class PlanAccepted(Message):
     outcome: Literal["started", "running", "finished"]
 
 
+class PlanShown(Message):
+    """The item that runs or is paused; nothing if none does."""
+
+    attempt: str = ""
+    item: Item | None = None
+    time_start: float = 0.0
+    """Unix seconds."""
+
+
 class PlanPause(Message):
     """Ask the RunEngine to pause."""
 
@@ -295,6 +304,7 @@ WORKER_DESTROY = InternalEndpoint("worker.destroy", EnvironmentDestroy, Nothing)
 WORKER_STATE = InternalEndpoint("worker.state", Empty, WorkerState)
 
 PLAN_RUN = InternalEndpoint("environment.run", PlanRun, PlanAccepted)
+PLAN_SHOW = InternalEndpoint("environment.plan", Empty, PlanShown)
 PLAN_PAUSE = InternalEndpoint("environment.pause", PlanPause, EngineAsked)
 PLAN_CONTINUE = InternalEndpoint("environment.continue", PlanContinue, Nothing)
 PLAN_ABORT = InternalEndpoint("environment.abort", Empty, EngineAsked)

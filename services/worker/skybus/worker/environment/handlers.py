@@ -17,6 +17,7 @@ from skybus.bus.api.internal import (
     PLAN_CONTINUE,
     PLAN_PAUSE,
     PLAN_RUN,
+    PLAN_SHOW,
     CatalogBytes,
     CatalogPart,
     EngineAsked,
@@ -27,6 +28,7 @@ from skybus.bus.api.internal import (
     PlanPause,
     PlanReport,
     PlanRun,
+    PlanShown,
 )
 from skybus.bus.errors import WrongStateError
 from skybus.bus.messages import Empty, Nothing
@@ -78,6 +80,7 @@ class EnvironmentHandlers:
         """Who answers what."""
         return [
             Handler(PLAN_RUN, self.run_plan),
+            Handler(PLAN_SHOW, self.show_plan),
             Handler(PLAN_PAUSE, self.pause_plan),
             Handler(PLAN_ABORT, self.abort_plan),
             Handler(PLAN_CONTINUE, self.continue_plan),
@@ -139,6 +142,13 @@ class EnvironmentHandlers:
         self._state.require_idle("A plan can not be started")
         self._start(request)
         return PlanAccepted(outcome="started")
+
+    async def show_plan(self, _request: Empty) -> PlanShown:
+        """Say what runs."""
+        attempt = self._attempt
+        if attempt is None:
+            return PlanShown()
+        return PlanShown(attempt=attempt.uid, item=attempt.item, time_start=attempt.time_start)
 
     async def pause_plan(self, request: PlanPause) -> EngineAsked:
         """Ask the RunEngine to pause."""
