@@ -12,6 +12,7 @@ Keys, below `{prefix}:{instrument}:`
     revision   string       grows by one with each change
     fence      string       the fencing number of the queue service that may write
     lease      string       the name of the one that leads, for a second
+    standby    string       the name of one that waits to take over, for a second
     answer:KEY string       the stored answer to a request, for a day; see once.py
     read:UID   string       for a minute, where there are replicas: somebody has read the book
 """
@@ -70,9 +71,9 @@ return {'ok'}
 
 
 _RENEW = """
-if redis.call('GET', KEYS[1] .. 'fence') ~= ARGV[1] then return 0 end
+if redis.call('GET', KEYS[1] .. 'fence') ~= ARGV[1] then return {'fenced'} end
 redis.call('SET', KEYS[1] .. 'lease', ARGV[2], 'PX', ARGV[3])
-return 1
+return {'ok', redis.call('GET', KEYS[1] .. 'standby') or ''}
 """
 
 
@@ -152,16 +153,22 @@ class Store:
             await self._redis.set(key, name, px=lasts)  # of a process before this one
             return True
 
-    async def renew_lease(self, name: str, seconds: float) -> None:
-        """Have the lease from now on for some seconds.
+    async def say_waiting(self, name: str, seconds: float) -> None:
+        """Let who leads know for some seconds that somebody waits to take over."""
+        with _answering():
+            await self._redis.set(self._prefix + "standby", name, px=round(seconds * 1000))
+
+    async def renew_lease(self, name: str, seconds: float) -> str:
+        """Have the lease from now on for some seconds; returns the name of one that waits to take over, if any.
 
         Raises:
             FencedError: another queue service has taken over.
         """
         with _answering():
-            is_ours = await self._renew(self._prefix, self._fence, name, round(seconds * 1000))
-        if not is_ours:
+            outcome = await self._renew(self._prefix, self._fence, name, round(seconds * 1000))
+        if outcome[0] == b"fenced":
             raise FencedError
+        return outcome[1].decode()
 
     async def is_served(self) -> bool:
         """Whether a queue service is connected that works on the same keys."""
