@@ -13,6 +13,8 @@ import pytest
 from skybus.bus.api.console import CONSOLE_GET, ConsoleChunk, ConsoleGet, ConsolePage
 from skybus.bus.connection import Bus
 from skybus.bus.errors import InvalidError
+from skybus.client.calls import Calls
+from skybus.client.settings import ClientSettings
 from skybus.client.streams import console
 from skybus.console.__main__ import serve
 from skybus.console.chunks import last_lines
@@ -167,7 +169,7 @@ async def test_following_joins_history_and_live_output(prints: Prints):
     seen: list[int] = []
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
         group.create_task(prints.put_many(800))
-        async with aclosing(console(prints.people, ConsoleGet(seq=1), follow=True)) as chunks:
+        async with aclosing(console(Calls(prints.people, ClientSettings()), ConsoleGet(seq=1), follow=True)) as chunks:
             async for chunk in chunks:
                 seen.append(chunk.seq)
                 if chunk.seq == 2000:
@@ -185,7 +187,10 @@ async def test_following_goes_on_after_the_server_was_gone(nats: NatsServer):
     ):
         prints = Prints(plans, people)
         await prints.put("before\n")
-        async with asyncio.timeout(20), aclosing(console(people, ConsoleGet(seq=1), follow=True)) as chunks:
+        async with (
+            asyncio.timeout(20),
+            aclosing(console(Calls(people, ClientSettings()), ConsoleGet(seq=1), follow=True)) as chunks,
+        ):
             texts = [(await anext(chunks)).text]
             async with reconnected(plans, process.bus):
                 nats.stop()

@@ -5,18 +5,23 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
+import time
 from collections import Counter
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from skybus.bus.api.status import Status
+import psutil
+
+from skybus.bus.api.console import ConsoleChunk
+from skybus.bus.api.status import STATUS_GET, Status
 from skybus.bus.errors import ConflictError, NotFoundError, SkybusError, UnavailableError
+from skybus.bus.messages import Empty
 from skybus.client.client import Client
 from tests.system.stack import RunningStack
 
-PARTS = ("queue", "worker", "environment", "auth", "console", "bridge", "nats", "valkey")
+PARTS = ("queue", "standby", "worker", "environment", "auth", "console", "bridge", "nats", "valkey")
 LINES = 4
 """Lines that a plan prints."""
 FULL = 12
@@ -36,6 +41,7 @@ class Ledger:
     perhaps_added: set[str] = field(default_factory=set)
     removed: set[str] = field(default_factory=set)
     perhaps_removed: set[str] = field(default_factory=set)
+    """By a request of which nobody knows what has become."""
 
 
 class Submitter:
@@ -68,13 +74,18 @@ class Submitter:
 
     async def _remove(self) -> None:
         if mark := self._any():
+            with suppress(UnavailableError, *NOT_QUEUED):
+                await self._remove_item(mark)
+
+    async def _remove_item(self, mark: str) -> None:
+        try:
+            await self._client.remove(self._ledger.added[mark])
+        except NOT_QUEUED:
+            raise
+        except BaseException:
             self._ledger.perhaps_removed.add(mark)
-            with suppress(UnavailableError):
-                try:
-                    await self._client.remove(self._ledger.added[mark])
-                    self._ledger.removed.add(mark)
-                except NOT_QUEUED:
-                    self._ledger.perhaps_removed.discard(mark)
+            raise
+        self._ledger.removed.add(mark)
 
     def _any(self) -> str | None:
         recent = [mark for mark in list(self._ledger.added)[-FULL:] if mark not in self._ledger.removed]
@@ -82,13 +93,15 @@ class Submitter:
 
 
 class Faults:
-    """Kills or stops a part of the stack, again and again."""
+    """Kills or stops a part of the stack, again and again, and looks how long nobody leads when it is who led."""
 
     def __init__(self, stack: RunningStack, client: Client, seed: str) -> None:
         self._stack = stack
         self._client = client
         self._random = random.Random(f"{seed} faults")
         self.said: list[str] = []
+        self.outages: list[float] = []
+        """Seconds from a fault of who led to the next answer."""
 
     async def run(self, rounds: int) -> None:
         for number in range(rounds):
@@ -98,20 +111,30 @@ class Faults:
             self.said.append(f"{number}: {part} {f'stopped for {stopped:.2f} s' if stopped else 'killed'}")
             try:
                 await self._hit(part, stopped)
-            except (LookupError, ProcessLookupError):
+            except (LookupError, psutil.Error):
                 self.said[-1] += ", which was not there"
             await self._client.wait(lambda status, goal=done + more: status.items_in_history >= goal, PATIENCE)
 
     async def _hit(self, part: str, stopped: float) -> None:
-        if not stopped:
-            self._stack.kill(part)
-            return
         process = self._stack.find(part)
-        process.send_signal(signal.SIGSTOP)
-        try:
-            await asyncio.sleep(stopped)  # the fault itself
-        finally:
-            process.send_signal(signal.SIGCONT)
+        process.send_signal(signal.SIGSTOP if stopped else signal.SIGKILL)
+        outage = asyncio.create_task(self._see_outage()) if part == "queue" else None
+        if stopped:
+            try:
+                await asyncio.sleep(stopped)  # the fault itself
+            finally:
+                process.send_signal(signal.SIGCONT)
+        if outage:
+            self.outages.append(await outage)
+            self.said[-1] += f", answered after {self.outages[-1]:.2f} s"
+
+    async def _see_outage(self) -> float:
+        begin = time.monotonic()
+        while True:
+            with suppress(UnavailableError):
+                await self._client.bus.call(STATUS_GET, Empty(), timeout=0.2)
+                return time.monotonic() - begin
+            await asyncio.sleep(0.02)  # nobody may be there to refuse it
 
 
 async def keep_running(client: Client) -> None:
@@ -138,13 +161,21 @@ class Outcome:
     ledger: Ledger
     history: list[dict[str, Any]]
     queue: list[dict[str, Any]]
-    runs: Counter[str]
-    lines: dict[str, list[int]]
+    runs: list[Run]
+    """In the order in which they began."""
+    chunks: list[ConsoleChunk]
+    """The console stream, as it is stored."""
+    followed: list[int] | None
+    """The sequence numbers that a client has seen which followed the console all the time, if there was one."""
 
     def check(self) -> None:
         """Nothing lost, nothing done twice, nothing out of order."""
+        self._check_items()
+        self._check_runs()
+        self._check_console()
+
+    def _check_items(self) -> None:
         completed = Counter(mark_of(item) for item in self.history if item["result"]["exit_status"] == "completed")
-        attempts = Counter(map(mark_of, self.history))
         waiting = Counter(map(mark_of, self.queue))
         known = self.ledger.added.keys() | self.ledger.perhaps_added
         assert not (completed + waiting).keys() - known, "items that nobody has added"
@@ -155,47 +186,88 @@ class Outcome:
                 assert there == 0, f"{mark} was removed and is there"
             elif mark in self.ledger.added and mark not in self.ledger.perhaps_removed:
                 assert there == 1, f"{mark} was added and is gone"
-            assert completed[mark] <= self.runs[mark] <= attempts[mark], f"{mark} ran {self.runs[mark]} times"
-            self._check_output(mark, is_completed=bool(completed[mark]))
-        uids = Counter(item["item_uid"] for item in self.history)
-        assert not [uid for uid, count in uids.items() if count > 1], "items that were filed twice"
+        uids = Counter(item["item_uid"] for item in (*self.history, *self.queue))
+        assert not [uid for uid, count in uids.items() if count > 1], "items that are there twice"
+
+    def _check_runs(self) -> None:
+        """Each attempt has left one file at most, one that was completed has left it, and in the order of history."""
+        attempts = Counter(run.attempt for run in self.runs)
+        assert not [attempt for attempt, count in attempts.items() if count > 1], "attempts that ran twice"
+        filed = [item["item_uid"] for item in self.history]
+        ran = [run.item_uid for run in self.runs]
+        completed = {item["item_uid"] for item in self.history if item["result"]["exit_status"] == "completed"}
+        assert not completed - set(ran), "items that were completed and did not run"
+        assert ran == [uid for uid in filed if uid in set(ran)], (
+            "runs and history are not the same, or in another order"
+        )
         starts = [item["result"]["time_start"] for item in self.history]
         assert starts == sorted(starts), "history is not in the order of execution"
 
-    def _check_output(self, mark: str, *, is_completed: bool) -> None:
-        lines = self.lines.get(mark, [])
-        assert lines.count(0) <= self.runs[mark], f"output of {mark} came twice: {lines}"
-        for before, after in zip([None, *lines], lines, strict=False):
-            assert after == 0 or after - 1 == before, f"output of {mark} has a gap: {lines}"
-        if is_completed:
-            assert lines[-LINES:] == list(range(LINES)), f"output of {mark} is not complete: {lines}"
+    def _check_console(self) -> None:
+        """Each attempt has printed its lines once, from the first on, and all of them if it was completed."""
+        numbers = [chunk.seq for chunk in self.chunks]
+        assert numbers == list(range(1, len(numbers) + 1)), "the console stream has a gap"
+        is_seen = self.followed is None or self.followed[: len(numbers)] == numbers
+        assert is_seen, "a client that followed the console has not seen it all"
+        lines = read_lines(self.chunks)
+        for item in self.history:
+            printed = lines.pop(item["item_uid"], [])
+            expected = [f"{mark_of(item)} {number}" for number in range(LINES)]
+            is_completed = item["result"]["exit_status"] == "completed"
+            assert printed == expected[: LINES if is_completed else len(printed)], f"{item} has printed {printed}"
+        assert not lines, "output of items that were not filed"
+
+
+class Run(NamedTuple):
+    """What a plan leaves each time it is run."""
+
+    mark: str
+    item_uid: str
+    attempt: str
 
 
 def mark_of(item: dict[str, Any]) -> str:
     return item["args"][0]
 
 
-async def look(client: Client, ledger: Ledger, runs: Path) -> Outcome:
+async def look(client: Client, ledger: Ledger, runs: Path, followed: list[int] | None = None) -> Outcome:
     """Read everything."""
     queue = await client.queue()
     running = [queue.running_item] if queue.running_item else []
+    async with aclosing(client.console(since=0, follow=False)) as chunks:
+        stored = [chunk async for chunk in chunks]
+    async with asyncio.timeout(PATIENCE):
+        while followed and followed[-1] < stored[-1].seq:
+            await asyncio.sleep(0.01)  # what is stored is on its way
     return Outcome(
         ledger=ledger,
         history=(await client.history()).items,
         queue=[*running, *queue.items],
-        runs=Counter(file.name.partition(".")[0] for file in runs.iterdir()),
-        lines=await _read_lines(client),
+        runs=[
+            Run(*file.name.split(".")[:3]) for file in sorted(runs.iterdir(), key=lambda file: file.stat().st_mtime_ns)
+        ],
+        chunks=stored,
+        followed=followed,
     )
 
 
-async def _read_lines(client: Client) -> dict[str, list[int]]:
-    text = ""
-    async with aclosing(client.console(since=0, follow=False)) as chunks:
+def read_lines(chunks: list[ConsoleChunk]) -> dict[str, list[str]]:
+    """What plans have printed, by item; services write their logs in between."""
+    texts: dict[str, str] = {}
+    for chunk in chunks:
+        if chunk.source == "worker" and chunk.item_uid:
+            texts[chunk.item_uid] = texts.get(chunk.item_uid, "") + chunk.text
+    return {uid: [line for line in text.splitlines() if is_of_plan(line)] for uid, text in texts.items()}
+
+
+def is_of_plan(line: str) -> bool:
+    """Whether a plan has printed it; the environment's log comes the same way."""
+    mark, _, number = line.rpartition(" ")
+    return number.isdecimal() and mark.partition("-")[2].isdecimal()
+
+
+async def follow_console(client: Client, seen: list[int]) -> None:
+    """Write down the sequence numbers of all output as it comes."""
+    async with aclosing(client.console(since=0)) as chunks:
         async for chunk in chunks:
-            text += chunk.text if chunk.source == "worker" else ""  # services write their logs in between
-    lines: dict[str, list[int]] = {}
-    for line in text.splitlines():
-        mark, _, number = line.rpartition(" ")
-        if number.isdecimal():
-            lines.setdefault(mark, []).append(int(number))
-    return lines
+            seen.append(chunk.seq)  # noqa: PERF401 - it never ends

@@ -32,7 +32,7 @@ class RunningStack:
     info: str
 
     def pid_of(self, name: str) -> int:
-        """The process of a part: `queue`, `worker`, `environment`, `nats`, `valkey` …"""
+        """The process of a part: `queue`, `standby`, `worker`, `environment`, `nats`, `valkey` …"""
         return self.find(name).pid
 
     def find(self, name: str) -> psutil.Process:
@@ -95,11 +95,18 @@ def processes_of(data_dir: Path) -> list[psutil.Process]:
 
 
 def _is_part(process: psutil.Process, name: str) -> bool:
+    """Of the queue services the standby is the one that has not connected to NATS."""
+    program = "queue" if name == "standby" else name
     try:
         words = [Path(word).name for word in process.cmdline()[:3]]
+        is_there = bool({f"skybus-{program}", f"{program}-server"} & set(words))
+        return is_there and (program != "queue" or _is_connected(process) == (name == "queue"))
     except psutil.Error:
         return False
-    return bool({f"skybus-{name}", f"{name}-server"} & set(words))
+
+
+def _is_connected(process: psutil.Process) -> bool:
+    return bool(process.net_connections("tcp"))
 
 
 @asynccontextmanager
@@ -130,7 +137,7 @@ async def stack_up(data_dir: Path, *options: str, **settings: str) -> AsyncItera
 async def until_ready(process: asyncio.subprocess.Process) -> str:
     assert process.stdout
     said = ""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while line := (await process.stdout.readline()).decode():
             said += line
             if line.startswith("ready"):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from skybus.bus.tasks import end_tasks
-from tests.system.chaos import Faults, Ledger, Submitter, keep_running, look
+from tests.system.chaos import Faults, Ledger, Submitter, follow_console, keep_running, look
 from tests.system.stack import stack_up
 
 STARTUP = Path(__file__).parent / "startup_for_chaos"
@@ -19,27 +19,28 @@ SUBMITTERS = ("ann", "bob", "cem")
 
 
 async def spread_chaos(data_dir: Path, runs: Path, rounds: int, seed: str) -> None:
-    ledger = Ledger()
-    async with stack_up(data_dir, "--startup-dir", str(STARTUP)) as stack, stack.client() as client:
+    ledger, followed = Ledger(), []
+    async with stack_up(data_dir, "--standby", "--startup-dir", str(STARTUP)) as stack, stack.client() as client:
         await client.open_environment()
         submitters = [Submitter(name, client, ledger, seed) for name in SUBMITTERS]
         work = [asyncio.create_task(submitter.run()) for submitter in submitters]
-        care = asyncio.create_task(keep_running(client))
+        care = [asyncio.create_task(each) for each in (keep_running(client), follow_console(client, followed))]
         faults = Faults(stack, client, seed)
         try:
             hits = asyncio.create_task(faults.run(rounds))
-            ended, _ = await asyncio.wait([*work, care, hits], return_when=asyncio.FIRST_COMPLETED)
+            ended, _ = await asyncio.wait([*work, *care, hits], return_when=asyncio.FIRST_COMPLETED)
             for task in ended:
                 task.result()
             await end_tasks(work)
             await client.wait("queue_drained", 60)
-            (await look(client, ledger, runs)).check()
+            (await look(client, ledger, runs, followed)).check()
+            print(f"seed {seed}: nobody led for", *(f"{seconds:.2f}" for seconds in sorted(faults.outages)), "s")
         except BaseException:
             print(f"seed {seed} (SKYBUS_CHAOS_SEED):", *faults.said, sep="\n  ")
             print_ends(data_dir / "logs")
             raise
         finally:
-            await end_tasks([*work, care, hits])
+            await end_tasks([*work, *care, hits])
 
 
 def print_ends(logs: Path) -> None:

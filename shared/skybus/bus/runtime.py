@@ -43,10 +43,13 @@ class Process:
     signal: int | None = None
     """The signal that has set it."""
     _side_tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    _ending: asyncio.Task[None] | None = None
 
     def start(self, work: Coroutine[None, None, None], name: str) -> None:
         """Start a side task; one that dies takes the service down."""
-        self._side_tasks.append(self.group.create_task(work, name=name))
+        task = self.group.create_task(work, name=name)
+        task.add_done_callback(self._on_end)
+        self._side_tasks.append(task)
 
     async def connect(self, *, publishes: bool = True) -> None:
         """Connect to the bus, with all that was registered on it, and wait until that is done.
@@ -78,6 +81,12 @@ class Process:
     async def end(self) -> None:
         """End the side tasks."""
         await end_tasks(reversed(self._side_tasks))
+
+    def _on_end(self, task: asyncio.Task[None]) -> None:
+        """Have the others end after one that has died: the group cancels each once, which can get lost."""
+        if not task.cancelled() and task.exception() and not self._ending:
+            self.stop.set()
+            self._ending = asyncio.create_task(self.end(), name="end")
 
 
 Main = Callable[[S, Process], Awaitable[None]]

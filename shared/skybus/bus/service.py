@@ -20,7 +20,7 @@ from nats.aio.client import Client as Connection
 from nats.micro.request import Request as MicroRequest
 
 from skybus.bus import headers
-from skybus.bus.api.health import Absence, Health, health_of
+from skybus.bus.api.health import Absence, Health, Lead, health_of
 from skybus.bus.blob import Blobs
 from skybus.bus.connection import Bus
 from skybus.bus.endpoints import Endpoint, InternalEndpoint, Rep, Req
@@ -88,6 +88,7 @@ class Service:
 
     Args:
         missing: what is missing that the service needs; if given, people can ask for its health.
+        lead: who leads, if several such services may be there.
         group: services of one group share the requests, those of different groups get each of them.
     """
 
@@ -97,13 +98,14 @@ class Service:
         name: str,
         handlers: list[Handler[Any, Any]],
         missing: Callable[[], dict[str, Absence]] | None = None,
+        lead: Callable[[], Lead | None] = lambda: None,
         group: str = "q",
     ) -> None:
         self._bus = bus
         self._blobs = Blobs(bus)
         self._name = name
         self._group = group
-        self._handlers = [*handlers, *([_health(name, missing)] if missing else [])]
+        self._handlers = [*handlers, *([_health(name, missing, lead)] if missing else [])]
         self._running: set[asyncio.Task[None]] = set()
         self._places = asyncio.Semaphore(AT_ONCE)
         bus.on_connect.append(self._serve_on)
@@ -182,11 +184,13 @@ class Service:
             log.warning("a refusal could not be sent", code=error.code, error=str(failure))
 
 
-def _health(name: str, missing: Callable[[], dict[str, Absence]]) -> Handler[Empty, Health]:
+def _health(
+    name: str, missing: Callable[[], dict[str, Absence]], lead: Callable[[], Lead | None]
+) -> Handler[Empty, Health]:
     since = time.time()
 
     async def answer(_: Empty) -> Health:
-        return Health(service=name, since=since, missing=missing())
+        return Health(service=name, since=since, missing=missing(), lead=lead(), tasks=len(asyncio.all_tasks()))
 
     return Handler(health_of(name), answer)
 

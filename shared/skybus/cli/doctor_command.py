@@ -63,7 +63,13 @@ def _service(name: str, health: Health | UnavailableError, noticed: dict[str, Ab
     if isinstance(health, UnavailableError):
         since = noticed[name].since if name in noticed else None
         return Finding(name, is_well=False, since=since, what=health.message)
-    return Finding(name, is_well=True, since=health.since, what="answers")
+    return Finding(name, is_well=True, since=health.since, what=_answers(health))
+
+
+def _answers(health: Health) -> str:
+    if health.lead and health.lead.standby:
+        return f"answers: {health.lead.name} leads, {health.lead.standby} waits"
+    return "answers"
 
 
 def _seen(part: str, noticed: dict[str, Absence]) -> Finding:

@@ -17,6 +17,7 @@ import typer
 from skybus.bus.errors import SkybusError
 from skybus.bus.logs import lines, start_logging
 from skybus.bus.settings import DEFAULT_INSTRUMENT, default_data_dir
+from skybus.cli.manager.option import yes_or_no
 from skybus.cli.manager.options import BY_NAME, OPTIONS
 from skybus.cli.manager.parser import parse
 from skybus.cli.manager.services import up_options
@@ -28,7 +29,7 @@ log = structlog.get_logger()
 
 CONTEXT = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
 """For click: all words are ours."""
-INSTRUMENT = "SKYBUS_INSTRUMENT"
+INSTRUMENT, STANDBY = "SKYBUS_INSTRUMENT", "SKYBUS_STANDBY"
 
 
 def re_manager(context: typer.Context) -> None:
@@ -43,7 +44,8 @@ def re_manager(context: typer.Context) -> None:
 
 
 def _run(settings: Settings, data_dir: Path) -> None:
-    options = up_options(settings, data_dir, os.environ.get(INSTRUMENT) or DEFAULT_INSTRUMENT)
+    standby = bool(yes_or_no(os.environ.get(STANDBY, "")))
+    options = up_options(settings, data_dir, os.environ.get(INSTRUMENT) or DEFAULT_INSTRUMENT, standby=standby)
     level = BY_NAME["console_logging_level"].for_services(settings["console_logging_level"])
     if os.environ.get(SAVE_TO):
         save(settings, os.environ[SAVE_TO])

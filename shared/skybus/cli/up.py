@@ -38,6 +38,12 @@ def up(
     zmq_info_addr: Annotated[
         str | None, typer.Option(help="0MQ info socket; by default tcp://127.0.0.1:60625 or the next free port.")
     ] = None,
+    standby: Annotated[
+        bool,
+        typer.Option(
+            "--standby", envvar="SKYBUS_STANDBY", help="Have a second queue service wait, to take over within seconds."
+        ),
+    ] = False,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
     """Start NATS, Valkey and all services here, and stop them on Ctrl-C."""
@@ -58,6 +64,7 @@ def up(
         instrument=instrument,
         nats_port=nats_port,
         redis_url=redis_url,
+        standby=standby,
         zmq_control_addr=zmq_control_addr,
         zmq_info_addr=zmq_info_addr,
         environment={name: str(value) for name, value in settings.items() if value},

@@ -109,7 +109,7 @@ class Client(QueueCalls, EngineCalls):
             item_uid: only what was printed while this item was running.
             follow: go on with what is printed from now on.
         """
-        return console(self.bus, made(ConsoleGet, last_lines=last, since=since, item_uid=item_uid), follow=follow)
+        return console(self, made(ConsoleGet, last_lines=last, since=since, item_uid=item_uid), follow=follow)
 
     def documents(self) -> AsyncGenerator[Document]:
         """Go through the Bluesky documents of all runs, from now on."""

@@ -14,8 +14,12 @@ from skybus.bus import headers
 from skybus.bus.api.console import CONSOLE_GET, ConsoleChunk, ConsoleGet
 from skybus.bus.connection import Bus
 from skybus.bus.tail import Page, Tail, sequence_of
+from skybus.client.calls import Calls
+from skybus.client.retries import GaveUpError
 
 _PAGE = 100
+_PATIENCE = 20.0
+"""Seconds that the console service has for a page."""
 
 
 class Document(NamedTuple):
@@ -25,9 +29,9 @@ class Document(NamedTuple):
     doc: dict[str, Any]
 
 
-async def console(bus: Bus, request: ConsoleGet, *, follow: bool) -> AsyncGenerator[ConsoleChunk]:
+async def console(calls: Calls, request: ConsoleGet, *, follow: bool) -> AsyncGenerator[ConsoleChunk]:
     """Go through console output: what the request finds, and with `follow` all that comes after it."""
-    pages = _ConsolePages(bus, request)
+    bus, pages = calls.bus, _ConsolePages(calls, request)
     subject = f"console.worker.{request.item_uid}" if request.item_uid else "console.>"
     if not follow:
         page = await pages.first()
@@ -66,8 +70,8 @@ def chunk_of(message: Msg) -> ConsoleChunk:
 
 
 class _ConsolePages:
-    def __init__(self, bus: Bus, request: ConsoleGet) -> None:
-        self._bus = bus
+    def __init__(self, calls: Calls, request: ConsoleGet) -> None:
+        self._calls = calls
         self._request = request
 
     async def first(self) -> Page[ConsoleChunk]:
@@ -77,7 +81,14 @@ class _ConsolePages:
         return await self._get(ConsoleGet(seq=seq, item_uid=self._request.item_uid, since=self._request.since))
 
     async def _get(self, request: ConsoleGet) -> Page[ConsoleChunk]:
-        page = await self._bus.call(CONSOLE_GET, request, timeout=20)
+        try:
+            return await self._ask(request)
+        except GaveUpError:  # the service that had got the request may have died with it
+            return await self._ask(request)
+
+    async def _ask(self, request: ConsoleGet) -> Page[ConsoleChunk]:
+        """Ask the console service, which may just be started again."""
+        page = await self._calls.call(CONSOLE_GET, request, timeout=_PATIENCE)
         return Page(page.chunks, page.next_seq, page.complete)
 
 

@@ -90,14 +90,12 @@ class Child:
         process = self._process
         if process is None or process.returncode is not None:
             return
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(self.stop_signal)
+        _signal(process, self.stop_signal)
         try:
             await asyncio.wait_for(process.wait(), patience)
         except TimeoutError:
             log.warning("a process did not stop in time and is killed", name=self.name)
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
+            _signal(process, signal.SIGKILL)
             await process.wait()
 
     async def _spawn(self) -> asyncio.subprocess.Process:
@@ -151,6 +149,15 @@ def until_listening(address: tuple[str, int] | Path) -> UntilReady:
                 return
 
     return until_ready
+
+
+def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    """Send a signal; asyncio's own way looks first whether the process has ended, and so takes its end from who waits.
+
+    Then "Unknown child process pid" is printed, and the exit code is lost (subprocess.Popen.send_signal calls poll).
+    """
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process.pid, number)
 
 
 def _end_with_parent() -> None:

@@ -33,6 +33,8 @@ log = structlog.get_logger()
 HOST = "127.0.0.1"
 NATS_PORT, CONTROL_PORT, INFO_PORT = 4222, 60615, 60625
 SERVICES = ("queue", "auth", "console", "worker", "bridge")
+STANDBY = "standby"
+"""The second queue service, by the name of its process, its log and its lease."""
 WORKER_PATIENCE, SERVICE_PATIENCE, SERVER_PATIENCE = 3.2, 0.8, 0.8
 """Seconds: together below the 5 s in which everything must have stopped."""
 _PORTS_FILE = "ports.json"
@@ -46,6 +48,8 @@ class UpOptions:
     instrument: str = DEFAULT_INSTRUMENT
     nats_port: int | None = None
     redis_url: str | None = None
+    standby: bool = False
+    """Whether there is a second queue service, which waits."""
     zmq_control_addr: str | None = None
     zmq_info_addr: str | None = None
     publishes: bool = True
@@ -84,6 +88,9 @@ class Stack:
         self._services = {name: self._service(name) for name in SERVICES}
         self._write_listen()
         await self._start([*self._servers, *self._services.values()])  # a service waits for what it needs
+        if self._options.standby:
+            self._services[STANDBY] = self._service(STANDBY)
+            await self._start([self._services[STANDBY]])  # last, so that it does not lead while the others start
         if self._beside:
             self._side = [asyncio.create_task(self._beside(), name="beside")]
 
@@ -163,6 +170,7 @@ class Stack:
         return Child(name, command, log_file, until_listening(address), lock_fd=self._dir.lock_fd)
 
     def _service(self, name: str) -> Child:
+        service = "queue" if name == STANDBY else name
         address, until_ready = notify_socket(self._dir.sockets, name)
         environment = {
             **self._options.environment,
@@ -172,10 +180,10 @@ class Stack:
             "SKYBUS_STACK_RUN": self._run,
             "SKYBUS_ZMQ_CONTROL_ADDR": self.listen.zmq_control,
             "SKYBUS_ZMQ_INFO_ADDR": self.listen.zmq_info,
-            **({"SKYBUS_REDIS_URL": self._options.redis_url} if self._options.redis_url and name == "queue" else {}),
-            **self._options.environments.get(name, {}),
+            **(self._queue_settings(name) if service == "queue" else {}),
+            **self._options.environments.get(service, {}),
         }
-        command = [str(Path(sys.executable).parent / f"skybus-{name}")]
+        command = [str(Path(sys.executable).parent / f"skybus-{service}")]
         return Child(
             name,
             command,
@@ -184,6 +192,14 @@ class Stack:
             environment=environment,
             stop_signal=signal.SIGINT if name == "worker" else signal.SIGTERM,  # SIGINT: with the environment
         )
+
+    def _queue_settings(self, name: str) -> dict[str, str]:
+        options = self._options
+        return {
+            **({"SKYBUS_REDIS_URL": options.redis_url} if options.redis_url else {}),
+            "SKYBUS_STANDBY": str(options.standby),
+            **({"SKYBUS_QUEUE_NAME": name} if name == STANDBY else {}),
+        }
 
 
 async def run_stack(options: UpOptions, beside: Callable[[], Coroutine[None, None, None]] | None = None) -> None:

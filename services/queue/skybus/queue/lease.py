@@ -8,8 +8,10 @@ import time
 
 import structlog
 
+from skybus.bus.api.health import Lead
 from skybus.bus.errors import UnavailableError
 from skybus.bus.runtime import tell_ready
+from skybus.queue.missing import Missing
 from skybus.queue.store import Store
 
 log = structlog.get_logger()
@@ -18,30 +20,45 @@ LASTS = 1.0
 """Seconds that a lease lasts if it is not renewed."""
 RENEW, LOOK, TICK = 0.3, 0.1, 0.2
 """Seconds: between renewals, between looks whether it is free, between looks at the clock."""
+MISSED = 3.0
+"""Seconds that nobody has waited after which a standby is missed: one that has died is started again meanwhile."""
+STANDBY = "standby"
 
 
 class Lease:
-    """The right to be the queue service, held under a name."""
+    """The right to be the queue service, held under a name.
 
-    def __init__(self, store: Store, name: str) -> None:
+    Args:
+        needs_standby: whether one that waits to take over is missed when there is none.
+    """
+
+    def __init__(self, store: Store, name: str, missing: Missing, *, needs_standby: bool) -> None:
         self._store = store
         self._name = name
+        self._missing = missing
+        self._needs_standby = needs_standby
+        self._standby = ""
+        self._waited = 0.0
+        """When somebody waited last, by the monotonic clock."""
         self._ticked = math.inf
         """When the event loop was seen to run, by the monotonic clock."""
         self._is_sure = asyncio.Event()
         self._is_sure.set()
 
+    @property
+    def lead(self) -> Lead:
+        """Who leads, which is this one, and who waits."""
+        return Lead(name=self._name, standby=self._standby)
+
     async def take(self) -> None:
         """Wait until nobody else has it."""
-        is_standby = False
-        while not await self._is_taken():
-            if not is_standby:
-                log.info("another queue service leads; this one waits", name=self._name)
-                tell_ready()
-            is_standby = True
+        if await self._is_taken():
+            return
+        log.info("another queue service leads; this one waits", name=self._name)
+        tell_ready()
+        while not await self._is_taken():  # noqa: ASYNC110 - nothing tells that a lease has ended
             await asyncio.sleep(LOOK)
-        if is_standby:
-            log.warning("this queue service takes over", name=self._name)
+        log.warning("this queue service takes over", name=self._name)
 
     async def hold(self) -> None:
         """Renew it until cancelled.
@@ -49,9 +66,10 @@ class Lease:
         Raises:
             FencedError: another queue service has taken over.
         """
+        self._waited = time.monotonic()
         while True:
             try:
-                await self._store.renew_lease(self._name, LASTS)
+                self._see(await self._store.renew_lease(self._name, LASTS))
                 self._is_sure.set()
             except UnavailableError as error:  # then nobody else can take over, either
                 log.debug("the lease was not renewed", reason=error.message)
@@ -72,6 +90,15 @@ class Lease:
     def _look_at_clock(self) -> None:
         if time.monotonic() - self._ticked > LASTS:
             self._is_sure.clear()
+
+    def _see(self, waits: str) -> None:
+        """Know who waits; of who has just taken over it is still kept that it does."""
+        self._standby = waits if waits != self._name else ""
+        if self._standby:
+            self._waited = time.monotonic()
+            self._missing.found(STANDBY)
+        elif self._needs_standby and time.monotonic() - self._waited > MISSED:
+            self._missing.lost(STANDBY, "no second queue service waits to take over")
 
     async def _is_taken(self) -> bool:
         while True:

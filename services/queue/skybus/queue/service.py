@@ -50,7 +50,6 @@ class QueueService:
 
     def __init__(self, store: Store, bus: Bus, settings: QueueSettings) -> None:
         self._bus = bus
-        self._lease = Lease(store, settings.queue_name)
         self._settings = settings
         self._store = store
         self._must_ask = asyncio.Event()
@@ -72,6 +71,7 @@ class QueueService:
             settings,
         )
         missing = Missing(changed, lambda: self._keeper.last.flags.doubt)
+        self._lease = Lease(store, settings.queue_name, missing, needs_standby=settings.standby)
         self._status = StatusMaker(self._keeper, self._manager.situation, missing)
         self._reports = Reports(bus, self._manager.handle_report)
         set_back = SetBack(bus, store, self._keeper, self._reports, self._witness)
@@ -87,7 +87,12 @@ class QueueService:
             self._catalogue_read,
         )
         self._service = Service(
-            bus, "queue", self._guarded(self._handlers()), missing=lambda: missing.parts, group=settings.queue_name
+            bus,
+            "queue",
+            self._guarded(self._handlers()),
+            missing=lambda: missing.parts,
+            lead=lambda: self._lease.lead,
+            group=settings.queue_name,
         )
         bus.on_connect.append(self._prepare)
 

@@ -20,6 +20,9 @@ class QueueSettings(BusSettings):
     queue_name: str = Field(default="main", pattern=r"^[A-Za-z0-9_-]{1,64}$")
     """A second queue service for the same instrument, with another name, waits until this one is gone."""
 
+    standby: bool = False
+    """Whether such a second one belongs to the house: then it is missed if none waits."""
+
     stack_pid: int = 0
     """The process of `skybus up`, which starts us with this set."""
 

@@ -30,14 +30,14 @@ class StatusMaker:
     situation: Situation
     missing: Missing
     catalog: CatalogChanged = field(default_factory=lambda: CatalogChanged(**dict.fromkeys(_CATALOG_UIDS, "")))
-    _revision: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
+    _revision: int = 0
     _no_runs_uid: str = field(default_factory=new_uid)
     _last: dict[str, Any] = field(default_factory=dict)
     _uid: str = ""
 
     def make(self) -> Status:
         """The status of now; answers also while Redis cannot be read, with what was known last."""
-        self._revision += 1
+        self._revision = self._revision + 1 if self._revision else time.time_ns() // 1_000_000  # who led made fewer
         known = self._known()
         if known != self._last:
             self._last, self._uid = known, new_uid()

@@ -13,6 +13,7 @@ Keys, below `{prefix}:{instrument}:`
     room       string       there for a moment, to see whether Redis has room; see below
     fence      string       the fencing number of the queue service that may write
     lease      string       the name of the one that leads, for a second
+    standby    string       the name of one that waits to take over, for a second
     answer:KEY string       the stored answer to a request, for a day; see once.py
     read:UID   string       for a minute, where there are replicas: somebody has read the book
 
@@ -98,8 +99,13 @@ return {number, redis.call('GET', prefix .. 'revision') or '0'}
 
 _TAKE_LEASE = """
 local holder = redis.call('GET', KEYS[1] .. 'lease')
-if holder and holder ~= ARGV[1] then return 0 end
 redis.call('DEL', KEYS[1] .. 'room')
+if holder and holder ~= ARGV[1] then
+  if redis.call('PTTL', KEYS[1] .. 'standby') < ARGV[2] / 2 then
+    redis.call('SET', KEYS[1] .. 'standby', ARGV[1], 'PX', ARGV[2])
+  end
+  return 0
+end
 redis.call('SET', KEYS[1] .. 'lease', ARGV[1], 'PX', ARGV[2])
 return 1
 """
@@ -109,7 +115,7 @@ if redis.call('GET', KEYS[1] .. 'fence') ~= ARGV[1] then return {'fenced'} end
 if tonumber(redis.call('GET', KEYS[1] .. 'revision') or '0') < tonumber(ARGV[4]) then return {'older'} end
 redis.call('DEL', KEYS[1] .. 'room')
 redis.call('SET', KEYS[1] .. 'lease', ARGV[2], 'PX', ARGV[3])
-return {'ok'}
+return {'ok', redis.call('GET', KEYS[1] .. 'standby') or ''}
 """
 
 _ANSWERED = """
@@ -205,12 +211,12 @@ class Store:
         return int(revision)
 
     async def take_lease(self, name: str, seconds: float) -> bool:
-        """Take the lease, if nobody else has it; returns whether it is ours."""
-        with self._answering():
+        """Take the lease, if nobody else has it, or leave word that one waits; returns whether it is ours."""
+        with self._answering(looks=True):
             return bool(await self._take_lease(self._prefix, name, round(seconds * 1000)))
 
-    async def renew_lease(self, name: str, seconds: float) -> None:
-        """Have the lease from now on for some seconds.
+    async def renew_lease(self, name: str, seconds: float) -> str:
+        """Have the lease from now on for some seconds; returns the name of one that waits to take over, if any.
 
         Raises:
             FencedError: another queue service has taken over.
@@ -220,6 +226,7 @@ class Store:
         with self._answering(looks=True):
             outcome = await self._renew(self._prefix, self._fence, name, round(seconds * 1000), known)
         _require_ours(outcome[0])
+        return outcome[1].decode()
 
     async def is_served(self) -> bool:
         """Whether a queue service is connected that works on the same keys."""

@@ -14,6 +14,14 @@ class Absence(Message):
     """When it was noticed, unix seconds."""
 
 
+class Lead(Message):
+    """Of several processes of a service one leads: the one that answers."""
+
+    name: str
+    standby: str = ""
+    """The name of the one that waits to take over, if there is one."""
+
+
 class Health(Message):
     """A service lives, since it answers; it is ready if nothing is missing that it needs."""
 
@@ -22,6 +30,10 @@ class Health(Message):
     """Of its start, unix seconds."""
     missing: dict[str, Absence] = {}
     """By the name of the part."""
+    lead: Lead | None = None
+    """Of a service that others of its kind may wait for."""
+    tasks: int = 0
+    """That are open in its event loop; a number that grows for hours means that some never end."""
 
     @property
     def is_ready(self) -> bool:

@@ -17,7 +17,7 @@ REDIS_SCHEMES = ("redis", "rediss", "unix")
 _WORKER, _AUTH, _EVERYBODY = "worker", "auth", ""
 
 
-def up_options(settings: Settings, data_dir: Path, instrument: str) -> UpOptions:
+def up_options(settings: Settings, data_dir: Path, instrument: str, *, standby: bool = False) -> UpOptions:
     """What the stack is asked for."""
     environments: dict[str, dict[str, str]] = {}
     for service, name, value in (*_from_table(settings), *_from_place(settings)):
@@ -26,6 +26,7 @@ def up_options(settings: Settings, data_dir: Path, instrument: str) -> UpOptions
         data_dir=data_dir,
         instrument=instrument,
         redis_url=redis_url(settings["redis_addr"]),
+        standby=standby,
         zmq_control_addr=settings["zmq_control_addr"],
         zmq_info_addr=settings["zmq_info_addr"],
         publishes=settings["zmq_publish_console"],
