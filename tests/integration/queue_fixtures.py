@@ -92,7 +92,7 @@ class StandIns:
     kernel: Literal["disabled", "idle"] = "disabled"
     opened_ids: set[str] = field(default_factory=set)
     is_silent: set[str] = field(default_factory=set)
-    """`worker`, `environment` and `auth` do not say how they are, like a process that is stopped."""
+    """`worker`, `environment` and `auth` do not say how they are, like a process that is stopped; or an endpoint."""
     asked: list[str] = field(default_factory=list)
     """What worker and environment were asked for besides plans and tasks."""
 
@@ -126,6 +126,7 @@ class StandIns:
     def note(self, endpoint: InternalEndpoint[Any, Nothing]) -> Callable[[Any], Awaitable[Nothing]]:
         async def answer(_: Any) -> Nothing:
             self.asked.append(endpoint.name)
+            await self.speaks(endpoint.name)
             return Nothing()
 
         return answer
