@@ -7,9 +7,11 @@ import hashlib
 import io
 import os
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -24,9 +26,9 @@ from skybus.bus.api.backup import (
 )
 from skybus.bus.api.items import Item
 from skybus.bus.api.lock import LOCK, LockSet
+from skybus.bus.api.queue import QueueMode
 from skybus.bus.errors import ConflictError, DeniedError, InvalidError, LockedError, NotFoundError, WrongStateError
 from skybus.bus.tasks import end_tasks
-from skybus.cli import backup_file
 from skybus.cli.backup_commands import Part, backup, restore
 from skybus.cli.backup_file import Backup
 from skybus.cli.output import Output
@@ -35,6 +37,8 @@ from skybus.client.client import Client
 from tests.integration.queue_fixtures import StandIns, client, house, opened, queue_service
 from tests.integration.test_queue_once import queue_process
 from tests.servers import NatsServer, Valkey
+from tests.system.crash_house import FORK, readable, serve
+from tests.system.crash_steps import Order, Point, order_file, read_trace
 
 __all__ = ["client", "house"]
 
@@ -242,78 +246,94 @@ async def test_a_history_that_is_cleared_meanwhile_is_read_anew(nats, valkey, ho
         assert numbers(all_items(nats.data_dir / "file")) == [2, 3]
 
 
-@pytest.mark.parametrize("sent", [0, 2, 4])
-async def test_a_restore_that_the_queue_service_does_not_survive_changes_nothing(
-    nats, valkey, house, client, monkeypatch, sent: int
-) -> None:
-    """Killed before the first part, between two, and behind the last."""
-    file, killed = nats.data_dir / "backup.jsonl", asyncio.Event()
-    monkeypatch.setattr(backup_file, "PART", 600)
-    async with queue_process(nats, valkey) as first:
-        await fill(house, client, done=3, waiting=3)
-        await backup(client, OUT, file)
-        await client.clear()
-        before = await what_there_is(client)
-        contents, parts = read(file)
-        assert len(parts) == 4
+@asynccontextmanager
+async def dying_queue_service(nats: NatsServer, valkey: Valkey) -> AsyncIterator[None]:
+    """A queue service that can be told at which step to die, and is started again."""
+    environ = {"SKYBUS_DATA_DIR": str(nats.data_dir), "SKYBUS_REDIS_URL": valkey.url}
+    living: list[Any] = []
 
-        def deadly() -> Iterator[Part]:
-            for number, part in enumerate([*parts, None]):
-                if number == sent:
-                    first.kill()
-                    first.wait()
-                    killed.set()
-                if part:
-                    yield part
+    async def keep_alive() -> None:
+        while True:
+            process = FORK.Process(target=serve, args=("queue", str(nats.data_dir / "queue.log"), environ), daemon=True)
+            await asyncio.to_thread(process.start)
+            living[:] = [process]
+            await readable(process.sentinel)
+            process.join()
 
-        restoring = asyncio.create_task(client.restore(contents, deadly(), replace=True))
-        await killed.wait()
-    async with queue_process(nats, valkey):
-        with pytest.raises(NotFoundError, match="nothing was changed"):
-            await restoring
-        assert await what_there_is(client) == before
-        await restore(client, OUT, file, replace=True)
-        queue, history, _ = await what_there_is(client)
-        assert numbers(history + queue) == list(range(6))
+    keeper = asyncio.create_task(keep_alive())
+    try:
+        yield
+    finally:
+        await end_tasks([keeper])
+        for process in living:
+            process.kill()
+            process.join()
 
 
-async def test_a_kill_while_it_is_done_leaves_all_or_nothing(nats, valkey, house, client) -> None:
-    item = {**plan(0), "item_uid": "a"}
-    async with queue_process(nats, valkey) as first:
-        await client.wait("idle")
-        begun = await client.call(RESTORE_BEGIN, RestoreBegin())
-        await client.call(RESTORE_ADD, RestoreAdd(restore_id=begun.restore_id, queue=[item], history=[item]))
-        request = RestoreFinish(restore_id=begun.restore_id, items_in_queue=1, items_in_history=1)
-        finishing = asyncio.create_task(client.call(RESTORE_FINISH, request))
-        await client.status()  # sent behind it
-        first.kill()
-    async with queue_process(nats, valkey):
+class Restores:
+    """Restores of one backup in the place of one item, during which the queue service dies."""
+
+    def __init__(self, nats: NatsServer, client: Client) -> None:
+        self._order = order_file(nats.data_dir, "queue")
+        self._trace = nats.data_dir / "trace"
+        self._client = client
+        items = [{**plan(number), "item_uid": f"uid {number}"} for number in range(4)]
+        self._contents = Contents(time=0, mode=QueueMode(), running_item={}, items_in_queue=2, items_in_history=2)
+        self._parts = [(items[:1], []), (items[1:2], items[2:3]), ([], items[3:])]
+        self._whole = (items[:2], items[2:], QueueMode().model_dump())
+
+    async def points(self) -> list[Point]:
+        """The steps of a restore that nothing happens to, but the status, of which several become one."""
+        assert await self._restored(None)
+        self._order.unlink()
+        return [point for point in read_trace(self._trace) if "status" not in point.step]
+
+    async def die(self, point: Point) -> None:
+        """All or nothing is there, as the command says; and the next restore works."""
+        await self._client.clear_history()
+        await self._client.clear()
+        await self._client.add_item(plan(9))
+        before = await what_there_is(self._client)
+        is_done = await self._restored(point)
+        assert not self._order.exists(), f"{point} was not reached"
+        assert await what_there_is(self._client) == (self._whole if is_done else before), point
+        assert is_done or await self._restored(None)
+        assert await what_there_is(self._client) == self._whole, point
+
+    async def _restored(self, point: Point | None) -> bool:
+        if point or not self._trace.exists():
+            Order(uuid.uuid4().hex, str(self._trace), point).write(self._order)
         try:
-            await finishing
-            left = ([item], [item])
+            await self._client.restore(self._contents, self._parts, replace=True)
         except NotFoundError:
-            left = ([], [])
-        assert (await what_there_is(client))[:2] == left
+            return False
+        return True
 
 
-async def test_a_restore_that_was_done_is_answered_alike_after_a_kill(nats, valkey, house, client) -> None:
-    async with queue_process(nats, valkey) as first:
-        await client.wait("idle")
-        begun = await client.call(RESTORE_BEGIN, RestoreBegin())
-        item = {**plan(0), "item_uid": "a"}
-        add = RestoreAdd(restore_id=begun.restore_id, queue=[item], history=[item])
-        one = await client.call(RESTORE_ADD, add, request_id="1")
-        assert await client.call(RESTORE_ADD, add, request_id="1") == one
-        request = RestoreFinish(restore_id=begun.restore_id, items_in_queue=1, items_in_history=1)
-        async with aclosing(client.events("queue")) as events:
-            told = asyncio.create_task(anext(events))
-            finishing = asyncio.create_task(client.call(RESTORE_FINISH, request, request_id="2"))
-            await told
-        first.kill()
-    async with queue_process(nats, valkey):
-        done = await finishing
-        assert await client.call(RESTORE_FINISH, request, request_id="2") == done
-        assert await what_there_is(client) == ([item], [item], {"loop": False, "ignore_failures": False})
+@pytest.fixture
+async def hurried(nats: NatsServer) -> AsyncIterator[Client]:
+    """A client that soon asks again."""
+    async with Client.connect(data_dir=nats.data_dir, request_timeout=9) as client:
+        yield client
+
+
+async def test_a_death_at_the_step_that_counts_leaves_all_or_nothing(nats, valkey, house, hurried) -> None:
+    async with dying_queue_service(nats, valkey):
+        await hurried.wait("idle")
+        restores = Restores(nats, hurried)
+        before, after = (point for point in await restores.points() if "RENAME" in point.step)
+        await restores.die(before)
+        await restores.die(after)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+async def test_a_death_at_any_step_leaves_all_or_nothing(nats, valkey, house, hurried) -> None:
+    async with dying_queue_service(nats, valkey):
+        await hurried.wait("idle")
+        restores = Restores(nats, hurried)
+        for point in await restores.points():
+            await restores.die(point)
 
 
 async def test_items_that_cannot_be_in_a_queue_are_refused(nats, valkey, house, client) -> None:

@@ -191,11 +191,15 @@ def _subject(subject: str) -> str:
     return _UID.sub("*", subject.removeprefix("sky.sim."))
 
 
+_OTHER_SCRIPTS = {3: "take over", 4: "see what is kept", 5: "read the answer", 6: "renew the lease"}
+"""By the number of their words; a commit has more."""
+
+
 def _name_of_command(_: Redis, command: str, *args: Any) -> str:
     if command != "EVALSHA":
         return f"redis {command} {_UID.sub('*', str(args[0])) if args else ''}".strip()
-    if len(args) == 6:
-        return "redis renew the lease"
+    if len(args) < 9:
+        return f"redis {_OTHER_SCRIPTS[len(args)]}"
     key, words = args[6], list(args[9:])
     commands = []
     while words:

@@ -96,4 +96,4 @@ class BackupCalls(Calls):
             expected_history_uid=seen.plan_history_uid if seen else None,
             lock_key=lock_key,
         )
-        return await self.call(RESTORE_FINISH, request, timeout=60)
+        return await self.call(RESTORE_FINISH, request)
