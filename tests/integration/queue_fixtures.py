@@ -25,6 +25,7 @@ from skybus.bus.api.internal import (
     PLAN_CONTINUE,
     PLAN_PAUSE,
     PLAN_RUN,
+    ROOT_CHECK,
     TASK_RUN,
     WORKER_DESTROY,
     WORKER_OPEN,
@@ -42,6 +43,7 @@ from skybus.bus.api.internal import (
     PlanAccepted,
     PlanReport,
     PlanRun,
+    RootCheck,
     TaskAccepted,
     TaskReport,
     TaskRun,
@@ -78,6 +80,7 @@ class StandIns:
     refuses_to_run: SkybusError | None = None
     """For auth; the environment: `refuses_run`."""
     refuses_run: SkybusError | None = None
+    refuses_root: SkybusError | None = None
     checked_to_run: list[Item] = field(default_factory=list)
     refuses_task: SkybusError | None = None
     answers_task: bool = True
@@ -89,7 +92,7 @@ class StandIns:
     kernel: Literal["disabled", "idle"] = "disabled"
     opened_ids: set[str] = field(default_factory=set)
     is_silent: set[str] = field(default_factory=set)
-    """`worker`, `environment` and `auth` do not say how they are, like a process that is stopped."""
+    """`worker`, `environment` and `auth` do not say how they are, like a process that is stopped; or an endpoint."""
     asked: list[str] = field(default_factory=list)
     """What worker and environment were asked for besides plans and tasks."""
 
@@ -104,6 +107,7 @@ class StandIns:
                 Handler(ITEMS_CHECK, self.check),
                 Handler(ITEM_MAY_RUN, self.check_to_run),
                 Handler(NAME_CHECK, self.name),
+                Handler(ROOT_CHECK, self.check_root),
                 Handler(CATALOG_UIDS, self.uids),
                 Handler(CATALOG_REFRESH, self.refresh),
             ],
@@ -122,6 +126,7 @@ class StandIns:
     def note(self, endpoint: InternalEndpoint[Any, Nothing]) -> Callable[[Any], Awaitable[Nothing]]:
         async def answer(_: Any) -> Nothing:
             self.asked.append(endpoint.name)
+            await self.speaks(endpoint.name)
             return Nothing()
 
         return answer
@@ -163,6 +168,11 @@ class StandIns:
         self.checked_to_run.append(request.item)
         if self.refuses_to_run:
             raise self.refuses_to_run
+        return Nothing()
+
+    async def check_root(self, request: RootCheck) -> Nothing:
+        if self.refuses_root:
+            raise self.refuses_root
         return Nothing()
 
     async def name(self, request: NameCheck) -> NameChecked:

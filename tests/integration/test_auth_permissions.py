@@ -13,7 +13,7 @@ import yaml
 
 from skybus.bus.api.catalog import PLANS_ALLOWED, PLANS_EXISTING, GroupQuery
 from skybus.bus.api.events import CatalogChanged, PermissionsChanged
-from skybus.bus.api.internal import ITEM_MAY_RUN, ItemMayRun
+from skybus.bus.api.internal import ITEM_MAY_RUN, ROOT_CHECK, ItemMayRun, RootCheck
 from skybus.bus.api.permissions import (
     PERMISSIONS_GET,
     PERMISSIONS_RELOAD,
@@ -124,9 +124,12 @@ async def test_a_change_needs_the_group_root_and_the_key_of_the_lock(nats, queue
         with pytest.raises(LockedError):
             await operator.call(PERMISSIONS_RELOAD, PermissionsReload(lock_key="wrong"))
         await _set(operator, NO_COUNT, lock_key="abc")
+        await queue.bus.call(ROOT_CHECK, RootCheck(requester="operator", deed="do it"))
     async with auth(nats, **_settings(files, user_groups='{"operator": "primary"}')):
         with pytest.raises(DeniedError, match="only user group 'root' may"):
             await _set(operator, EVERYTHING, lock_key="abc")
+        with pytest.raises(DeniedError, match="'operator' may not do it"):
+            await queue.bus.call(ROOT_CHECK, RootCheck(requester="operator", deed="do it"))
 
 
 async def test_without_the_queue_service_nothing_is_changed(nats, operator, files):

@@ -264,7 +264,7 @@ class House:
             process = FORK.Process(target=serve, args=(role, str(log), self._environ), daemon=True)
             await asyncio.to_thread(process.start)  # the first one waits for the fork server
             self._processes[role] = process
-            await _readable(process.sentinel)
+            await readable(process.sentinel)
             process.join()
             process.close()
 
@@ -280,12 +280,13 @@ class House:
 
 async def _gone(pidfd: int) -> None:
     try:
-        await _readable(pidfd)
+        await readable(pidfd)
     finally:
         os.close(pidfd)
 
 
-async def _readable(fd: int) -> None:
+async def readable(fd: int) -> None:
+    """Wait until a file can be read: a process has ended."""
     loop, event = asyncio.get_running_loop(), asyncio.Event()
     loop.add_reader(fd, event.set)
     try:

@@ -11,6 +11,7 @@ step that step and all before it have left the process.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -28,6 +29,7 @@ from nats.aio.client import Client as Connection
 from redis.asyncio.client import Pipeline, Redis
 
 from skybus.bus.service import Service
+from skybus.queue import store
 from skybus.worker.folder import EnvironmentFolder
 from skybus.worker.record import RecordFile
 from skybus.worker.spool import Spool
@@ -36,11 +38,11 @@ BEFORE, AFTER = "before", "after"
 _UID = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{32}")
 _HOUSEKEEPING = re.compile(
     r"(?:send (console\.(queue|auth|worker)$"  # log lines
-    r"|\$KV\.STATE_sim\.status"  # left for late joiners a while after a change
+    r"|\$KV\.STATE_sim\.(status|book\.)"  # left for late joiners a while after a change
     r"|evt\.progress\.|\$KV\.STATE_sim\.progress"  # timed, and hints
     r"|int\.worker\.state|int\.auth\.catalog_uids|int\.environment\.state$)"  # asked every two seconds
     r"|reply to cmd\.operator\.(status|queue|history)\.get"  # the test itself wants to know
-    r"|redis PING|redis renew)"
+    r"|redis probe|redis renew)"
 )
 """Steps that come by the clock, or because somebody looks. They are no part of an item's life: what a death beside one
 of them leaves behind is what a death at the step next to it leaves."""
@@ -194,13 +196,28 @@ def _subject(subject: str) -> str:
     return _UID.sub("*", subject.removeprefix("sky.sim."))
 
 
+_OTHER_SCRIPTS = {
+    hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest(): name
+    for text, name in (
+        (store._TAKE_OVER, "take over"),
+        (store._TAKE_LEASE, "take the lease"),
+        (store._RENEW, "renew the lease"),
+        (store._ANSWERED, "read the answer"),
+        (store._MARK_READ, "mark as read"),
+        (store._IS_KEPT, "see what is kept"),
+        (store._PROBE, "probe"),
+    )
+}
+"""All but the commit, by what Redis calls them."""
+
+
 def _name_of_command(_: Redis, command: str, *args: Any) -> str:
     if command != "EVALSHA":
         key = str(args[0]) if args else ""
         return f"redis {command} {_UID.sub('*', key)}" if key.startswith("sky:") else f"redis {command}"
-    if len(args) == 6:
-        return "redis renew the lease"
-    key, words = args[6], list(args[9:])
+    if args[0] in _OTHER_SCRIPTS:
+        return f"redis {_OTHER_SCRIPTS[args[0]]}"
+    key, words = args[6], list(args[10:])
     commands = []
     while words:
         size = int(words.pop(0))

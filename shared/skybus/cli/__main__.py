@@ -18,6 +18,8 @@ _COMMANDS = {
     "re": "skybus.cli.engine_commands",
     "history": "skybus.cli.history_commands",
     "console": "skybus.cli.console_command",
+    "backup": "skybus.cli.backup_commands",
+    "restore": "skybus.cli.backup_commands",
     "plans": "skybus.cli.catalog_commands",
     "devices": "skybus.cli.catalog_commands",
 }

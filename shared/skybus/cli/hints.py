@@ -12,6 +12,8 @@ _HINTS = (
     ("is not in the queue", "`skybus queue list` shows what is"),
     ("Queue is empty", "`skybus queue add PLAN` puts something into it"),
     ("is not paused", "`skybus re pause` pauses the running plan, `skybus re abort --now` ends it"),
+    ("in the history already", "--replace puts the backup in their place, after a backup of them"),
+    ("history can be replaced in", "`skybus queue stop` stops the queue after the running plan"),
     ("in progress", "`skybus queue stop` stops the queue after the running plan"),
     ("is busy", "`skybus status` shows with what"),
     ("not idle", "`skybus status` shows what it does"),

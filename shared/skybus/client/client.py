@@ -34,6 +34,7 @@ from skybus.bus.api.status import Status
 from skybus.bus.connection import Bus
 from skybus.bus.errors import UnavailableError
 from skybus.bus.tasks import end_tasks
+from skybus.client.backups import BackupCalls
 from skybus.client.engine_calls import EngineCalls
 from skybus.client.events import Event, events, last_value
 from skybus.client.queue_calls import QueueCalls, made
@@ -41,7 +42,7 @@ from skybus.client.settings import ClientSettings, settings_of
 from skybus.client.streams import Document, console, documents
 
 
-class Client(QueueCalls, EngineCalls):
+class Client(QueueCalls, EngineCalls, BackupCalls):
     """A connection to one instrument; see the module for how it is used."""
 
     @classmethod

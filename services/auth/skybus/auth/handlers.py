@@ -27,11 +27,13 @@ from skybus.bus.api.internal import (
     ITEM_MAY_RUN,
     ITEMS_CHECK,
     NAME_CHECK,
+    ROOT_CHECK,
     ItemMayRun,
     ItemsCheck,
     ItemsChecked,
     NameCheck,
     NameChecked,
+    RootCheck,
 )
 from skybus.bus.errors import DeniedError
 from skybus.bus.messages import Empty, Nothing
@@ -50,6 +52,7 @@ class AuthHandlers:
         return [
             Handler(ITEMS_CHECK, self.check_items),
             Handler(NAME_CHECK, self.check_name),
+            Handler(ROOT_CHECK, self.check_root),
             Handler(ITEM_MAY_RUN, self.check_item_to_run),
             Handler(CATALOG_UIDS, self.get_uids),
             Handler(CATALOG_REFRESH, self.refresh),
@@ -82,6 +85,11 @@ class AuthHandlers:
     async def check_name(self, request: NameCheck) -> NameChecked:
         """Say in whose name something is done that needs no group."""
         return NameChecked(user=self._users.name(request.requester, request.claimed_user))
+
+    async def check_root(self, request: RootCheck) -> Nothing:
+        """See that a user may do what concerns everybody."""
+        self._users.require_root(request.requester, request.deed)
+        return Nothing()
 
     async def check_item_to_run(self, request: ItemMayRun) -> Nothing:
         """See that the group which an item is kept for may run it now."""

@@ -64,8 +64,8 @@ class Users:
             raise DeniedError(f"User '{requester}' of group '{own}' may not see what user group '{group}' may use")
         return group
 
-    def require_root(self, requester: str) -> None:
-        """See that a verified user may change what groups may do: otherwise each could help himself to more.
+    def require_root(self, requester: str, deed: str = "change permissions") -> None:
+        """See that a verified user may do what concerns everybody, such as change what groups may do.
 
         Raises:
             DeniedError: The user is not in the group `root`, nor a delegate that may claim it.
@@ -75,7 +75,7 @@ class Users:
         else:
             is_root = self._own_group(requester) == ROOT
         if not is_root:
-            raise DeniedError(f"'{requester}' may not change permissions: only user group '{ROOT}' may")
+            raise DeniedError(f"'{requester}' may not {deed}: only user group '{ROOT}' may")
 
     def _own_group(self, user: str) -> str:
         if not user:

@@ -56,9 +56,15 @@ class Announcer:
                 item_uid=uid, state=report.exit_status, name=item["name"], run_uids=report.run_uids, msg=report.msg
             ),
         )
-        self._publish("history", HistoryChanged(plan_history_uid=book.flags.history_uid, size=book.history_size))
+        self._history(book)
         self.queue(book)
         log.info("item filed", item_uid=uid, exit_status=report.exit_status)
+
+    def restored(self, book: Book) -> None:
+        """Queue and history were put back."""
+        self._history(book)
+        self.queue(book)
+        log.warning("queue and history were put back", qsize=len(book.line), history=book.history_size)
 
     def environment(self, event: EnvironmentChanged) -> None:
         """The environment has opened, or is gone."""
@@ -84,3 +90,6 @@ class Announcer:
             LockChanged(lock_info_uid=lock.uid, environment=lock.environment, queue=lock.queue, user=lock.user),
         )
         log.info("lock", environment=lock.environment, queue=lock.queue, user=lock.user)
+
+    def _history(self, book: Book) -> None:
+        self._publish("history", HistoryChanged(plan_history_uid=book.flags.history_uid, size=book.history_size))

@@ -13,6 +13,7 @@ from typing import Any
 
 from skybus.bus.api.internal import PlanReport, TaskReport
 from skybus.bus.api.items import Item
+from skybus.bus.api.queue import QueueMode
 from skybus.bus.errors import ConflictError, InvalidError, NotFoundError, SkybusError
 from skybus.queue.line import Line, Slot, insertion_index
 from skybus.queue.locks import NO_LOCK, Lock
@@ -186,8 +187,23 @@ class Book:
         if newest >= self.history_size:
             return
         self.journal.append(("LTRIM", "history", -newest, -1) if newest else ("DEL", "history"))
-        self.history_size = newest
-        self.set_flags(history_uid=new_uid())
+        forgotten, self.history_size = self.history_size - newest, newest
+        self.set_flags(history_uid=new_uid(), history_start=self.flags.history_start + forgotten)
+
+    def hold(self, line: Line, history_size: int, mode: QueueMode) -> None:
+        """Have another queue and another history; the caller has written down how they come into Redis."""
+        start = self.flags.history_start + self.history_size
+        self.line, self.history_size = line, history_size
+        self.flags = self.flags.model_copy(
+            update={
+                "mode": mode,
+                "autostart": False,
+                "stop_pending": False,
+                "history_uid": new_uid(),
+                "history_start": start,
+            }
+        )
+        self._queue_changed()
 
     def belong_to(self, stack_run: str) -> None:
         """Forget what a new stack begins without."""

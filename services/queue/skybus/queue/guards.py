@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-from skybus.bus.api import engine, environment, history, permissions, queue, tasks
+from skybus.bus.api import backup, engine, environment, history, permissions, queue, tasks
 from skybus.bus.messages import Message
 from skybus.bus.service import Handler
 from skybus.queue.locks import Guard, Lock
@@ -48,6 +48,8 @@ _TABLE = {
         queue.QUEUE_CLEAR,
         queue.QUEUE_MODE_SET,
         history.HISTORY_CLEAR,
+        backup.RESTORE_BEGIN,
+        backup.RESTORE_FINISH,
         permissions.PERMISSIONS_SET,  # answered by auth, which asks with LOCK_CHECK
         permissions.PERMISSIONS_RELOAD,
     ),

@@ -8,7 +8,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from skybus.bus.api.internal import ITEMS_CHECK, NAME_CHECK, ItemProblem, ItemsCheck, ItemsChecked, NameCheck
+from skybus.bus.api.internal import (
+    ITEMS_CHECK,
+    NAME_CHECK,
+    ROOT_CHECK,
+    ItemProblem,
+    ItemsCheck,
+    ItemsChecked,
+    NameCheck,
+    RootCheck,
+)
 from skybus.bus.api.items import ByClaim, Item, ItemSpec
 from skybus.bus.api.queue import ItemAddBatch, ItemFinding, ItemsValidate, ItemVerdict
 from skybus.bus.api.tasks import FunctionSpec
@@ -64,6 +73,15 @@ class ItemCheck:
             return requester
         request = NameCheck(requester=requester, claimed_user=claimed)
         return (await self._arrivals.when_there(lambda: self._bus.call(NAME_CHECK, request))).user
+
+    async def require_root(self, deed: str) -> None:
+        """Let only those do something who may do what concerns everybody.
+
+        Raises:
+            DeniedError: the requester may not.
+        """
+        request = RootCheck(requester=current_call().requester.user, deed=deed)
+        await self._arrivals.when_there(lambda: self._bus.call(ROOT_CHECK, request))
 
     async def _check_all(
         self, raw_items: list[Any], claim: ByClaim

@@ -76,6 +76,8 @@ class Flags(Message):
     stop_pending: bool = False
     queue_uid: str = Field(default_factory=new_uid)
     history_uid: str = Field(default_factory=new_uid)
+    history_start: int = 0
+    """How many items the history has forgotten: so an item has the same number as long as it is there."""
     task_results_uid: str = Field(default_factory=new_uid)
     stack_run: str = ""
     """The stack that ran last: a new one forgets autostart and a pending stop."""

@@ -21,7 +21,7 @@ SCHEME = "redis+sentinel"
 _PORT = 26379
 _SENTINEL_PATIENCE = 0.5
 """Seconds that one Sentinel has; then the next is asked."""
-_PATIENCE = 2.0
+PATIENCE = 2.0
 """Seconds that the primary has: it is dead to the Sentinels after one."""
 
 
@@ -55,7 +55,7 @@ def connect(url: str, **options: Any) -> Redis:
         db=named.database,
         username=named.user,
         password=named.password,
-        socket_timeout=_PATIENCE,
+        socket_timeout=PATIENCE,
         socket_connect_timeout=1,
         retry=Retry(NoBackoff(), 0),  # whether a change was made is for the store to find out
         **options,

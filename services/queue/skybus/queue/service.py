@@ -18,12 +18,16 @@ from skybus.bus.messages import Message, decode
 from skybus.bus.runtime import Process, tell_ready
 from skybus.bus.service import Handler, Service
 from skybus.bus.streams import ensure_bucket
+from skybus.queue import staging
+from skybus.queue.book import Book
 from skybus.queue.guards import guarded
+from skybus.queue.handlers_backup import BackupHandlers
 from skybus.queue.handlers_engine import EngineHandlers
 from skybus.queue.handlers_history import HistoryHandlers
 from skybus.queue.handlers_lock import LockHandlers
 from skybus.queue.handlers_manager import ManagerHandlers
 from skybus.queue.handlers_queue import QueueHandlers
+from skybus.queue.handlers_restore import RestoreHandlers
 from skybus.queue.handlers_tasks import TaskHandlers
 from skybus.queue.item_check import ItemCheck
 from skybus.queue.keeper import Keeper
@@ -130,6 +134,8 @@ class QueueService:
             *ManagerHandlers(keeper, manager, self._status, settings.stack_pid).table(),
             *QueueHandlers(keeper, manager.runner, check).table(),
             *HistoryHandlers(keeper, self._store).table(),
+            *BackupHandlers(keeper, self._store).table(),
+            *RestoreHandlers(keeper, manager.situation, check, manager.announcer).table(),
             *EngineHandlers(manager, self._status).table(),
             *TaskHandlers(manager.tasks, check).table(),
             *LockHandlers(keeper, check, manager.announcer, emergency_key).table(),
@@ -152,7 +158,11 @@ class QueueService:
         return dataclasses.replace(handler, answer=answer)
 
     async def _begin(self) -> None:
-        await self._keeper.alter(lambda book: book.belong_to(self._settings.stack_run))
+        def alter(book: Book) -> None:
+            book.belong_to(self._settings.stack_run)
+            staging.forget(book)
+
+        await self._keeper.alter(alter)
 
     async def _prepare(self, connection: Connection) -> None:
         jetstream = connection.jetstream()

@@ -16,6 +16,7 @@ Keys, below `{prefix}:{instrument}:`
     standby    string       the name of one that waits to take over, for a second
     answer:KEY string       the stored answer to a request, for a day; see once.py
     read:UID   string       for a minute, where there are replicas: somebody has read the book
+    staged:... as queue, items and history: what a restore has brought so far; see staging.py
 
 When Redis is full it refuses a script whose first write takes memory, and lets all others through (its documentation,
 "Scripting with Lua", on maxmemory). So what must go on then begins with a deletion: all but what adds to the queue or
@@ -78,6 +79,7 @@ while at <= #ARGV do
   local command = {}
   for i = 1, words do command[i] = ARGV[at + i] end
   command[2] = prefix .. command[2]
+  if command[1] == 'RENAME' then command[3] = prefix .. command[3] end
   redis.call(unpack(command))
   at = at + words + 1
 end
@@ -292,6 +294,11 @@ class Store:
             return []
         with self._answering():
             return [orjson.loads(raw) for raw in await self._redis.lrange(self._prefix + "history", offset, last)]
+
+    async def raw_history(self, offset: int, limit: int) -> list[bytes | str]:
+        """Read items of the history as they are written there."""
+        with self._answering():
+            return await self._redis.lrange(self._prefix + "history", offset, offset + limit - 1)
 
     async def task_results(self, uids: Sequence[str]) -> list[dict[str, Any] | None]:
         """Read what came of tasks, nothing for those of which nothing is kept."""

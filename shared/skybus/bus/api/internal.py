@@ -236,6 +236,14 @@ class NameChecked(Message):
     user: str
 
 
+class RootCheck(Message):
+    """Ask auth whether a user is in the group `root`, or a delegate that may claim it."""
+
+    requester: str
+    deed: str
+    """What is to be done, for the refusal: `change permissions`."""
+
+
 class PlanReport(Message):
     """How an attempt ended."""
 
@@ -325,6 +333,7 @@ LOCK_CHECK = InternalEndpoint("queue.lock_check", LockCheck, Nothing)
 
 ITEMS_CHECK = InternalEndpoint("auth.check", ItemsCheck, ItemsChecked)
 NAME_CHECK = InternalEndpoint("auth.name", NameCheck, NameChecked)
+ROOT_CHECK = InternalEndpoint("auth.root", RootCheck, Nothing)
 ITEM_MAY_RUN = InternalEndpoint("auth.may_run", ItemMayRun, Nothing)
 """Refused as `auth.check` would refuse the item now: rights and lists may have changed since it was queued."""
 CATALOG_UIDS = InternalEndpoint("auth.catalog_uids", Empty, CatalogChanged)
