@@ -21,8 +21,10 @@ SCHEME = "redis+sentinel"
 _PORT = 26379
 _SENTINEL_PATIENCE = 0.5
 """Seconds that one Sentinel has; then the next is asked."""
-PATIENCE = 2.0
-"""Seconds that the primary has: it is dead to the Sentinels after one."""
+PATIENCE, _CONNECT_PATIENCE = 5.0, 2.0
+"""Seconds that a server has for an answer, and until it is connected."""
+_PRIMARY_PATIENCE = 2.0
+"""The same for an answer of the primary: it is dead to the Sentinels after one."""
 
 
 class Sentinels(NamedTuple):
@@ -38,7 +40,7 @@ class Sentinels(NamedTuple):
 def connect(url: str, **options: Any) -> Redis:
     """Make a client for a URL; it connects when it is used."""
     if not is_sentinel(url):
-        return Redis.from_url(url, socket_timeout=5, socket_connect_timeout=2, **options)
+        return Redis.from_url(url, socket_timeout=PATIENCE, socket_connect_timeout=_CONNECT_PATIENCE, **options)
     named = read_sentinels(url)
     sentinel = Sentinel(
         named.addresses,
@@ -55,7 +57,7 @@ def connect(url: str, **options: Any) -> Redis:
         db=named.database,
         username=named.user,
         password=named.password,
-        socket_timeout=PATIENCE,
+        socket_timeout=_PRIMARY_PATIENCE,
         socket_connect_timeout=1,
         retry=Retry(NoBackoff(), 0),  # whether a change was made is for the store to find out
         **options,
