@@ -30,6 +30,7 @@ from redis.asyncio.client import Pipeline, Redis
 
 from skybus.bus.service import Service
 from skybus.queue import store
+from skybus.worker.environment.output import Output
 from skybus.worker.folder import EnvironmentFolder
 from skybus.worker.record import RecordFile
 from skybus.worker.spool import Spool
@@ -98,6 +99,8 @@ def install(role: str, data_dir: Path) -> None:
     _wrap(Spool, "append", steps, lambda _, record: f"spool {_subject(record.subject)}")
     _wrap(Spool, "set_delivered", steps, lambda *_: "spool is delivered")
     _wrap(RecordFile, "write", steps, lambda _, record: f"record {'an environment' if record else 'none'}")
+    _wrap(Output, "set_item", steps, lambda *_: "name the item that runs")
+    _wrap(Path, "write_text", steps, lambda path, _: f"write {path.name}")
     _wrap(EnvironmentFolder, "remove", steps, lambda _: "remove the environment's folder")
 
 
