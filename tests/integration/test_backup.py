@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import io
 import os
+import re
 import sys
 import uuid
 from collections.abc import AsyncIterator
@@ -32,6 +33,7 @@ from skybus.bus.tasks import end_tasks
 from skybus.cli.backup_commands import Part, backup, restore
 from skybus.cli.backup_file import Backup
 from skybus.cli.output import Output
+from skybus.client import retries
 from skybus.client.backups import Contents
 from skybus.client.client import Client
 from tests.integration.queue_fixtures import StandIns, client, house, opened, queue_service
@@ -43,6 +45,7 @@ from tests.system.crash_steps import Order, Point, order_file, read_trace
 __all__ = ["client", "house"]
 
 OUT = Output(as_json=True)
+STEPS = re.compile(r"redis commit|reply to cmd\.operator\.restore|send (int\.auth\.root|evt\.queue|evt\.history)")
 
 
 def plan(number: int) -> Item:
@@ -68,7 +71,7 @@ async def skybus(nats: NatsServer, *words: str, given: bytes = b"") -> tuple[int
 
 
 async def what_there_is(client: Client) -> tuple[list[Item], list[Item], dict]:
-    mode = (await client.status()).plan_queue_mode.model_dump()
+    mode = (await client.take_picture()).mode.model_dump()
     return (await client.queue()).items, (await client.history()).items, mode
 
 
@@ -247,10 +250,10 @@ async def test_a_history_that_is_cleared_meanwhile_is_read_anew(nats, valkey, ho
 
 
 @asynccontextmanager
-async def dying_queue_service(nats: NatsServer, valkey: Valkey) -> AsyncIterator[None]:
-    """A queue service that can be told at which step to die, and is started again."""
+async def dying_queue_service(nats: NatsServer, valkey: Valkey) -> AsyncIterator[asyncio.Event]:
+    """A queue service that can be told at which step to die, and is started again; yields what is set when it dies."""
     environ = {"SKYBUS_DATA_DIR": str(nats.data_dir), "SKYBUS_REDIS_URL": valkey.url}
-    living: list[Any] = []
+    living, has_died = list[Any](), asyncio.Event()
 
     async def keep_alive() -> None:
         while True:
@@ -259,10 +262,11 @@ async def dying_queue_service(nats: NatsServer, valkey: Valkey) -> AsyncIterator
             living[:] = [process]
             await readable(process.sentinel)
             process.join()
+            has_died.set()
 
     keeper = asyncio.create_task(keep_alive())
     try:
-        yield
+        yield has_died
     finally:
         await end_tasks([keeper])
         for process in living:
@@ -273,7 +277,8 @@ async def dying_queue_service(nats: NatsServer, valkey: Valkey) -> AsyncIterator
 class Restores:
     """Restores of one backup in the place of one item, during which the queue service dies."""
 
-    def __init__(self, nats: NatsServer, client: Client) -> None:
+    def __init__(self, nats: NatsServer, client: Client, has_died: asyncio.Event) -> None:
+        self._has_died = has_died
         self._order = order_file(nats.data_dir, "queue")
         self._trace = nats.data_dir / "trace"
         self._client = client
@@ -283,10 +288,10 @@ class Restores:
         self._whole = (items[:2], items[2:], QueueMode().model_dump())
 
     async def points(self) -> list[Point]:
-        """The steps of a restore that nothing happens to, but the status, of which several become one."""
+        """The steps of a restore that nothing happens to, without those that come by the clock."""
         assert await self._restored(None)
         self._order.unlink()
-        return [point for point in read_trace(self._trace) if "status" not in point.step]
+        return [point for point in read_trace(self._trace) if STEPS.search(point.step)]
 
     async def die(self, point: Point) -> None:
         """All or nothing is there, as the command says; and the next restore works."""
@@ -296,6 +301,8 @@ class Restores:
         before = await what_there_is(self._client)
         is_done = await self._restored(point)
         assert not self._order.exists(), f"{point} was not reached"
+        await self._has_died.wait()
+        self._has_died.clear()
         assert await what_there_is(self._client) == (self._whole if is_done else before), point
         assert is_done or await self._restored(None)
         assert await what_there_is(self._client) == self._whole, point
@@ -311,27 +318,28 @@ class Restores:
 
 
 @pytest.fixture
-async def hurried(nats: NatsServer) -> AsyncIterator[Client]:
-    """A client that soon asks again."""
-    async with Client.connect(data_dir=nats.data_dir, request_timeout=9) as client:
+async def hurried(nats: NatsServer, monkeypatch) -> AsyncIterator[Client]:
+    """A client that asks again every two seconds."""
+    monkeypatch.setattr(retries, "_ATTEMPTS", 15)
+    async with Client.connect(data_dir=nats.data_dir, request_timeout=30) as client:
         yield client
 
 
 async def test_a_death_at_the_step_that_counts_leaves_all_or_nothing(nats, valkey, house, hurried) -> None:
-    async with dying_queue_service(nats, valkey):
+    async with dying_queue_service(nats, valkey) as has_died:
         await hurried.wait("idle")
-        restores = Restores(nats, hurried)
+        restores = Restores(nats, hurried, has_died)
         before, after = (point for point in await restores.points() if "RENAME" in point.step)
         await restores.die(before)
         await restores.die(after)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_a_death_at_any_step_leaves_all_or_nothing(nats, valkey, house, hurried) -> None:
-    async with dying_queue_service(nats, valkey):
+    async with dying_queue_service(nats, valkey) as has_died:
         await hurried.wait("idle")
-        restores = Restores(nats, hurried)
+        restores = Restores(nats, hurried, has_died)
         for point in await restores.points():
             await restores.die(point)
 

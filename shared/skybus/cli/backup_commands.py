@@ -30,7 +30,7 @@ Advance = Callable[[int], None]
 
 _COUNTS = {"items_in_queue", "items_in_history"}
 TRIES = 3
-"""Pictures that are taken when the history is cleared, or the queue service dies, while one is read."""
+"""How often a backup or a restore is begun when the queue service dies half way, or the history is cleared."""
 STANDARD = Path("-")
 File = Annotated[Path, typer.Argument(help="The file; - for standard output or input.")]
 Force = Annotated[bool, typer.Option("--force", help="Write over a file that is there.")]
@@ -69,14 +69,12 @@ async def restore(
     lock_key: LockKey = None,
 ) -> None:
     """Put queue, history and mode of a backup in the place of what there is: all of it, or nothing."""
+    beside = _beside(file)
     with _opened(file) as source:
         kept = Backup(source, client.bus.subjects.inst, any_origin=force)
-        beside = _beside(file)
         seen = await _keep_what_is_there(client, beside) if replace else None
-        contents = kept.contents
-        with _progress("sending", contents) as advance:
-            parts = _counted(kept.parts(), advance)
-            restored = await client.restore(contents, parts, replace=replace, seen=seen, lock_key=lock_key)
+        restored = await _send(client, kept, replace=replace, seen=seen, lock_key=lock_key)
+    contents = kept.contents
     before = f"; what was there before is in {beside}" if seen else ""
     lost = "; the plan that was running is in both: it failed, and is at the front" if contents.running_item else ""
     out.said(
@@ -84,6 +82,21 @@ async def restore(
         **restored.model_dump(),
         replaced=str(beside) if seen else None,
     )
+
+
+async def _send(
+    client: Client, kept: Backup, *, replace: bool, seen: PictureTaken | None, lock_key: str | None
+) -> Restored:
+    """Restore; once more if the queue service, or Redis, has forgotten half way what was brought."""
+    for left in reversed(range(TRIES)):
+        try:
+            with _progress("sending", kept.contents) as advance:
+                parts = _counted(kept.parts(), advance)
+                return await client.restore(kept.contents, parts, replace=replace, seen=seen, lock_key=lock_key)
+        except NotFoundError:  # then nothing was changed
+            if not left:
+                raise
+    raise AssertionError("unreachable")
 
 
 async def _keep_what_is_there(client: Client, beside: Path) -> PictureTaken | None:
