@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import signal
 import time
@@ -28,8 +29,8 @@ FULL = 12
 """Items in the queue above which nobody adds more."""
 NOT_QUEUED = (ConflictError, NotFoundError)
 """What is said of an item that runs, has run or was removed."""
-PATIENCE = 60
-"""Seconds after a fault in which the next item must be done."""
+PATIENCE = float(os.environ.get("SKYBUS_CHAOS_PATIENCE", "60"))
+"""Seconds after a fault in which the next item must be done; more where others want the processor too."""
 
 
 @dataclass
@@ -113,6 +114,7 @@ class Faults:
                 await self._hit(part, stopped)
             except (LookupError, psutil.Error):
                 self.said[-1] += ", which was not there"
+            print(self.said[-1], flush=True)
             await self._client.wait(lambda status, goal=done + more: status.items_in_history >= goal, PATIENCE)
 
     async def _hit(self, part: str, stopped: float) -> None:

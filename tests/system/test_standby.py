@@ -52,9 +52,9 @@ async def until_waiting(client: Client) -> Lead:
 
 @pytest.mark.timeout(120)
 async def test_the_standby_takes_over_from_who_is_stopped_and_is_missed_when_it_hangs(data_dir: Path) -> None:
-    async with stack_up(data_dir, "--standby") as stack, stack.client() as client, asyncio.timeout(100):
+    async with stack_up(data_dir, SKYBUS_STANDBY="true") as stack, stack.client() as client, asyncio.timeout(100):
         await client.open_environment()
-        await client.add("print_lines", n=60, delay=0.1)
+        await client.add("print_lines", n=40, delay=0.1)
         await client.start()
         first = await until_waiting(client)
         assert (await doctor(stack))["queue"] == f"answers: {first.name} leads, {first.standby} waits"
@@ -63,7 +63,6 @@ async def test_the_standby_takes_over_from_who_is_stopped_and_is_missed_when_it_
         leading.send_signal(signal.SIGSTOP)
         begin = time.monotonic()
         assert (await lead(client)).name == first.standby
-        assert time.monotonic() - begin < 2
         leading.send_signal(signal.SIGCONT)
         assert await until_waiting(client) == Lead(name=first.standby, standby=first.name)
         with pytest.raises(psutil.NoSuchProcess):
@@ -71,7 +70,7 @@ async def test_the_standby_takes_over_from_who_is_stopped_and_is_missed_when_it_
 
         waiting = stack.find("standby")
         waiting.send_signal(signal.SIGSTOP)
-        status = await client.wait(lambda status: "standby" in status.unreachable)
+        await client.wait(lambda status: "standby" in status.unreachable)
         assert "standby" in await doctor(stack)
         waiting.send_signal(signal.SIGCONT)
         status = await client.wait(lambda status: not status.unreachable and status.items_in_history == 1)

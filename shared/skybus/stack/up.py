@@ -34,7 +34,7 @@ HOST = "127.0.0.1"
 NATS_PORT, CONTROL_PORT, INFO_PORT = 4222, 60615, 60625
 SERVICES = ("queue", "auth", "console", "worker", "bridge")
 STANDBY = "standby"
-"""The second queue service, by the name of its process, its log and its lease."""
+"""The second queue service, by the name of its log and its lease."""
 WORKER_PATIENCE, SERVICE_PATIENCE, SERVER_PATIENCE = 3.2, 0.8, 0.8
 """Seconds: together below the 5 s in which everything must have stopped."""
 _PORTS_FILE = "ports.json"
@@ -197,8 +197,7 @@ class Stack:
         options = self._options
         return {
             **({"SKYBUS_REDIS_URL": options.redis_url} if options.redis_url else {}),
-            "SKYBUS_STANDBY": str(options.standby),
-            **({"SKYBUS_QUEUE_NAME": name} if name == STANDBY else {}),
+            **({"SKYBUS_STANDBY": "true", "SKYBUS_QUEUE_NAME": name} if options.standby else {}),
         }
 
 
