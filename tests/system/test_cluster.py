@@ -23,7 +23,7 @@ from skybus.client.client import Client
 from skybus.worker.outbox import Outbox
 from skybus.worker.spool import Spool
 from tests.servers import NatsServer
-from tests.system.chaos import Ledger, Submitter, keep_running, look
+from tests.system.chaos import Ledger, Submitter, follow_console, keep_running, look
 from tests.system.deployed import Deployed, deployed, deployed_whole, ends_of_logs
 
 STARTUP = Path(__file__).parent / "startup_for_chaos"
@@ -101,24 +101,24 @@ def _more_than(goal: int) -> Callable[[Status], bool]:
 
 
 async def spread_chaos(root: Path, runs: Path, rounds: int, seed: str, victims: Sequence[str]) -> None:
-    ledger, said = Ledger(), []
+    ledger, said, followed = Ledger(), [], []
     try:
         async with deployed_whole(root, SKYBUS_STARTUP_DIR=str(STARTUP)) as place, place.client() as client:
             await client.open_environment()
             submitters = [Submitter(name, client, ledger, seed) for name in SUBMITTERS]
             work = [asyncio.create_task(submitter.run()) for submitter in submitters]
-            care = asyncio.create_task(keep_running(client))
+            care = [asyncio.create_task(each) for each in (keep_running(client), follow_console(client, followed))]
             faults = LeaderFaults(place, client, seed, victims)
             said, hits = faults.said, asyncio.create_task(faults.run(rounds))
             try:
-                ended, _ = await asyncio.wait([*work, care, hits], return_when=asyncio.FIRST_COMPLETED)
+                ended, _ = await asyncio.wait([*work, *care, hits], return_when=asyncio.FIRST_COMPLETED)
                 for task in ended:
                     task.result()
                 await end_tasks(work)
                 await client.wait("queue_drained", PATIENCE)
-                (await look(client, ledger, runs)).check()
+                (await look(client, ledger, runs, followed)).check()
             finally:
-                await end_tasks([*work, care, hits])
+                await end_tasks([*work, *care, hits])
     except BaseException:
         print(f"seed {seed} (SKYBUS_CHAOS_SEED):", *said, sep="\n  ")
         print(ends_of_logs(root))
