@@ -7,19 +7,23 @@ import os
 import random
 import signal
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from nats.js.api import StreamConfig
 
 from skybus.bus import blob
 from skybus.bus.api.status import Status
 from skybus.bus.connection import Bus
 from skybus.bus.errors import UnavailableError
-from skybus.bus.streams import ensure_bucket, ensure_stream, life_stream
+from skybus.bus.streams import console_stream, ensure_bucket, ensure_stream, life_stream
 from skybus.bus.tasks import end_tasks
 from skybus.client.client import Client
+from skybus.worker.outbox import Outbox
+from skybus.worker.spool import Spool
 from tests.servers import NatsServer
-from tests.system.chaos import Ledger, Submitter, keep_running, look
+from tests.system.chaos import Ledger, Submitter, follow_console, keep_running, look
 from tests.system.deployed import Deployed, deployed, deployed_whole, ends_of_logs
 
 STARTUP = Path(__file__).parent / "startup_for_chaos"
@@ -97,24 +101,24 @@ def _more_than(goal: int) -> Callable[[Status], bool]:
 
 
 async def spread_chaos(root: Path, runs: Path, rounds: int, seed: str, victims: Sequence[str]) -> None:
-    ledger, said = Ledger(), []
+    ledger, said, followed = Ledger(), [], []
     try:
         async with deployed_whole(root, SKYBUS_STARTUP_DIR=str(STARTUP)) as place, place.client() as client:
             await client.open_environment()
             submitters = [Submitter(name, client, ledger, seed) for name in SUBMITTERS]
             work = [asyncio.create_task(submitter.run()) for submitter in submitters]
-            care = asyncio.create_task(keep_running(client))
+            care = [asyncio.create_task(each) for each in (keep_running(client), follow_console(client, followed))]
             faults = LeaderFaults(place, client, seed, victims)
             said, hits = faults.said, asyncio.create_task(faults.run(rounds))
             try:
-                ended, _ = await asyncio.wait([*work, care, hits], return_when=asyncio.FIRST_COMPLETED)
+                ended, _ = await asyncio.wait([*work, *care, hits], return_when=asyncio.FIRST_COMPLETED)
                 for task in ended:
                     task.result()
                 await end_tasks(work)
                 await client.wait("queue_drained", PATIENCE)
-                (await look(client, ledger, runs)).check()
+                (await look(client, ledger, runs, followed)).check()
             finally:
-                await end_tasks([*work, care, hits])
+                await end_tasks([*work, *care, hits])
     except BaseException:
         print(f"seed {seed} (SKYBUS_CHAOS_SEED):", *said, sep="\n  ")
         print(ends_of_logs(root))
@@ -128,6 +132,13 @@ async def cluster(data_dir: Path):
         while not await place.leader_of_meta():
             await asyncio.sleep(0.05)  # nothing tells
         yield place
+
+
+async def made(bus: Bus, stream: StreamConfig) -> None:
+    """Make a stream; a cluster that has just begun takes its time."""
+    while True:
+        with suppress(TimeoutError):
+            return await ensure_stream(bus.jetstream, stream, 3)
 
 
 async def test_streams_get_the_copies_that_the_setting_says(cluster: Deployed) -> None:
@@ -147,7 +158,7 @@ async def test_streams_get_the_copies_that_the_setting_says(cluster: Deployed) -
 async def test_a_client_goes_to_another_server_when_its_own_dies(cluster: Deployed) -> None:
     async with cluster.bus() as bus, asyncio.timeout(PATIENCE):
         stream = life_stream(bus.subjects)
-        await ensure_stream(bus.jetstream, stream, 3)
+        await made(bus, stream)
         bus.on_connect.append(lambda connection: ensure_stream(connection.jetstream(), stream, 3))
         port = bus.connection.connected_url.port
         own = next(number for number, machine in enumerate(cluster.machines) if machine.nats == port)
@@ -157,6 +168,25 @@ async def test_a_client_goes_to_another_server_when_its_own_dies(cluster: Deploy
         await lost.wait()
         await bus.wait_connected()
         assert bus.connection.connected_url.port != port
+
+
+async def test_order_is_kept_when_a_stream_changes_its_server(cluster: Deployed, tmp_path: Path) -> None:
+    """What is on its way then is lost, and must not be overtaken by what is sent a moment later."""
+    async with cluster.bus("worker") as bus, asyncio.timeout(PATIENCE):
+        subjects, jetstream = bus.subjects, bus.jetstream
+        await made(bus, console_stream(subjects, max_age=3600, max_bytes=1 << 20))
+        outbox = Outbox(Spool(tmp_path / "spool"), bus, tmp_path / "undelivered")
+        step_down = f"$JS.API.STREAM.LEADER.STEPDOWN.{subjects.console_stream}"
+        delivery = asyncio.create_task(outbox.run())
+        for number in range(300):
+            outbox.put(subjects.console("worker"), b"%d" % number, str(number), {})
+            if number % 50 == 20:
+                with suppress(UnavailableError):  # somebody has stepped down already
+                    await bus.request_raw(step_down, b"", timeout=1)
+        await outbox.delivered()
+        await end_tasks([delivery])
+        stored = [await jetstream.get_msg(subjects.console_stream, seq=seq) for seq in range(1, 301)]
+        assert [int(message.data or b"-1") for message in stored] == list(range(300))
 
 
 async def test_too_few_servers_are_named(nats: NatsServer) -> None:

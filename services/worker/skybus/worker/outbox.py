@@ -31,12 +31,12 @@ from skybus.worker.stored_ids import ids_since
 log = structlog.get_logger()
 
 WINDOW = 256
-"""Messages under way."""
+"""Messages under way to a server that is alone."""
+WINDOW_OF_CLUSTER = 1
+"""The same to a cluster: a stream may change its server at any time, and what is on its way then is lost, while what is
+sent a moment later is stored. So the next message is sent when the one before is stored: otherwise order is lost."""
 WINDOW_BYTES = 8 << 20
 """With so many bytes under way, no further message is sent."""
-DOUBT = 0.5
-"""Seconds without an answer after which no further message is sent: the server that had the stream may have died, and
-what comes to the one that will have it must begin with what was lost."""
 ANSWER_WAIT = 5.0
 """Seconds after which a message that nobody has acknowledged is sent again."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
@@ -60,8 +60,6 @@ class _Sent:
     after: Position
     """The place in the spool behind it."""
     size: int
-    since: float
-    """By the monotonic clock."""
     is_stored: bool = False
 
 
@@ -179,7 +177,7 @@ class Outbox:
                 fitting = await self._fit(record, limit)
                 number = next(self._numbers)
                 is_stored = record.headers[headers.MESSAGE_ID] in self._stored
-                self._under_way[number] = _Sent(record.subject, after, len(fitting.body), time.monotonic(), is_stored)
+                self._under_way[number] = _Sent(record.subject, after, len(fitting.body), is_stored)
                 self._next = after
                 if is_stored:
                     self._advance()
@@ -209,14 +207,10 @@ class Outbox:
 
     def _room(self) -> int:
         """So many more messages may be sent; one alone until it is known that the stream takes them."""
-        window = WINDOW if self._is_taken else 1
-        if not self._under_way:
-            return window
-        oldest = next(iter(self._under_way.values()))
-        is_doubtful = not oldest.is_stored and time.monotonic() - oldest.since > DOUBT
-        if is_doubtful or sum(sent.size for sent in self._under_way.values()) > WINDOW_BYTES:
+        if sum(sent.size for sent in self._under_way.values()) > WINDOW_BYTES:
             return 0
-        return window - len(self._under_way)
+        most = WINDOW if self.bus.replicas == 1 else WINDOW_OF_CLUSTER
+        return (most if self._is_taken else 1) - len(self._under_way)
 
     async def _on_answer(self, message: Msg) -> None:
         number = int(message.subject.rpartition(".")[2])

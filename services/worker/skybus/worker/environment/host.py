@@ -154,7 +154,9 @@ class Host:
         order, settings = self._order, self._order.bus_settings()
         self._loop = asyncio.get_running_loop()
         self._loop.set_exception_handler(_on_loop_error)
-        self._bus = Bus("skybus-environment", settings.subjects(), lambda: settings.access("environment"))
+        self._bus = Bus(
+            "skybus-environment", settings.subjects(), lambda: settings.access("environment"), settings.replicas
+        )
         self._outbox = Outbox(Spool(self._folder.spool), self._bus, self._folder.undelivered)
         self._telling = Telling(order.environment_id, self._outbox, self._bus, self._loop)
         self._output = Output(self._folder.fifo, self._folder.item, self._telling.console)
