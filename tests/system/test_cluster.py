@@ -200,7 +200,7 @@ async def test_too_few_servers_are_named(nats: NatsServer) -> None:
                 await work
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(480)
 async def test_nothing_is_lost_when_servers_that_lead_die(data_dir: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("SKYBUS_TEST_RUNS", str(tmp_path))
     await spread_chaos(data_dir / "place", tmp_path, rounds=3, seed=SEED, victims=(*STREAMS, META))
