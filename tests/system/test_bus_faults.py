@@ -72,7 +72,6 @@ async def test_what_a_plan_says_meanwhile_arrives_in_order_and_once(
     async with (
         stack_up(data_dir, "--startup-dir", str(STARTUP)) as stack,
         stack.client() as client,
-        asyncio.timeout(50),
     ):
         await client.open_environment()
         first = await client.add("tell_much", lines=LINES, runs=RUNS)

@@ -113,8 +113,11 @@ async def test_after_kill_9_the_next_up_takes_the_running_plan_back(data_dir: Pa
             assert "".join(lines).count("line ") == 60
 
 
-async def test_after_kill_9_of_everything_at_once_all_is_there_that_was_acknowledged(data_dir: Path) -> None:
-    """NATS and Valkey as well: queue, history, lock, permissions and console."""
+async def test_after_kill_9_of_everything_at_once_all_is_there_that_was_acknowledged(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NATS and Valkey as well: queue, history, lock, console, and permissions unless each start reads their file."""
+    monkeypatch.setenv("SKYBUS_USER_GROUP_PERMISSIONS_RELOAD", "ON_REQUEST")
     async with stack_up(data_dir) as stack:
         async with stack.client() as client:
             await client.open_environment()
