@@ -13,6 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from skybus.bus.api.lock import LOCK, UNLOCK, LockSet, Unlock
+from skybus.bus.api.permissions import PERMISSIONS_GET, PERMISSIONS_SET, PermissionsSet
+from skybus.bus.errors import LockedError
+from skybus.bus.messages import Empty
 from tests.system.stack import BIN, processes_of, stack_up, until_ready
 
 
@@ -107,6 +111,42 @@ async def test_after_kill_9_the_next_up_takes_the_running_plan_back(data_dir: Pa
             assert item["result"]["exit_status"] == "completed"
             lines = [chunk.text async for chunk in client.console(item_uid=item["item_uid"], follow=False)]
             assert "".join(lines).count("line ") == 60
+
+
+async def test_after_kill_9_of_everything_at_once_all_is_there_that_was_acknowledged(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NATS and Valkey as well: queue, history, lock, console, and permissions unless each start reads their file."""
+    monkeypatch.setenv("SKYBUS_USER_GROUP_PERMISSIONS_RELOAD", "ON_REQUEST")
+    async with stack_up(data_dir) as stack:
+        async with stack.client() as client:
+            await client.open_environment()
+            done = await client.add("print_lines", n=3)
+            await client.start()
+            await client.wait("queue_drained")
+            lost = await client.add("slow_count", ["det"], num=1000, delay=0.1)
+            await client.start()
+            await client.wait(lambda status: status.re_state == "running")
+            waiting = await client.add("print_lines", n=2)
+            permissions = (await client.call(PERMISSIONS_GET, Empty())).user_group_permissions
+            permissions["user_groups"]["root"]["forbidden_plans"] = ["^count$"]
+            await client.call(PERMISSIONS_SET, PermissionsSet(user_group_permissions=permissions))
+            await client.call(LOCK, LockSet(lock_key="the key", queue=True))
+        for process in processes_of(data_dir):
+            process.kill()
+        await stack.process.wait()
+        async with second_up(data_dir), stack.client() as client, asyncio.timeout(20):
+            await client.wait(lambda status: status.items_in_history == 2 and status.manager_state == "idle")
+            history = [(item["item_uid"], item["result"]["exit_status"]) for item in (await client.history()).items]
+            assert history == [(done["item_uid"], "completed"), (lost["item_uid"], "failed")]
+            again, last = (await client.queue()).items
+            assert (again["name"], last["item_uid"]) == ("slow_count", waiting["item_uid"])
+            with pytest.raises(LockedError):
+                await client.clear()
+            await client.call(UNLOCK, Unlock(lock_key="the key"))
+            assert (await client.call(PERMISSIONS_GET, Empty())).user_group_permissions == permissions
+            lines = [chunk.text async for chunk in client.console(item_uid=done["item_uid"], follow=False)]
+            assert "".join(lines) == "".join(f"line {number} of 3\n" for number in (1, 2, 3))
 
 
 @asynccontextmanager
