@@ -304,7 +304,8 @@ class Restores:
         await self._has_died.wait()
         self._has_died.clear()
         assert await what_there_is(self._client) == (self._whole if is_done else before), point
-        assert is_done or await self._restored(None)
+        while not is_done:
+            is_done = await self._restored(None)
         assert await what_there_is(self._client) == self._whole, point
 
     async def _restored(self, point: Point | None) -> bool:
