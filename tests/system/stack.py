@@ -57,7 +57,7 @@ class RunningStack:
     async def stop(self, number: int = signal.SIGTERM) -> int:
         if self.process.returncode is None:
             self.process.send_signal(number)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             return await self.process.wait()
 
     async def ask(self, method: str, params: dict | None = None) -> dict:
