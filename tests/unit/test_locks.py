@@ -1,12 +1,16 @@
 """The lock, and which endpoints it guards."""
 
 import asyncio
+import importlib
+from pkgutil import iter_modules
 from typing import Any
 
 import pytest
 
+from skybus.bus import api
 from skybus.bus.api import environment, lock, queue
 from skybus.bus.api.lock import LockSet
+from skybus.bus.endpoints import Endpoint
 from skybus.bus.errors import InvalidError, LockedError
 from skybus.bus.messages import Nothing
 from skybus.bus.service import Handler
@@ -55,9 +59,8 @@ def test_every_lock_has_another_uid() -> None:
 
 
 def test_every_endpoint_that_takes_a_lock_key_is_guarded() -> None:
-    from skybus.bridge.methods import METHODS  # it knows them all
-
-    endpoints = [method.endpoint for method in METHODS.values()]
+    modules = [importlib.import_module(f"{api.__name__}.{info.name}") for info in iter_modules(api.__path__)]
+    endpoints = [value for module in modules for value in vars(module).values() if isinstance(value, Endpoint)]
     keyed = {endpoint.name for endpoint in endpoints if "lock_key" in endpoint.request.model_fields}
     assert keyed - set(GUARDS) == {lock.LOCK.name, lock.LOCK_INFO.name, lock.UNLOCK.name}
     assert set(GUARDS) <= keyed
