@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 import signal
 import time
@@ -14,8 +13,6 @@ import pytest
 from skybus.bus.errors import ConflictError
 from skybus.client.client import Client
 from tests.system.stack import RunningStack, stack_up
-
-PATIENCE = 40
 
 
 def set_back(stack: RunningStack, copy: Path | None) -> None:
@@ -38,7 +35,7 @@ async def lines_of(client: Client, item_uid: str) -> list[str]:
 @pytest.mark.parametrize("is_copy", [True, False], ids=["an older file", "nothing"])
 async def test_nothing_runs_twice_when_redis_comes_back_with(data_dir: Path, tmp_path: Path, is_copy: bool) -> None:
     """The first plan has ended meanwhile, the second runs, the third waits: the copy has them all in the queue."""
-    async with stack_up(data_dir) as stack, stack.client() as client, asyncio.timeout(PATIENCE):
+    async with stack_up(data_dir) as stack, stack.client() as client:
         await client.open_environment()
         first = await client.add("print_lines", n=2)
         second = await client.add("slow_count", ["det"], num=1000, delay=0.1)
