@@ -6,6 +6,7 @@ Those that other tests show are not here. Worker, environment and auth are stand
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,7 +24,7 @@ from skybus.bus.api.queue import (
     ItemRemoveBatch,
 )
 from skybus.bus.api.tasks import SCRIPT_UPLOAD, TASK_RESULT, ScriptUpload, TaskResultGet
-from skybus.bus.errors import ConflictError, SkybusError, UnavailableError, WrongStateError
+from skybus.bus.errors import ConflictError, SkybusError, WrongStateError
 from skybus.bus.tasks import end_tasks
 from skybus.queue import surroundings
 from skybus.queue.store import Store
@@ -214,20 +215,19 @@ def kill_all(stack: RunningStack) -> None:
 
 async def test_redis_can_be_far_away_and_encrypted() -> None:
     """7: of an address only what has no scheme is understood."""
-    seen: asyncio.Queue[bytes] = asyncio.Queue()
 
-    async def note(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        seen.put_nowait(await reader.read(3))
-        writer.close()
+    def first_bytes(server: socket.socket) -> bytes:
+        connection, _ = server.accept()
+        with connection:
+            return connection.recv(2)
 
-    server = await asyncio.start_server(note, "127.0.0.1")
-    port = server.sockets[0].getsockname()[1]
-    store = Store.at(f"rediss://somebody:secret@127.0.0.1:{port}/2", "sim")
-    async with server:
-        with pytest.raises(UnavailableError):
-            await store.ping()
-        assert (await seen.get())[:2] == b"\x16\x03"  # a client's hello of TLS
-    await store.close()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        hello = asyncio.create_task(asyncio.to_thread(first_bytes, server))
+        store = Store.at(f"rediss://somebody:secret@127.0.0.1:{server.getsockname()[1]}/2", "sim")
+        pinging = asyncio.create_task(store.load())
+        assert await hello == b"\x16\x03"  # a client's hello of TLS
+        await end_tasks([pinging])
+        await store.close()
 
 
 async def test_a_pause_that_nobody_answers_holds_up_nobody(nats, valkey, house, client) -> None:
