@@ -60,7 +60,7 @@ def test_every_lock_has_another_uid() -> None:
 
 def test_every_endpoint_that_takes_a_lock_key_is_guarded() -> None:
     modules = [importlib.import_module(f"{api.__name__}.{info.name}") for info in iter_modules(api.__path__)]
-    endpoints = [value for module in modules for value in vars(module).values() if isinstance(value, Endpoint)]
+    endpoints = [value for module in modules for value in vars(module).values() if type(value) is Endpoint]
     keyed = {endpoint.name for endpoint in endpoints if "lock_key" in endpoint.request.model_fields}
     assert keyed - set(GUARDS) == {lock.LOCK.name, lock.LOCK_INFO.name, lock.UNLOCK.name}
     assert set(GUARDS) <= keyed
