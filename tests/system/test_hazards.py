@@ -59,7 +59,7 @@ class Watched:
         async for told in self._monitor.listen():
             name, *words = told["command"].split()
             if told["client_type"] == "lua":
-                scripts[-1].add(words[0].rpartition(":")[2])
+                scripts[-1].update(word.rpartition(":")[2] for word in words[:1])
             elif name.upper() == "EVALSHA":
                 scripts.append(set())
             elif name.upper() == "ECHO" and words[-1] == str(self._marks):

@@ -25,7 +25,7 @@ from skybus.bus.version import VERSION
 from skybus.client.backups import Contents
 
 FORMAT = 1
-PART = 1_000_000
+PART = 200_000
 """Bytes of a part that is sent at once, or one item if that is larger."""
 
 
