@@ -108,7 +108,6 @@ class Valkey:
 
     folder: Path
     process: subprocess.Popen | None = None
-    appendfsync: str = "everysec"
 
     @property
     def url(self) -> str:
@@ -116,8 +115,7 @@ class Valkey:
 
     async def start(self) -> None:
         config = self.folder / "valkey.conf"
-        text = valkey_config(self.folder, self.folder / "valkey.sock")
-        config.write_text(text.replace("appendfsync everysec", f"appendfsync {self.appendfsync}"))
+        config.write_text(valkey_config(self.folder, self.folder / "valkey.sock"))
         with (self.folder / "valkey.log").open("ab") as log:
             self.process = subprocess.Popen([valkey_binary(), config], stdout=log)
         await until_listening(self.process, lambda: asyncio.open_unix_connection(self.folder / "valkey.sock"))

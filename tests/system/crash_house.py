@@ -113,8 +113,7 @@ class House:
         self.runs = data_dir / "runs"
         self.runs.mkdir()
         self.nats = NatsServer(data_dir)
-        # with `everysec`, what is confirmed while a sync is under way is not even written when the server is killed
-        self.valkey = Valkey(data_dir, appendfsync="always")
+        self.valkey = Valkey(data_dir)
         self._environ = {
             "SKYBUS_DATA_DIR": str(data_dir),
             "SKYBUS_REDIS_URL": self.valkey.url,

@@ -32,14 +32,17 @@ def valkey_binary() -> str:
 
 
 def valkey_config(folder: Path, unix_socket: Path) -> str:
-    """A Valkey that listens on a unix socket only and writes every change to its append-only file."""
+    """A Valkey that listens on a unix socket only and has every change on the disk before it says so.
+
+    With `appendfsync everysec` it holds back, in its memory, what comes while the file is being forced to the disk.
+    """
     return f"""\
 port 0
 unixsocket "{unix_socket}"
 unixsocketperm 700
 dir "{folder}"
 appendonly yes
-appendfsync everysec
+appendfsync always
 save ""
 maxmemory-policy noeviction
 loglevel notice
