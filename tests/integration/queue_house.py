@@ -153,8 +153,9 @@ class _Within:
         self.environment_id: str | None = None
         self.orders: list[PlanRun] = []
         self.has_order = asyncio.Event()
+        empty = SimpleNamespace(state=SimpleNamespace(messages=0))
         drained = SimpleNamespace(num_pending=0, num_ack_pending=0)
-        self.jetstream = SimpleNamespace(consumer_info=lambda *_: _done(drained))
+        self.jetstream = SimpleNamespace(stream_info=lambda *_: _done(empty), consumer_info=lambda *_: _done(drained))
 
     async def call(self, endpoint: Endpoint[Any, Any], request: Any, **_: Any) -> Any:
         match request:
