@@ -98,7 +98,7 @@ class Service:
         name: str,
         handlers: list[Handler[Any, Any]],
         missing: Callable[[], dict[str, Absence]] | None = None,
-        lead: Callable[[], Lead | None] = lambda: None,
+        lead: Callable[[], Awaitable[Lead | None]] | None = None,
         group: str = "q",
     ) -> None:
         self._bus = bus
@@ -185,12 +185,13 @@ class Service:
 
 
 def _health(
-    name: str, missing: Callable[[], dict[str, Absence]], lead: Callable[[], Lead | None]
+    name: str, missing: Callable[[], dict[str, Absence]], lead: Callable[[], Awaitable[Lead | None]] | None
 ) -> Handler[Empty, Health]:
     since = time.time()
 
     async def answer(_: Empty) -> Health:
-        return Health(service=name, since=since, missing=missing(), lead=lead(), tasks=len(asyncio.all_tasks()))
+        leads = await lead() if lead else None
+        return Health(service=name, since=since, missing=missing(), lead=leads, tasks=len(asyncio.all_tasks()))
 
     return Handler(health_of(name), answer)
 

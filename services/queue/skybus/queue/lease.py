@@ -45,9 +45,9 @@ class Lease:
         self._is_sure = asyncio.Event()
         self._is_sure.set()
 
-    @property
-    def lead(self) -> Lead:
-        """Who leads, which is this one, and who waits."""
+    async def lead(self) -> Lead:
+        """Who leads, which is this one if it is sure of it, and who waits."""
+        await self.sure()
         return Lead(name=self._name, standby=self._standby)
 
     async def take(self) -> None:

@@ -95,7 +95,7 @@ class QueueService:
             "queue",
             self._guarded(self._handlers()),
             missing=lambda: missing.parts,
-            lead=lambda: self._lease.lead,
+            lead=self._lease.lead,
             group=settings.queue_name,
         )
         bus.on_connect.append(self._prepare)
