@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 import zmq
@@ -143,3 +144,14 @@ async def until_ready(process: asyncio.subprocess.Process) -> str:
             if line.startswith("ready"):
                 return said
     raise AssertionError(f"skybus up ended with {await process.wait()}: {said}")
+
+
+async def run_doctor(stack: RunningStack) -> tuple[int | None, list[dict[str, Any]]]:
+    """Run `skybus doctor`: how it ends, and what it says of each part."""
+    process = await asyncio.create_subprocess_exec(
+        str(BIN / "skybus"), "doctor", "--json",
+        env={**os.environ, "SKYBUS_DATA_DIR": str(stack.data_dir)},
+        stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    out, _ = await process.communicate()
+    return process.returncode, json.loads(out)

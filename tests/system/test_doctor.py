@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import signal
 from pathlib import Path
 
-from tests.system.stack import BIN, RunningStack, stack_up
+from tests.system.stack import RunningStack, run_doctor, stack_up
 
 
 async def doctor(stack: RunningStack) -> tuple[int | None, set[str]]:
     """How it ends, and what it misses."""
-    process = await asyncio.create_subprocess_exec(
-        str(BIN / "skybus"),
-        "doctor",
-        "--json",
-        env={**os.environ, "SKYBUS_DATA_DIR": str(stack.data_dir)},
-        stdout=asyncio.subprocess.PIPE,
-    )
-    out, _ = await process.communicate()
-    return process.returncode, {finding["part"] for finding in json.loads(out) if not finding["is_well"]}
+    code, findings = await run_doctor(stack)
+    return code, {finding["part"] for finding in findings if not finding["is_well"]}
 
 
 async def test_a_part_that_hangs_is_missed_until_it_goes_on(data_dir: Path) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import signal
 import time
 from contextlib import suppress
@@ -17,7 +15,7 @@ from skybus.bus.api.health import Lead, health_of
 from skybus.bus.errors import UnavailableError
 from skybus.bus.messages import Empty
 from skybus.client.client import Client
-from tests.system.stack import BIN, RunningStack, processes_of, stack_up
+from tests.system.stack import RunningStack, processes_of, run_doctor, stack_up
 
 
 async def lead(client: Client) -> Lead:
@@ -31,15 +29,8 @@ async def lead(client: Client) -> Lead:
 
 async def doctor(stack: RunningStack) -> dict[str, str]:
     """What it says of each part."""
-    process = await asyncio.create_subprocess_exec(
-        str(BIN / "skybus"),
-        "doctor",
-        "--json",
-        env={**os.environ, "SKYBUS_DATA_DIR": str(stack.data_dir)},
-        stdout=asyncio.subprocess.PIPE,
-    )
-    out, _ = await process.communicate()
-    return {finding["part"]: finding["what"] for finding in json.loads(out)}
+    _, findings = await run_doctor(stack)
+    return {finding["part"]: finding["what"] for finding in findings}
 
 
 async def until_waiting(client: Client) -> Lead:

@@ -33,7 +33,8 @@ async def answered(
 ) -> Rep:
     """Send a request until it is answered.
 
-    A change is done once, since its id stays the same. What only reads is not sent again once a service has got it.
+    A change is done once, since its id stays the same. What only reads may take all of the time that there is, a change
+    a part of it, as who has got it may have died.
     Who waits is told why before the request is sent again.
 
     Raises:
@@ -47,11 +48,10 @@ async def answered(
             left = max(end - clock(), 0.001)
             return await bus.call(endpoint, request, timeout=min(left, longest), request_id=request_id)
         except UnavailableError as error:
-            was_sent = not isinstance(error, NotSentError)
-            may_be_done = may_be_done or (endpoint.changes and was_sent)
+            may_be_done = may_be_done or (endpoint.changes and not isinstance(error, NotSentError))
             pause = min(pause * 2, _LONGEST_PAUSE)
             wait = random.uniform(pause / 2, pause)  # noqa: S311 - so that clients do not come all at once
-            if clock() + wait >= end or (was_sent and not endpoint.changes):
+            if clock() + wait >= end:
                 raise _gave_up(endpoint, error, request_id, may_be_done=may_be_done) from error
             tell_waiting(error.message)
         await _pause(bus, wait, end - clock())
