@@ -329,7 +329,7 @@ async def test_everything_that_happened_while_nats_was_away_arrives_in_order_and
     async with house_of(nats) as house:
         await _until_stored(house, "LIFE_sim", 3)
 
-        text = await stored_text(house)
+        text = await text_with(house, "step 39\n")
         assert text == "".join(f"step {n}\n" for n in range(40))
         reports = [orjson.loads(message.data or b"") for message in await stored(house.bus, "LIFE_sim")]
         assert [report["kind"] for report in reports] == ["opened", "report", "report"]
@@ -355,16 +355,22 @@ async def test_an_environment_that_dies_while_nats_is_away_is_accounted_for_late
 
         gone = orjson.loads((await stored(house.bus, "LIFE_sim"))[-1].data or b"")
         assert (gone["kind"], gone["environment_id"]) == ("exited", environment_id)
-        text = await stored_text(house)
-        last = int(text.split()[-1])
+        tail = gone["output_tail"].splitlines()[-1]
+        text = await text_with(house, f"{tail}\n")
+        last = int(tail.split()[-1])
         assert last >= 20
         assert text == "".join(f"step {n}\n" for n in range(last + 1))
 
 
-async def stored_text(house: House) -> str:
-    """The output of plans, as the stream has it."""
-    messages = await stored(house.bus, "CONSOLE_sim")
-    return b"".join(m.data or b"" for m in messages if (m.headers or {}).get("Sky-Item")).decode()
+async def text_with(house: House, line: str) -> str:
+    """The output of plans, as the stream has it once it has this line; it may lag behind the stream of reports."""
+    async with asyncio.timeout(10):
+        while True:
+            messages = await stored(house.bus, "CONSOLE_sim")
+            text = b"".join(m.data or b"" for m in messages if (m.headers or {}).get("Sky-Item")).decode()
+            if line in text:
+                return text
+            await asyncio.sleep(0.02)
 
 
 async def _until_spooled(folder: Path, text: bytes, pid: int) -> None:
