@@ -8,6 +8,7 @@ import random
 import signal
 import time
 from collections import Counter
+from collections.abc import Coroutine
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,9 +20,14 @@ from skybus.bus.api.console import ConsoleChunk
 from skybus.bus.api.status import STATUS_GET, Status
 from skybus.bus.errors import ConflictError, NotFoundError, SkybusError, UnavailableError
 from skybus.bus.messages import Empty
+from skybus.bus.tasks import end_tasks
 from skybus.client.client import Client
 from tests.system.stack import RunningStack
 
+STARTUP = Path(__file__).parent / "startup_for_chaos"
+SEED = os.environ.get("SKYBUS_CHAOS_SEED", "1")
+"""Another one, or that of a run which has failed."""
+SUBMITTERS = ("ann", "bob", "cem")
 PARTS = ("queue", "standby", "worker", "environment", "auth", "console", "bridge", "nats", "valkey")
 LINES = 4
 """Lines that a plan prints."""
@@ -137,6 +143,24 @@ class Faults:
                 await self._client.bus.call(STATUS_GET, Empty(), timeout=0.2)
                 return time.monotonic() - begin
             await asyncio.sleep(0.02)  # nobody may be there to refuse it
+
+
+async def live_through(faults: Coroutine[Any, Any, None], client: Client, runs: Path, seed: str) -> None:
+    """Let clients work until the faults are over; then nothing is lost, and nothing was done twice."""
+    ledger, followed = Ledger(), list[int]()
+    await client.open_environment()
+    work = [asyncio.create_task(Submitter(name, client, ledger, seed).run()) for name in SUBMITTERS]
+    care = [asyncio.create_task(each) for each in (keep_running(client), follow_console(client, followed))]
+    hits = asyncio.create_task(faults)
+    try:
+        ended, _ = await asyncio.wait([*work, *care, hits], return_when=asyncio.FIRST_COMPLETED)
+        for task in ended:
+            task.result()
+        await end_tasks(work)
+        await client.wait("queue_drained", PATIENCE)
+        (await look(client, ledger, runs, followed)).check()
+    finally:
+        await end_tasks([*work, *care, hits])
 
 
 async def keep_running(client: Client) -> None:

@@ -2,45 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 from pathlib import Path
 
 import pytest
 
-from skybus.bus.tasks import end_tasks
-from tests.system.chaos import PATIENCE, Faults, Ledger, Submitter, follow_console, keep_running, look
+from tests.system.chaos import PATIENCE, SEED, STARTUP, Faults, live_through
 from tests.system.stack import stack_up
-
-STARTUP = Path(__file__).parent / "startup_for_chaos"
-SEED = os.environ.get("SKYBUS_CHAOS_SEED", "1")
-"""Another one, or that of a run which has failed."""
-SUBMITTERS = ("ann", "bob", "cem")
 
 
 async def spread_chaos(data_dir: Path, runs: Path, rounds: int, seed: str) -> None:
-    ledger, followed = Ledger(), []
     async with stack_up(data_dir, "--standby", "--startup-dir", str(STARTUP)) as stack, stack.client() as client:
-        await client.open_environment()
         print(f"seed {seed} (SKYBUS_CHAOS_SEED)")
-        submitters = [Submitter(name, client, ledger, seed) for name in SUBMITTERS]
-        work = [asyncio.create_task(submitter.run()) for submitter in submitters]
-        care = [asyncio.create_task(each) for each in (keep_running(client), follow_console(client, followed))]
         faults = Faults(stack, client, seed)
         try:
-            hits = asyncio.create_task(faults.run(rounds))
-            ended, _ = await asyncio.wait([*work, *care, hits], return_when=asyncio.FIRST_COMPLETED)
-            for task in ended:
-                task.result()
-            await end_tasks(work)
-            await client.wait("queue_drained", PATIENCE)
-            (await look(client, ledger, runs, followed)).check()
-            print(f"seed {seed}: nobody led for", *(f"{seconds:.2f}" for seconds in sorted(faults.outages)), "s")
+            await live_through(faults.run(rounds), client, runs, seed)
         except BaseException:
             print_ends(data_dir / "logs")
             raise
-        finally:
-            await end_tasks([*work, *care, hits])
+        print(f"seed {seed}: nobody led for", *(f"{seconds:.2f}" for seconds in sorted(faults.outages)), "s")
 
 
 def print_ends(logs: Path) -> None:

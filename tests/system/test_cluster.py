@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import signal
 from collections.abc import Callable, Sequence
@@ -23,27 +22,22 @@ from skybus.client.client import Client
 from skybus.worker.outbox import Outbox
 from skybus.worker.spool import Spool
 from tests.servers import NatsServer
-from tests.system.chaos import Ledger, Submitter, follow_console, keep_running, look
+from tests.system.chaos import PATIENCE, SEED, STARTUP, live_through
 from tests.system.deployed import Deployed, deployed, deployed_whole, ends_of_logs
 
-STARTUP = Path(__file__).parent / "startup_for_chaos"
-SEED = os.environ.get("SKYBUS_CHAOS_SEED", "1")
-SUBMITTERS = ("ann", "bob", "cem")
 STREAMS = ("CONSOLE_sim", "LIFE_sim", "DOCS_sim", "KV_STATE_sim")
 META, REDIS, QUEUE = "meta", "redis", "queue"
-PATIENCE = 60
-"""Seconds after a fault in which the next items must be done."""
 
 
 class LeaderFaults:
     """Kills or stops the server that leads a stream, or places them all, or has the queue, again and again."""
 
-    def __init__(self, place: Deployed, client: Client, seed: str, victims: Sequence[str]) -> None:
+    def __init__(self, place: Deployed, client: Client, seed: str, victims: Sequence[str], said: list[str]) -> None:
         self._place = place
         self._client = client
         self._victims = victims
         self._random = random.Random(f"{seed} leaders")
-        self.said: list[str] = []
+        self.said = said
 
     async def run(self, rounds: int) -> None:
         async with self._place.bus() as bus:
@@ -101,24 +95,11 @@ def _more_than(goal: int) -> Callable[[Status], bool]:
 
 
 async def spread_chaos(root: Path, runs: Path, rounds: int, seed: str, victims: Sequence[str]) -> None:
-    ledger, said, followed = Ledger(), [], []
+    said = list[str]()
     try:
         async with deployed_whole(root, SKYBUS_STARTUP_DIR=str(STARTUP)) as place, place.client() as client:
-            await client.open_environment()
-            submitters = [Submitter(name, client, ledger, seed) for name in SUBMITTERS]
-            work = [asyncio.create_task(submitter.run()) for submitter in submitters]
-            care = [asyncio.create_task(each) for each in (keep_running(client), follow_console(client, followed))]
-            faults = LeaderFaults(place, client, seed, victims)
-            said, hits = faults.said, asyncio.create_task(faults.run(rounds))
-            try:
-                ended, _ = await asyncio.wait([*work, *care, hits], return_when=asyncio.FIRST_COMPLETED)
-                for task in ended:
-                    task.result()
-                await end_tasks(work)
-                await client.wait("queue_drained", PATIENCE)
-                (await look(client, ledger, runs, followed)).check()
-            finally:
-                await end_tasks([*work, *care, hits])
+            faults = LeaderFaults(place, client, seed, victims, said)
+            await live_through(faults.run(rounds), client, runs, seed)
     except BaseException:
         print(f"seed {seed} (SKYBUS_CHAOS_SEED):", *said, sep="\n  ")
         print(ends_of_logs(root))

@@ -18,6 +18,7 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError as NoSuchStreamError
 
+from skybus.bus.copies import Looks
 from skybus.bus.errors import SkybusError
 from skybus.bus.streams import asking, ensure_copies
 
@@ -30,8 +31,6 @@ KEPT = 120.0
 """Seconds that a body can be fetched."""
 _OFFERED = KEPT / 2
 """Seconds that a body which is there is named to those who ask for the same again."""
-_BEHIND, _LOOK_AGAIN = 2.0, 0.02
-"""Seconds that a copy of the stream has to get what another one has; between looks, as it does not tell."""
 
 
 async def ensure(
@@ -100,13 +99,10 @@ async def fetch(bus: Bus, where: str) -> bytes:
 
 
 async def _chunk(bus: Bus, bucket: str, query: dict[str, object]) -> Msg:
-    """Read a chunk; on a cluster the copy that answers may be a moment behind the one that has stored it."""
-    deadline = time.monotonic() + _BEHIND
-    while True:
+    head = dict[str, str]()
+    async for _ in Looks():
         message = await bus.request_raw(f"$JS.API.DIRECT.GET.OBJ_{bucket}", orjson.dumps(query))
         head = message.headers or {}
         if "Nats-Sequence" in head:
             return message
-        if time.monotonic() > deadline:
-            raise SkybusError(f"the body of a large reply is gone: {head.get('Description', 'no such chunk')}")
-        await asyncio.sleep(_LOOK_AGAIN)
+    raise SkybusError(f"the body of a large reply is gone: {head.get('Description', 'no such chunk')}")

@@ -8,7 +8,6 @@ stream is read from the awaited number on. Nothing is seen twice, and nothing th
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from nats.aio.msg import Msg
 
 from skybus.bus import headers
 from skybus.bus.connection import Bus
+from skybus.bus.copies import Looks
 from skybus.bus.errors import UnavailableError
 
 log = structlog.get_logger()
@@ -26,8 +26,6 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 SEQUENCE = "Nats-Sequence"
-_BEHIND, _LOOK_AGAIN = 2.0, 0.02
-"""Seconds that a copy of the stream has to get what another one has; between looks, as it does not tell."""
 _WAITING = 20_000
 """Messages that may wait for a slow reader; beyond that they are dropped here and read from the stream."""
 
@@ -113,13 +111,12 @@ class Tail(Generic[T]):
 
     async def _missed(self, place: _Place, until: int | None) -> AsyncGenerator[T]:
         """Go through what was missed; on a cluster the copy that is read may be behind the one that has told us."""
-        deadline = time.monotonic() + _BEHIND
-        while place.next_seq and (page := await self._read(place.next_seq)):
+        async for _ in Looks():
+            page = await self._read(place.next_seq) if place.next_seq else None
             async for value in self._stored(page, place):
                 yield value
-            if until is None or not self._is_missing(until, place) or time.monotonic() > deadline:
+            if page is None or until is None or not self._is_missing(until, place):
                 return
-            await asyncio.sleep(_LOOK_AGAIN)
 
     async def _stored(self, page: Page[T] | None, place: _Place) -> AsyncGenerator[T]:
         while page:

@@ -13,7 +13,7 @@ from skybus.bus.errors import NotSentError, UnavailableError
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 _ATTEMPTS = 3
-"""So many times a change is sent when nobody answers at all: who has got it may have died."""
+"""So many times a request is sent when nobody answers at all: who has got it may have died."""
 
 
 class GaveUpError(UnavailableError):
@@ -33,15 +33,15 @@ async def answered(
 ) -> Rep:
     """Send a request until it is answered.
 
-    A change is done once, since its id stays the same. What only reads may take all of the time that there is, a change
-    a part of it, as who has got it may have died.
+    A change is done once, since its id stays the same. What only reads is begun again each time it is sent: the second
+    time it may take all that is left.
     Who waits is told why before the request is sent again.
 
     Raises:
         GaveUpError: the time is over.
     """
     clock = asyncio.get_running_loop().time
-    end, longest = clock() + timeout, timeout / _ATTEMPTS if endpoint.changes else timeout
+    end, longest = clock() + timeout, timeout / _ATTEMPTS
     may_be_done, pause = False, _FIRST_PAUSE
     while True:
         try:
@@ -54,6 +54,7 @@ async def answered(
             if clock() + wait >= end:
                 raise _gave_up(endpoint, error, request_id, may_be_done=may_be_done) from error
             tell_waiting(error.message)
+            longest = longest if endpoint.changes else timeout
         await _pause(bus, wait, end - clock())
 
 

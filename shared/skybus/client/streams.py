@@ -15,7 +15,6 @@ from skybus.bus.api.console import CONSOLE_GET, ConsoleChunk, ConsoleGet
 from skybus.bus.connection import Bus
 from skybus.bus.tail import Page, Tail, sequence_of
 from skybus.client.calls import Calls
-from skybus.client.retries import GaveUpError
 
 _PAGE = 100
 _PATIENCE = 20.0
@@ -81,12 +80,6 @@ class _ConsolePages:
         return await self._get(ConsoleGet(seq=seq, item_uid=self._request.item_uid, since=self._request.since))
 
     async def _get(self, request: ConsoleGet) -> Page[ConsoleChunk]:
-        try:
-            return await self._ask(request)
-        except GaveUpError:  # the service that had got the request may have died with it
-            return await self._ask(request)
-
-    async def _ask(self, request: ConsoleGet) -> Page[ConsoleChunk]:
         """Ask the console service, which may just be started again."""
         page = await self._calls.call(CONSOLE_GET, request, timeout=_PATIENCE)
         return Page(page.chunks, page.next_seq, page.complete)

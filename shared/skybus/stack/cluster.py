@@ -134,7 +134,11 @@ SKYBUS_LOG_LEVEL=info
     def queue_settings(self) -> str:
         """What only the queue service is told."""
         sentinels = ",".join(f"{other.host}:{other.sentinel}" for other in self.machines)
-        return f"SKYBUS_REDIS_URL=redis+sentinel://:{self.password}@{sentinels}/{PRIMARY}/0\n"
+        return f"""\
+SKYBUS_REDIS_URL=redis+sentinel://:{self.password}@{sentinels}/{PRIMARY}/0
+# Two queue services run, on two machines; the one that waits is missed when it does not:
+SKYBUS_STANDBY=true
+"""
 
 
 def write_cluster(folder: Path, instrument: str, machines: Sequence[Machine]) -> list[Path]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -13,11 +11,10 @@ import orjson
 from nats.aio.msg import Msg
 
 from skybus.bus.connection import Bus
+from skybus.bus.copies import Looks
 from skybus.bus.errors import SkybusError, UnavailableError
 
 _TIMEOUT = 5.0
-_BEHIND, _LOOK_AGAIN = 2.0, 0.02
-"""Seconds that a copy of the stream has to get what another one has; between looks, as it does not tell."""
 _NOT_FOUND, _END = "404", "204"
 
 
@@ -53,11 +50,10 @@ class StoredStream:
         """Wait, where the stream has several copies, until the one that is read has what was stored before this."""
         if self.bus.replicas == 1:
             return
-        end, deadline = await self.last_seq(), time.monotonic() + _BEHIND
-        while end and time.monotonic() < deadline:
-            if (await self._ask({"seq": end})).messages:
+        end = await self.last_seq()
+        async for _ in Looks():
+            if not end or (await self._ask({"seq": end})).messages:
                 return
-            await asyncio.sleep(_LOOK_AGAIN)
 
     async def last_seq(self) -> int:
         """The newest sequence number that was given out, whether or not its message is still there."""

@@ -1,0 +1,30 @@
+"""On a cluster, the copy of a stream that answers may be a moment behind the one that has stored a message.
+
+Nothing tells when it has caught up, so one looks again, for as long as that may take.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+_BEHIND, _LOOK_AGAIN = 2.0, 0.02
+"""Seconds that a copy has to catch up; between looks."""
+
+
+class Looks:
+    """Times to look at a copy: at once, and then until it must have caught up."""
+
+    def __init__(self) -> None:
+        self._deadline: float | None = None
+
+    def __aiter__(self) -> Looks:
+        return self
+
+    async def __anext__(self) -> None:
+        if self._deadline is None:
+            self._deadline = time.monotonic() + _BEHIND
+            return
+        if time.monotonic() > self._deadline:
+            raise StopAsyncIteration
+        await asyncio.sleep(_LOOK_AGAIN)
