@@ -4,6 +4,7 @@ import asyncio
 import signal
 
 import pytest
+from redis.asyncio import Redis
 
 from skybus.bus.api.queue import ITEM_ADD, ItemAdded
 from skybus.bus.errors import ConflictError, UnavailableError
@@ -164,3 +165,18 @@ async def test_a_line_of_a_hundred_thousand_is_as_quick_as_one_of_a_hundred(keep
     await keeper.do(lambda: keeper.alter(lambda book: book.insert([plan(f"l{n}") for n in range(100_000)])))
     large = await least_cost("y")
     assert large < 2 * small + 0.0005
+
+
+async def test_a_redis_that_may_forget_the_queue_is_told_of(valkey: Valkey, store: Store) -> None:
+    assert await store.weaknesses() == []
+    async with Redis.from_url(valkey.url) as redis:
+        for name, value in (("maxmemory", "100mb"), ("maxmemory-policy", "allkeys-lru"), ("appendfsync", "everysec")):
+            await redis.config_set(name, value)
+        assert [text.rpartition(": ")[2] for text in await store.weaknesses()] == [
+            "set it to noeviction",
+            "set it to always",
+        ]
+        await redis.config_set("appendonly", "no")
+        assert "appendonly no" in (await store.weaknesses())[1]
+        await redis.execute_command("ACL", "SETUSER", "default", "-config")
+        assert await store.weaknesses() == []

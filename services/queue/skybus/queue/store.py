@@ -45,6 +45,7 @@ from skybus.queue.line import Line, Slot
 from skybus.queue.locks import NO_LOCK, Lock
 from skybus.queue.records import Command, Flags, Running, RunningTask
 from skybus.queue.redis_address import connect, copies_behind
+from skybus.queue.redis_weaknesses import weaknesses
 from skybus.queue.replicated import Script
 
 log = structlog.get_logger()
@@ -229,6 +230,11 @@ class Store:
             outcome = await self._renew(self._prefix, self._fence, name, round(seconds * 1000), known)
         _require_ours(outcome[0])
         return outcome[1].decode()
+
+    async def weaknesses(self) -> list[str]:
+        """Settings of Redis that would let it forget the book, each with what would be right."""
+        with self._answering():
+            return await weaknesses(self._redis, self._copies)
 
     async def is_served(self) -> bool:
         """Whether a queue service is connected that works on the same keys."""

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import nats.errors
+import structlog
 
 from skybus.bus.api.events import CatalogChanged
 from skybus.bus.api.internal import CATALOG_UIDS, ENVIRONMENT_STATE, WORKER_STATE
@@ -23,6 +24,8 @@ from skybus.queue.reports import Reports
 from skybus.queue.set_back import SetBack
 from skybus.queue.store import Store
 from skybus.queue.witness import Witness
+
+log = structlog.get_logger()
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 1.0
 """Seconds between questions to a part of the house that does not answer yet."""
@@ -72,6 +75,8 @@ class Surroundings:
             try:
                 self._set_back.found(await self._store.take_over())
                 await begin()
+                for weakness in await self._store.weaknesses():
+                    log.warning(f"the Redis that keeps the queue is not safe: {weakness}")
             except UnavailableError as error:
                 self._missing.lost(REDIS, error.message)
                 await asyncio.sleep(pause)
