@@ -6,12 +6,15 @@ import asyncio
 from contextlib import suppress
 
 from nats.aio.client import Client as Connection
+from nats.js import JetStreamContext
 
 from skybus.bus.api.events import CatalogChanged
 from skybus.bus.api.internal import CATALOG_REFRESH, CATALOG_UIDS
+from skybus.bus.ensuring import Ensured
 from skybus.bus.messages import Empty
 from skybus.bus.service import Handler, Service
 from skybus.bus.streams import ensure_bucket
+from skybus.bus.tasks import end_tasks
 from tests.servers import NatsServer, running
 
 LISTS = CatalogChanged(**dict.fromkeys(CatalogChanged.model_fields, "uid"))
@@ -62,6 +65,29 @@ async def test_a_request_that_comes_while_the_connection_is_set_up_is_answered_w
     async with running(asker), running(other), running(bus), asyncio.timeout(20):
         await has_come.wait()
         assert await answers[0] == LISTS
+
+
+async def test_streams_that_were_there_are_not_waited_for_again(nats: NatsServer) -> None:
+    """A cluster that has lost a server takes seconds to say anything of streams; services answer meanwhile."""
+    bus, asked, answers = nats.make_bus("queue"), asyncio.Queue[None](), asyncio.Event()
+
+    async def see_to_streams(_: JetStreamContext) -> None:
+        asked.put_nowait(None)
+        await answers.wait()
+
+    Ensured(bus, see_to_streams)
+    task = asyncio.create_task(bus.run())
+    async with asyncio.timeout(20):
+        await asked.get()
+        assert not bus.is_connected
+        answers.set()
+        await bus.wait_connected()
+        answers.clear()  # as during an election
+        nats.stop()
+        await nats.start()
+        await asked.get()
+        await bus.wait_connected()
+    await end_tasks([task])
 
 
 async def test_a_bus_that_is_cancelled_while_it_connects_ends(nats: NatsServer) -> None:

@@ -26,6 +26,8 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 SEQUENCE = "Nats-Sequence"
+_AGAIN = 0.5
+"""Seconds until it is tried again to read what could not be read."""
 _WAITING = 20_000
 """Messages that may wait for a slow reader; beyond that they are dropped here and read from the stream."""
 
@@ -79,7 +81,7 @@ class Tail(Generic[T]):
         read: reads a page from a sequence number on. A number beyond the end of the stream means that the stream was
             made anew; then it reads from its beginning.
         is_whole: whether the subject covers the whole stream, so that sequence numbers follow each other.
-        skip_unreadable: go on without what cannot be read, instead of raising.
+        skip_unreadable: go on without what cannot be read, instead of waiting until it can.
     """
 
     bus: Bus
@@ -150,10 +152,10 @@ class Tail(Generic[T]):
             except UnavailableError as error:
                 if not self.bus.is_connected:
                     continue
-                if not self.skip_unreadable:
-                    raise
                 log.warning("missed output cannot be read", subject=self.subject, seq=seq, reason=error.message)
-                return None
+                if self.skip_unreadable:
+                    return None
+                await asyncio.sleep(_AGAIN)
 
 
 def sequence_of(message: Msg) -> int | None:

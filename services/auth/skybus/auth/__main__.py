@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import structlog
-from nats.aio.client import Client as Connection
 
 from skybus.auth.catalogue_keeper import CatalogueKeeper
 from skybus.auth.handlers import AuthHandlers
@@ -12,6 +11,7 @@ from skybus.auth.permission_handlers import PermissionHandlers
 from skybus.auth.settings import AuthSettings
 from skybus.auth.users import configured_users
 from skybus.bus import blob
+from skybus.bus.ensuring import Ensured
 from skybus.bus.runtime import Process, run_service, tell_ready
 from skybus.bus.service import Service
 
@@ -31,10 +31,7 @@ async def serve(settings: AuthSettings, process: Process) -> None:
     """
     bus = process.bus
 
-    async def ensure_blobs(connection: Connection) -> None:
-        await blob.ensure(connection.jetstream(), bus.subjects.blob_bucket, bus.replicas)
-
-    bus.on_connect.append(ensure_blobs)
+    Ensured(bus, lambda jetstream: blob.ensure(jetstream, bus.subjects.blob_bucket, bus.replicas))
     origin = Origin(settings)
     keeper = CatalogueKeeper(bus, origin)
     users = configured_users(settings, lambda: keeper.catalogue.groups)

@@ -35,6 +35,7 @@ from skybus.bus.api.internal import (
     EnvironmentState,
 )
 from skybus.bus.connection import Bus
+from skybus.bus.ensuring import Ensured
 from skybus.bus.errors import ConflictError, SkybusError, UnavailableError
 from skybus.bus.messages import Empty, decode
 
@@ -78,6 +79,7 @@ class CatalogueKeeper:
 
     async def listen(self) -> None:
         """Register on the bus; to be done before it connects, and before the service is registered on it."""
+        Ensured(self._bus, lambda jetstream: AuthStore(jetstream, self._bus.subjects).ensure_bucket(self._bus.replicas))
         self._bus.on_connect.append(self._on_connect)
         await self._bus.subscribe(self._bus.subjects.internal(ENVIRONMENT_STATE_TOPIC), self._on_state)
 
@@ -161,10 +163,8 @@ class CatalogueKeeper:
         self._done = done
 
     async def _on_connect(self, connection: Connection) -> None:
-        store = self._store(connection)
-        await store.ensure_bucket(self._bus.replicas)
         if self._catalogue is None:
-            await self._begin(store)
+            await self._begin(self._store(connection))
         await self._announce()
         self._may_be_new.set()
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from nats.aio.client import Client as Connection
+from nats.js import JetStreamContext
 
 from skybus.bus import blob
+from skybus.bus.ensuring import Ensured
 from skybus.bus.runtime import Process, run_service, tell_ready
 from skybus.bus.service import Service
 from skybus.bus.streams import console_stream, ensure_stream
@@ -18,13 +19,12 @@ async def serve(settings: ConsoleSettings, process: Process) -> None:
     bus = process.bus
     subjects = bus.subjects
 
-    async def ensure(connection: Connection) -> None:
-        jetstream = connection.jetstream()
+    async def ensure(jetstream: JetStreamContext) -> None:
         stream = console_stream(subjects, settings.max_age_seconds, settings.console_max_bytes)
         await ensure_stream(jetstream, stream, bus.replicas)
         await blob.ensure(jetstream, subjects.blob_bucket, bus.replicas)
 
-    bus.on_connect.append(ensure)
+    Ensured(bus, ensure)
     history = ConsoleHistory(StoredStream(bus, subjects.console_stream), subjects)
     service = Service(bus, "console", history.table(), missing=dict)
     await process.connect()

@@ -8,12 +8,14 @@ from typing import Any
 
 from nats.aio.client import Client as Connection
 from nats.aio.msg import Msg
+from nats.js import JetStreamContext
 
 from skybus.bus import blob
 from skybus.bus.api.events import CatalogChanged
 from skybus.bus.api.internal import ENVIRONMENT_STATE_TOPIC, EnvironmentState
 from skybus.bus.arrivals import Arrivals
 from skybus.bus.connection import Bus
+from skybus.bus.ensuring import Ensured
 from skybus.bus.messages import Message, decode
 from skybus.bus.runtime import Process, tell_ready
 from skybus.bus.service import Handler, Service
@@ -98,7 +100,8 @@ class QueueService:
             lead=self._lease.lead,
             group=settings.queue_name,
         )
-        bus.on_connect.append(self._prepare)
+        Ensured(bus, self._ensure)
+        bus.on_connect.append(self._on_connect)
 
     async def serve(self, process: Process) -> None:
         """Serve until told to stop."""
@@ -164,10 +167,11 @@ class QueueService:
 
         await self._keeper.alter(alter)
 
-    async def _prepare(self, connection: Connection) -> None:
-        jetstream = connection.jetstream()
+    async def _ensure(self, jetstream: JetStreamContext) -> None:
         await ensure_bucket(jetstream, self._bus.subjects.state_bucket, self._bus.replicas)
         await blob.ensure(jetstream, self._bus.subjects.blob_bucket, self._bus.replicas)
+
+    async def _on_connect(self, _: Connection) -> None:
         self._must_ask.set()
 
     async def _on_state(self, message: Msg) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import signal
 
-from nats.aio.client import Client as Connection
+from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError as NoSuchStreamError
 
 from skybus.bus.connection import Bus
+from skybus.bus.ensuring import Ensured
 from skybus.bus.runtime import Process, run_service, tell_ready
 from skybus.bus.service import Service
 from skybus.bus.streams import DAY, console_stream, docs_stream, ensure_stream, life_stream
@@ -24,7 +25,7 @@ def main() -> None:
 async def serve(settings: WorkerSettings, process: Process) -> None:
     """Supervise until told to stop."""
     lock = lock_data_dir(settings.data_dir)
-    process.bus.on_connect.append(lambda connection: _ensure_streams(process.bus, connection))
+    Ensured(process.bus, lambda jetstream: _ensure_streams(process.bus, jetstream))
     supervisor = Supervisor(settings, process.bus, process.start)
     service = Service(process.bus, "worker", supervisor.table(), missing=dict)
     supervisor.take_over()
@@ -40,9 +41,8 @@ async def serve(settings: WorkerSettings, process: Process) -> None:
     lock.close()
 
 
-async def _ensure_streams(bus: Bus, connection: Connection) -> None:
+async def _ensure_streams(bus: Bus, jetstream: JetStreamContext) -> None:
     """Make the streams that the environment writes to."""
-    jetstream = connection.jetstream()
     await ensure_stream(jetstream, life_stream(bus.subjects), bus.replicas)
     await ensure_stream(jetstream, docs_stream(bus.subjects), bus.replicas)
     try:
