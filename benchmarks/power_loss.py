@@ -48,7 +48,7 @@ async def main() -> None:
                 await measure_valkey(place(Path(folder) / "x", appendfsync=fsync), servers, fsync)
 
 
-def place(folder: Path, sync_interval: str = "1s", appendfsync: str = "everysec") -> list[Machine]:
+def place(folder: Path, sync_interval: str = "1s", appendfsync: str = "always") -> list[Machine]:
     """The files of three machines, with other settings."""
     machines = []
     for _ in range(3):
@@ -57,7 +57,7 @@ def place(folder: Path, sync_interval: str = "1s", appendfsync: str = "everysec"
     write_cluster(folder, "bench", machines)
     for machine in machines:
         change(machine.home / "nats/nats.conf", '"sync_interval": "always"', f'"sync_interval": "{sync_interval}"')
-        change(machine.home / "valkey/valkey.conf", "appendfsync everysec", f"appendfsync {appendfsync}")
+        change(machine.home / "valkey/valkey.conf", "appendfsync always", f"appendfsync {appendfsync}")
     return machines
 
 

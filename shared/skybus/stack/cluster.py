@@ -73,7 +73,11 @@ class _Cluster:
         return server_config(f"0.0.0.0:{machine.nats}", store, self.subjects, self.identities, other)
 
     def valkey(self, machine: Machine) -> str:
-        """A Valkey that takes a change only while another one has the changes too."""
+        """A Valkey that takes a change only while another one has the changes too, and has it on its own disk.
+
+        A primary that dies and is back before the Sentinels have noticed is the primary still, and the others follow
+        it: what it held back (`everysec`) is lost to all of them.
+        """
         folder = machine.home / "valkey"
         first = self.machines[0]
         follows = "" if machine is first else f"replicaof {first.host} {first.valkey}\n"
@@ -85,7 +89,7 @@ replica-announce-port {machine.valkey}
 requirepass {self.password}
 masterauth {self.password}
 appendonly yes
-appendfsync everysec
+appendfsync always
 save ""
 maxmemory-policy noeviction
 min-replicas-to-write 1
