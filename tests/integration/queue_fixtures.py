@@ -52,7 +52,7 @@ from skybus.bus.api.internal import (
 from skybus.bus.api.items import Item
 from skybus.bus.connection import Bus
 from skybus.bus.endpoints import InternalEndpoint
-from skybus.bus.errors import SkybusError, UnavailableError
+from skybus.bus.errors import NotFoundError, SkybusError, UnavailableError
 from skybus.bus.messages import Empty, Message, Nothing, encode
 from skybus.bus.runtime import Process
 from skybus.bus.service import Handler, Service
@@ -84,6 +84,8 @@ class StandIns:
     checked_to_run: list[Item] = field(default_factory=list)
     refuses_task: SkybusError | None = None
     answers_task: bool = True
+    known: set[str] = field(default_factory=set)
+    """Attempts that the environment was told to run."""
     orders: asyncio.Queue[PlanRun] = field(default_factory=asyncio.Queue)
     tasks: asyncio.Queue[TaskRun] = field(default_factory=asyncio.Queue)
     catalogue: int = 1
@@ -196,8 +198,11 @@ class StandIns:
         return self.state
 
     async def run(self, request: PlanRun) -> PlanAccepted:
+        if request.must_be_known and request.attempt not in self.known:
+            raise NotFoundError("this attempt was not asked for before")
         if self.refuses_run:
             raise self.refuses_run
+        self.known.add(request.attempt)
         self.orders.put_nowait(request)
         if not self.answers_run:
             raise UnavailableError("no answer came")

@@ -33,21 +33,26 @@ class Announcer:
 
     def __init__(self, publish: Callable[[str, Message], None]) -> None:
         self._publish = publish
+        self._queue_uid = self._history_uid = ""
 
-    def queue(self, book: Book) -> None:
-        """The queue is another one."""
-        running = book.running.item["item_uid"] if book.running else None
-        self._publish(
-            "queue",
-            QueueChanged(plan_queue_uid=book.flags.queue_uid, qsize=len(book.line), running_item_uid=running),
-        )
+    def stored(self, book: Book) -> None:
+        """The book is stored as it is now: say what is another one."""
+        flags = book.flags
+        if flags.queue_uid != self._queue_uid:
+            self._queue_uid = flags.queue_uid
+            running = book.running.item["item_uid"] if book.running else None
+            event = QueueChanged(plan_queue_uid=flags.queue_uid, qsize=len(book.line), running_item_uid=running)
+            self._publish("queue", event)
+        if flags.history_uid != self._history_uid:
+            self._history_uid = flags.history_uid
+            self._publish("history", HistoryChanged(plan_history_uid=flags.history_uid, size=book.history_size))
 
     def begun(self, running: Running) -> None:
         """An item runs."""
         uid = running.item["item_uid"]
         self._publish(f"item.{uid}", ItemChanged(item_uid=uid, state="running", name=running.item["name"]))
 
-    def filed(self, book: Book, item: Item, report: PlanReport) -> None:
+    def filed(self, item: Item, report: PlanReport) -> None:
         """An item is in history."""
         uid = item["item_uid"]
         self._publish(
@@ -56,14 +61,10 @@ class Announcer:
                 item_uid=uid, state=report.exit_status, name=item["name"], run_uids=report.run_uids, msg=report.msg
             ),
         )
-        self._history(book)
-        self.queue(book)
         log.info("item filed", item_uid=uid, exit_status=report.exit_status)
 
     def restored(self, book: Book) -> None:
         """Queue and history were put back."""
-        self._history(book)
-        self.queue(book)
         log.warning("queue and history were put back", qsize=len(book.line), history=book.history_size)
 
     def environment(self, event: EnvironmentChanged) -> None:
@@ -90,6 +91,3 @@ class Announcer:
             LockChanged(lock_info_uid=lock.uid, environment=lock.environment, queue=lock.queue, user=lock.user),
         )
         log.info("lock", environment=lock.environment, queue=lock.queue, user=lock.user)
-
-    def _history(self, book: Book) -> None:
-        self._publish("history", HistoryChanged(plan_history_uid=book.flags.history_uid, size=book.history_size))

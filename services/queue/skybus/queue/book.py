@@ -135,7 +135,7 @@ class Book:
         self.journal += [("DEL", "running"), ("RPUSH", "history", as_json(filed))]
         self.history_size += 1
         if not running.immediate:
-            self._put_back(running.item, filed, is_done=not was_lost and self.is_done(report))
+            self._put_back(running, filed, is_done=not was_lost and self.is_done(report))
         self.flags = self.flags.model_copy(update={"history_uid": new_uid()})
         self._queue_changed()
         return filed
@@ -272,12 +272,12 @@ class Book:
         self.journal.append(("SET", "running", as_json(running.model_dump())))
         self._queue_changed()
 
-    def _put_back(self, item: Item, filed: Item, *, is_done: bool) -> None:
+    def _put_back(self, running: Running, filed: Item, *, is_done: bool) -> None:
         if is_done:
             if self.flags.mode.loop:
-                self._put(len(self.line), [renewed(item)])
+                self._put(len(self.line), [renewed(running.item, running.attempt)])
             return
-        self._put(0, [renewed(filed)])  # with what came of it, as the reference does
+        self._put(0, [renewed(filed, running.attempt)])  # with what came of it, as the reference does
 
     def _refuse_running(self, uid: str, message: str) -> None:
         if self.running and self.running.item["item_uid"] == uid:

@@ -43,6 +43,10 @@ _OCCUPIED = {
 """Why the environment cannot be closed, by the state of the manager."""
 
 
+LONGEST_START = 30.0
+"""Seconds that the worker has to start a process; it may first look whether another Python can run it."""
+
+
 class Environments:
     """Has the worker open and end environments.
 
@@ -59,13 +63,14 @@ class Environments:
         self._announcer = announcer
         self._in_doubt = in_doubt
         self._opening_failed: EnvironmentOpened | None = None
+        self._last_gone = ""
 
     async def open(self) -> None:
         """Begin to open an environment."""
         environment_id = _id_for(current_key())
         await self._keeper.do(lambda: self._begin_opening(environment_id))
         try:
-            await self._bus.call(WORKER_OPEN, EnvironmentOpen(environment_id=environment_id))
+            await self._bus.call(WORKER_OPEN, EnvironmentOpen(environment_id=environment_id), timeout=LONGEST_START)
         except SkybusError as error:
             await self._keeper.do(lambda: self._give_up(environment_id))
             if isinstance(error, UnavailableError):
@@ -104,6 +109,7 @@ class Environments:
 
     def exited(self, report: EnvironmentExited) -> None:
         """Take note that an environment is gone."""
+        self._last_gone = report.environment_id
         if report.environment_id != self._now.environment_id:
             return
         failed, self._opening_failed = self._opening_failed, None
@@ -114,6 +120,10 @@ class Environments:
             last_words = "" if report.requested else report.output_tail
             event = EnvironmentChanged(state="closed", msg=report.msg, traceback=last_words)
         self._announcer.environment(event)
+
+    def is_gone(self, environment: EnvironmentState) -> bool:
+        """Whether what an environment has said of itself was said before the end of which we know."""
+        return environment.environment_id == self._last_gone
 
     def adopt(self, environment: EnvironmentState, book: Book) -> None:
         """Take up an environment that lives since before our start."""

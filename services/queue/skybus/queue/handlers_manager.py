@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import structlog
@@ -15,8 +16,10 @@ from skybus.bus.api.status import PING, STATUS_GET, Status
 from skybus.bus.errors import InvalidError, UnavailableError, WrongStateError
 from skybus.bus.messages import Empty, Nothing
 from skybus.bus.service import Handler
+from skybus.queue.book import Book
 from skybus.queue.keeper import Keeper
 from skybus.queue.manager import Manager
+from skybus.queue.once import current_start
 from skybus.queue.states import State
 from skybus.queue.status import StatusMaker
 
@@ -59,25 +62,36 @@ class ManagerHandlers:
         """Have `skybus up` stop everything."""
         if not self._stack_pid:
             raise WrongStateError("this queue service was not started by `skybus up`: stop its services one by one")
-        state = self._manager.situation.state
-        if request.option == "safe_on" and state != State.IDLE:
-            raise WrongStateError(f"RE Manager state is not idle: '{state}'")
-        await self._answered_before_the_end()
+
+        def require_rest() -> None:
+            state = self._manager.situation.state
+            if request.option == "safe_on" and state != State.IDLE:
+                raise WrongStateError(f"RE Manager state is not idle: '{state}'")
+
+        require_rest()
+        await self._answered_before_the_end(require_rest)
         os.kill(self._stack_pid, signal.SIGTERM)
         return Nothing()
 
     async def kill(self, request: api.ManagerKill) -> NoReturn:
         """End this process, as a crash does."""
-        await self._answered_before_the_end()
+        await self._answered_before_the_end(lambda: None)
         log.warning("killed by request", hangs_before=request.hang)
         time.sleep(request.hang)  # noqa: ASYNC251 - to hang is what is asked for
         os.kill(os.getpid(), signal.SIGKILL)
         raise AssertionError("unreachable")
 
-    async def _answered_before_the_end(self) -> None:
+    async def _answered_before_the_end(self, require: Callable[[], None]) -> None:
         """The same request must not end also what begins afterwards; it is done without Redis, too."""
+
+        def alter(_: Book) -> Nothing:
+            require()
+            return Nothing()
+
+        if start := current_start():
+            start.make()
         with contextlib.suppress(UnavailableError):
-            await self._keeper.change(lambda _: Nothing())
+            await self._keeper.change(alter)
 
     async def test(self, request: api.ManagerTest) -> Nothing:
         """Try out a part of the manager."""

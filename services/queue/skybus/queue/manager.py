@@ -109,14 +109,17 @@ class Manager:
         """Take note of what the environment says of itself."""
         await self._keeper.do(lambda: self._take_note(environment))
 
-    async def resume_life(self, environment: EnvironmentState | None, *, is_drained: bool) -> None:
+    async def resume_life(
+        self, environment: EnvironmentState | None, *, is_drained: bool, awaited: str | None = None
+    ) -> None:
         """Go on after a start, or after a time without a bus.
 
         Args:
             environment: what the living environment says, or nothing if there is none.
             is_drained: whether every report of the worker has been dealt with.
+            awaited: the environment that was open, for all that was known, before the worker was asked.
         """
-        await self._keeper.do(lambda: self._resume_life(environment, is_drained=is_drained))
+        await self._keeper.do(lambda: self._resume_life(environment, awaited, is_drained=is_drained))
         self._is_acquainted.set()
 
     async def _learn_before(self, report: LifeReport) -> None:
@@ -170,7 +173,13 @@ class Manager:
         if was_taken:
             await self.runner.autostart()
 
-    async def _resume_life(self, environment: EnvironmentState | None, *, is_drained: bool) -> None:
+    async def _resume_life(
+        self, environment: EnvironmentState | None, awaited: str | None, *, is_drained: bool
+    ) -> None:
+        if environment and self.environments.is_gone(environment):
+            return
+        if environment is None and is_drained and awaited:
+            await self._handle_report(EnvironmentExited(environment_id=awaited, msg=GONE))
         book = await self._keeper.fresh()
         if is_drained:
             await self._lose_former(book, environment.environment_id if environment else self.situation.environment_id)

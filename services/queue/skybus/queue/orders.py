@@ -24,6 +24,8 @@ AGAIN = 0.5
 class Order:
     """Something that the environment is to do."""
 
+    name: str
+    """While one of this name is under way, no other is sent."""
     endpoint: InternalEndpoint[Any, Any]
     request: Message
     is_awaited: Callable[[], bool]
@@ -47,13 +49,14 @@ class Orders:
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def send(self, order: Order, check: Check | None = None) -> None:
         """Have something done."""
-        task = asyncio.create_task(self._send(order, check), name=f"order {order.endpoint.name}")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        if order.name in self._tasks:
+            return
+        task = self._tasks[order.name] = asyncio.create_task(self._send(order, check), name=f"order {order.name}")
+        task.add_done_callback(lambda _: self._tasks.pop(order.name))
 
     async def _send(self, order: Order, check: Check | None) -> None:
         if check and not await _has_consent(order, check.ask, check.forbidden):
@@ -67,13 +70,19 @@ async def _has_consent(
     """Ask until there is an answer or the order is not awaited any more; returns whether it was yes."""
     while order.is_awaited():
         try:
-            await ask()
+            return await _is_granted(ask, refused)
         except UnavailableError as error:
             log.warning("an order has to wait", order=order.endpoint.name, reason=error.message)
             await asyncio.sleep(AGAIN)
-        except SkybusError as error:
-            await refused(error)
-            return False
-        else:
-            return True
     return False
+
+
+async def _is_granted(ask: Callable[[], Awaitable[Any]], refused: Callable[[SkybusError], Awaitable[None]]) -> bool:
+    try:
+        await ask()
+    except UnavailableError:
+        raise
+    except SkybusError as error:
+        await refused(error)
+        return False
+    return True

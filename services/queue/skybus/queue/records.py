@@ -85,9 +85,9 @@ class Flags(Message):
     """Why a person must look at the queue before it is started."""
 
 
-def renewed(item: Item) -> Item:
-    """The same item under a new uid."""
-    return {**item, "item_uid": new_uid()}
+def renewed(item: Item, attempt: str = "") -> Item:
+    """The same item under a new uid: for one attempt the same each time, so that its own reports find it again."""
+    return {**item, "item_uid": str(uuid.uuid5(uuid.NAMESPACE_OID, attempt)) if attempt else new_uid()}
 
 
 def as_json(value: Any) -> bytes:

@@ -8,13 +8,8 @@ from redis.exceptions import ResponseError
 KEEPS = "noeviction"
 
 
-async def weaknesses(redis: Redis, copies: int) -> list[str]:
-    """Say what would be right, for each setting that is not; nothing if Redis does not let us read them.
-
-    Args:
-        redis: the server.
-        copies: replicas that have a change before anybody hears of it: then no disk need be waited for.
-    """
+async def weaknesses(redis: Redis) -> list[str]:
+    """Say what would be right, for each setting that is not; nothing if Redis does not let us read them."""
     try:
         settings = {**await redis.config_get("maxmemory*"), **await redis.config_get("append*")}
     except ResponseError:  # a service of a provider, or a user without the right
@@ -25,7 +20,7 @@ async def weaknesses(redis: Redis, copies: int) -> list[str]:
         found.append(f"when it is full it throws keys away (maxmemory-policy {policy}): set it to {KEEPS}")
     if settings.get("appendonly") == "no":
         found.append("after a restart it has forgotten what was changed last (appendonly no): set it to yes")
-    elif not copies and settings.get("appendfsync") != "always":
+    elif settings.get("appendfsync") != "always":
         fsync = settings.get("appendfsync")
         found.append(
             f"after a crash it may have forgotten what it has confirmed (appendfsync {fsync}): set it to always"

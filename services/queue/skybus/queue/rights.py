@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 
@@ -9,15 +10,19 @@ from skybus.bus.api.internal import ITEM_MAY_RUN, ItemMayRun
 from skybus.bus.api.items import Item
 from skybus.bus.arrivals import Arrivals
 from skybus.bus.connection import Bus
+from skybus.queue.records import as_json
 
 REMEMBERED = 200_000
 """Items whose check is remembered; the others are checked again when they are about to run."""
+_NOT_CHECKED = ("item_uid", "result", "properties")
+"""What an item is given after its check."""
 
 
 class Rights:
-    """Remembers which items were found right with which lists, and asks auth about the others.
+    """Remembers what was found right with which lists, and asks auth about the rest.
 
-    So auth need not be there for a queue to go on.
+    So auth need not be there for a queue to go on. It is the content that is remembered: an item that is changed is
+    another one, a copy that is to be run again is not.
 
     Args:
         lists_uid: of the lists of allowed plans and devices that hold now.
@@ -27,12 +32,14 @@ class Rights:
         self._bus = bus
         self._arrivals = arrivals
         self._lists_uid = lists_uid
-        self._found_right: OrderedDict[str, str] = OrderedDict()
+        self._found_right: OrderedDict[bytes, str] = OrderedDict()
 
     def found_right(self, items: Iterable[Item], lists_uid: str) -> None:
         """Remember items that may be run with these lists."""
         for item in items:
-            self._found_right[item["item_uid"]] = lists_uid
+            content = _content(item)
+            self._found_right[content] = lists_uid
+            self._found_right.move_to_end(content)
         while len(self._found_right) > REMEMBERED:
             self._found_right.popitem(last=False)
 
@@ -42,6 +49,11 @@ class Rights:
         Raises:
             SkybusError: it may not; as auth says.
         """
-        if self._found_right.pop(item["item_uid"], "") != self._lists_uid():
+        if self._found_right.get(_content(item)) != self._lists_uid():
             request = ItemMayRun.model_construct(item=item)
             await self._arrivals.when_there(lambda: self._bus.call(ITEM_MAY_RUN, request))
+
+
+def _content(item: Item) -> bytes:
+    checked = {name: value for name, value in item.items() if name not in _NOT_CHECKED}
+    return hashlib.blake2b(as_json(checked), digest_size=16).digest()

@@ -12,7 +12,7 @@ import structlog
 
 from skybus.bus.api.internal import PLAN_RUN, PlanReport, PlanRun
 from skybus.bus.api.items import PLAN, Item
-from skybus.bus.errors import SkybusError, UnavailableError, WrongStateError
+from skybus.bus.errors import NotFoundError, SkybusError, UnavailableError, WrongStateError
 from skybus.bus.messages import Message
 from skybus.queue import deciding
 from skybus.queue.announcer import Announcer
@@ -117,7 +117,7 @@ class Runner:
             log.info("a report that is filed already", attempt=report.attempt)
             return
         self._now.pause_pending = False
-        self._announcer.filed(self._keeper.book, step.filed, report)
+        self._announcer.filed(step.filed, report)
         await self._follow(step)
 
     async def lose(self, environment_id: str, why: str, last_words: str) -> None:
@@ -137,8 +137,20 @@ class Runner:
             log.error("the running plan was lost", item_uid=report.item_uid, reason=why)
 
     def order_again(self, running: Running) -> None:
-        """Tell the environment to run an item which it may have been told before; it runs an attempt once."""
-        self._order(running)
+        """Tell the environment to run an item which it may have been told before.
+
+        What it has begun it goes on with, and what has ended it reports again. What it has not heard of is checked.
+        """
+
+        async def begin(error: SkybusError) -> None:
+            if isinstance(error, NotFoundError):
+                self._order_checked(running)
+            else:
+                await self._then_file(running, self._file_and_stop)(error)
+
+        request = PlanRun(attempt=running.attempt, item=running.item, must_be_known=True)
+        name = f"plan {running.attempt} again"
+        self._orders.send(Order(name, PLAN_RUN, request, lambda: self._is_awaited(running), begin))
 
     async def _get_kernel(self) -> None:
         """Have the IPython kernel, if there is one, before the request is answered."""
@@ -192,13 +204,14 @@ class Runner:
     def _has_begun(self, running: Running) -> None:
         self._now.go(Event.RUN)
         self._announcer.begun(running)
-        self._announcer.queue(self._keeper.book)
-        self._order(running, Check(lambda: self._rights.require(running.item), self._then_file(running, self.advance)))
+        self._order_checked(running)
 
-    def _order(self, running: Running, check: Check | None = None) -> None:
+    def _order_checked(self, running: Running) -> None:
+        check = Check(lambda: self._rights.require(running.item), self._then_file(running, self.advance))
         request = PlanRun(attempt=running.attempt, item=running.item)
         refused = self._then_file(running, self._file_and_stop)
-        self._orders.send(Order(PLAN_RUN, request, lambda: self._is_awaited(running), refused), check)
+        order = Order(f"plan {running.attempt}", PLAN_RUN, request, lambda: self._is_awaited(running), refused)
+        self._orders.send(order, check)
 
     def _then_file(
         self, running: Running, file: Callable[[PlanReport], Awaitable[None]]
@@ -219,7 +232,7 @@ class Runner:
         """File an attempt after which nothing can follow; returns whether it was not filed before."""
         filed = await self._keeper.alter(lambda book: deciding.file_and_stop(book, report))
         if filed:
-            self._announcer.filed(self._keeper.book, filed, report)
+            self._announcer.filed(filed, report)
         return filed is not None
 
     def _is_awaited(self, running: Running) -> bool:

@@ -62,7 +62,7 @@ class QueueService:
         self._witness = Witness(bus, settings.redis_prefix, lambda: self._keeper.last.revision)
         self._publisher = Publisher(bus, lambda: self._status.make(), self._witness.tell)
         changed = self._publisher.status_changed
-        self._keeper = Keeper(store, changed)
+        self._keeper = Keeper(store, self._book_changed)
         self._arrivals = Arrivals(bus)
         self._rights = Rights(bus, self._arrivals, lambda: self._status.catalog.allowed_uid)
         self._manager = Manager(
@@ -128,6 +128,10 @@ class QueueService:
         tell_ready()
         await process.stop.wait()
         await self._service.drain()
+
+    def _book_changed(self) -> None:
+        self._manager.announcer.stored(self._keeper.last)
+        self._publisher.status_changed()
 
     def _handlers(self) -> list[Handler[Any, Any]]:
         keeper, manager, settings = self._keeper, self._manager, self._settings

@@ -234,7 +234,7 @@ class Store:
     async def weaknesses(self) -> list[str]:
         """Settings of Redis that would let it forget the book, each with what would be right."""
         with self._answering():
-            return await weaknesses(self._redis, self._copies)
+            return await weaknesses(self._redis)
 
     async def is_served(self) -> bool:
         """Whether a queue service is connected that works on the same keys."""

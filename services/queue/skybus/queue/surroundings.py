@@ -16,6 +16,7 @@ import structlog
 from skybus.bus.api.events import CatalogChanged
 from skybus.bus.api.internal import CATALOG_UIDS, ENVIRONMENT_STATE, WORKER_STATE
 from skybus.bus.connection import Bus
+from skybus.bus.endpoints import InternalEndpoint, Rep
 from skybus.bus.errors import SkybusError, UnavailableError
 from skybus.bus.messages import Empty
 from skybus.queue.manager import Manager
@@ -101,7 +102,7 @@ class Surroundings:
             asking = {
                 REDIS: self._store.probe(),
                 JETSTREAM: self._witness.make_sure(),
-                WORKER: self._bus.call(WORKER_STATE, Empty(), timeout=PATIENCE),
+                WORKER: self._compare_environment(),
                 AUTH: self._bus.call(CATALOG_UIDS, Empty(), timeout=PATIENCE),
             }
             if self._manager.situation.is_open:
@@ -119,23 +120,41 @@ class Surroundings:
         """Ask until it is known whether there is an environment, and go on from there."""
         for pause in _pauses():
             try:
-                worker = await self._bus.call(WORKER_STATE, Empty(), timeout=PATIENCE)
-                environment = None
-                if worker.environment_id:
-                    environment = await self._bus.call(ENVIRONMENT_STATE, Empty(), timeout=PATIENCE)
-                await self._set_back.settle(environment)
-                is_drained = worker.is_settled and await self._reports.is_drained()
-                await self._manager.resume_life(environment, is_drained=is_drained)
-            except (SkybusError, nats.errors.Error) as error:
-                self._missing.lost(WORKER, str(error))
-            else:
-                self._missing.found(WORKER)
-                if environment or is_drained:
+                if await self._resume_life():
                     self._life_is_known.set()
                     return
+            except (SkybusError, nats.errors.Error, OSError) as error:
+                log.debug("it is not known yet what there is", reason=str(error))
             finally:
                 self.has_asked.set()
             await asyncio.sleep(pause)
+
+    async def _resume_life(self) -> bool:
+        """Go on from what there is; returns whether it is known whether there is an environment."""
+        now = self._manager.situation
+        awaited = now.environment_id if now.is_open else None
+        worker = await self._answer_of(WORKER, WORKER_STATE)
+        environment = await self._answer_of(ENVIRONMENT, ENVIRONMENT_STATE) if worker.environment_id else None
+        await self._set_back.settle(environment)
+        is_drained = worker.is_settled and await self._reports.is_drained()
+        await self._manager.resume_life(environment, is_drained=is_drained, awaited=awaited)
+        return environment is not None or is_drained
+
+    async def _answer_of(self, part: str, question: InternalEndpoint[Empty, Rep]) -> Rep:
+        """Ask a part of the house, which is missing if it does not answer."""
+        try:
+            answer = await self._bus.call(question, Empty(), timeout=PATIENCE)
+        except SkybusError as error:
+            self._missing.lost(part, error.message)
+            raise
+        self._missing.found(part)
+        return answer
+
+    async def _compare_environment(self) -> None:
+        """See that the worker has the environment of which we know."""
+        worker = await self._bus.call(WORKER_STATE, Empty(), timeout=PATIENCE)
+        if worker.environment_id != self._manager.situation.environment_id:
+            self._in_doubt.set()
 
     async def _ask_for_catalog(self) -> None:
         for pause in _pauses():

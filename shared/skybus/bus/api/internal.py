@@ -85,6 +85,8 @@ class PlanRun(Message):
 
     attempt: str
     item: Item
+    must_be_known: bool = False
+    """Refuse with `not_found` what was not asked for before: then it is to be checked first."""
 
 
 class PlanAccepted(Message):

@@ -30,7 +30,7 @@ from skybus.bus.api.internal import (
     PlanRun,
     PlanShown,
 )
-from skybus.bus.errors import WrongStateError
+from skybus.bus.errors import NotFoundError, WrongStateError
 from skybus.bus.messages import Empty, Nothing
 from skybus.bus.service import Handler
 from skybus.worker.environment.attempt import Attempt
@@ -135,6 +135,8 @@ class EnvironmentHandlers:
         """Run an item, unless this attempt was seen before."""
         if seen := self._seen(request.attempt):
             return seen
+        if request.must_be_known:
+            raise NotFoundError("this attempt was not asked for before")
         self._state.require_idle("A plan can not be started")
         await self._turns.take()
         if seen := self._seen(request.attempt):  # asked for again meanwhile
