@@ -77,6 +77,8 @@ class StandIns:
     asked_to_open: asyncio.Event = field(default_factory=asyncio.Event)
     answers_open: bool = True
     answers_run: bool = True
+    may_run: bool = True
+    """Whether what auth lets into the queue may also be run."""
     refuses_to_run: SkybusError | None = None
     """For auth; the environment: `refuses_run`."""
     refuses_run: SkybusError | None = None
@@ -162,7 +164,7 @@ class StandIns:
             user="operator",
             user_group="root",
             problems=[None] * number,
-            may_run=[True] * number,
+            may_run=[self.may_run] * number,
             lists_uid=(await self.uids(Empty())).allowed_uid,
         )
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
+from nats.aio.msg import Msg
 
 from skybus.bus.api import queue as queue_api
 from skybus.bus.api.events import EnvironmentFacts
@@ -30,6 +31,7 @@ from skybus.bus.endpoints import Endpoint
 from skybus.bus.errors import ConflictError, DeniedError, InvalidError, UnavailableError, WrongStateError
 from skybus.bus.messages import Empty
 from skybus.client.client import Client
+from skybus.client.events import topic_of
 from skybus.queue import surroundings
 from tests.integration.queue_fixtures import COUNT, StandIns, client, house, opened, queue_service
 
@@ -235,6 +237,88 @@ async def test_an_item_that_was_found_right_runs_also_while_auth_is_away(nats, v
         await house.finished(await house.orders.get())
         await client.wait("queue_drained")
         assert house.checked_to_run == []
+
+
+async def test_a_copy_that_is_run_again_needs_no_further_check(nats, valkey, house, client) -> None:
+    async with queue_service(nats, valkey):
+        await opened(house, client)
+        await client.set_mode({"loop": True})
+        await client.add_item(COUNT)
+        house.refuses_to_run = UnavailableError("auth is away")
+        await client.start()
+        for _ in range(3):
+            await house.finished(await house.orders.get())
+        await client.wait(lambda status: status.items_in_history == 3)
+        assert house.checked_to_run == []
+
+
+async def test_an_item_that_was_changed_is_checked_when_its_turn_comes(nats, valkey, house, client) -> None:
+    """Over 0MQ what a group may not use yet can be queued, also in the place of what it may."""
+    async with queue_service(nats, valkey):
+        await opened(house, client)
+        added = await client.add_item(COUNT)
+        house.may_run = False
+        await client.update_item({**COUNT, "item_uid": added["item_uid"], "kwargs": {"num": 2}})
+        house.refuses_to_run = DeniedError("Device 'secret' is not allowed")
+        await client.start()
+        await client.wait(lambda status: status.items_in_history == 1 and status.manager_state == "idle")
+        assert house.orders.empty()
+
+
+async def test_an_item_that_waits_for_its_check_does_not_run_unchecked_after_a_restart(
+    nats, valkey, house, client
+) -> None:
+    async with queue_service(nats, valkey):
+        await opened(house, client)
+        house.may_run = False
+        await client.add_item(COUNT)
+        house.refuses_to_run = UnavailableError("auth is away")
+        await client.start()
+        await client.wait(lambda status: bool(status.running_item_uid))
+    async with queue_service(nats, valkey):
+        await client.wait(lambda status: bool(status.running_item_uid))
+        house.refuses_to_run = DeniedError("Device 'secret' is not allowed")
+        await client.wait(lambda status: status.items_in_history == 1 and status.manager_state == "idle")
+        assert house.orders.empty()
+
+
+async def test_an_environment_that_the_worker_has_not_any_more_is_forgotten(
+    nats, valkey, house, client, monkeypatch
+) -> None:
+    monkeypatch.setattr(surroundings, "LOOK_EVERY", 0.1)
+    async with queue_service(nats, valkey):
+        await opened(house, client)
+        await client.add_item(COUNT)
+        await client.start()
+        await house.orders.get()
+        house.environment_id = house.state = None  # and its end was told to nobody
+        status = await client.wait(lambda status: not status.worker_environment_exists)
+        assert (status.manager_state, status.items_in_history, status.items_in_queue) == ("idle", 1, 1)
+        house.asked_to_open.clear()
+        await opened(house, client)
+
+
+async def test_each_change_of_queue_and_history_is_an_event(nats, valkey, house, client) -> None:
+    told = dict[str, asyncio.Queue[dict[str, Any]]](queue=asyncio.Queue(), history=asyncio.Queue())
+
+    async def note(message: Msg) -> None:
+        told[topic_of(client.bus, message)].put_nowait(orjson.loads(message.data))
+
+    async with queue_service(nats, valkey):
+        await opened(house, client)
+        for topic in told:
+            await client.bus.subscribe(client.bus.subjects.event(topic), note)
+        await client.bus.connection.flush()
+        await client.add_item(COUNT)
+        assert (await told["queue"].get())["qsize"] == 1
+        await client.start()
+        begun = await told["queue"].get()
+        assert (begun["qsize"], begun["running_item_uid"]) == (0, (await client.status()).running_item_uid)
+        await house.finished(await house.orders.get())
+        assert (await told["history"].get())["size"] == 1
+        assert (await told["queue"].get())["running_item_uid"] is None
+        await client.clear_history()
+        assert (await told["history"].get())["size"] == 0
 
 
 async def test_a_place_that_is_none_is_refused_and_the_refusal_shows_the_item(nats, valkey, house, client) -> None:

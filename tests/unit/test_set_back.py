@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 import orjson
 
 from skybus.bus.api.health import Absence
@@ -67,6 +69,13 @@ def test_what_waits_although_it_was_run_is_filed() -> None:
 
 def test_what_was_to_be_run_again_waits_under_another_uid() -> None:
     assert caught_up(older(), ended("a", "failed")) == ("+bc", "", "a:failed")
+
+
+def test_what_was_run_again_is_not_run_once_more() -> None:
+    again = str(uuid.uuid5(uuid.NAMESPACE_OID, "attempt at a"))
+    waiting, running, filed = caught_up(older(), ended("a", "failed"), ended(again))
+    assert (waiting, running) == ("bc", "")
+    assert filed == f"a:failed {again}:completed"
 
 
 def test_what_runs_is_taken_out_of_the_queue() -> None:
