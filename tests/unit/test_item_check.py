@@ -39,6 +39,7 @@ PLANS = {
         _parameter("mode", "typing.Literal['fast', 'slow']", default="'fast'"),
         _parameter("flags", "typing.Dict[str, bool]", default="{}"),
     ),
+    "label": _plan("label", _parameter("at", "typing.Union[str, Dets]", annotation={"devices": {"Dets": ["det"]}})),
     "untyped": _plan("untyped", _parameter("anything")),
 }
 DEVICES = {
@@ -65,6 +66,7 @@ def _check(name, *args, devices=DEVICES, **kwargs):
         ("list_scan", [["det"], "motor1", [1, 2], "motor2", [3, 4]], {}),
         ("list_scan", [["det"], ["motor1", [1, 2]]], {}),
         ("move", ["motor1", 3, "slow", {"a": True}], {}),
+        ("label", ["any text"], {}),
         ("untyped", [["motor1", "no device"]], {}),
     ],
 )
@@ -122,6 +124,11 @@ def test_a_device_that_does_not_exist_is_named_with_its_parameter(given, suggest
 def test_a_device_that_is_not_allowed_is_denied_wherever_it_would_be_used(plan):
     with pytest.raises(DeniedError, match="Device 'shutter' is not in the list of allowed devices"):
         _check(plan, ["shutter"])
+
+
+def test_a_text_that_names_a_device_is_denied_where_it_would_become_the_device():
+    with pytest.raises(DeniedError, match="Parameter 'at': Device 'shutter' is not in the list of allowed devices"):
+        _check("label", "shutter")
 
 
 def test_only_known_instructions_pass():

@@ -297,9 +297,10 @@ def _check_denied_names(parameter: Mapping[str, Any], value: Any, rights: _Right
     """Refuse names of what exists and is not allowed, where the worker would replace them by the objects."""
     if rights.defers_denied:
         return
-    is_untyped = "annotation" not in parameter
+    annotation = parameter.get("annotation")
     for kind in ("plan", "device"):
-        if not parameter.get(f"convert_{kind}_names", is_untyped):
+        is_replaced = annotation is None or f"{kind}s" in annotation
+        if not parameter.get(f"convert_{kind}_names", is_replaced):
             continue
         for text in _strings(value):
             if is_in_tree(text, rights.existing[kind]) and not is_in_tree(text, rights.allowed[kind]):
