@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable
@@ -167,3 +168,25 @@ async def test_a_slow_redis_makes_changes_slow_and_what_would_come_too_late_is_n
         there = [item["item_uid"] for item in (await client.queue()).items]
         assert set(done) <= {*there, second.item["item_uid"]}
         assert len(there) < 7
+
+
+async def test_changes_that_redis_has_lost_are_made_again_by_who_has_made_them(nats, valkey, house, client) -> None:
+    files, copy = valkey.folder / "appendonlydir", valkey.folder / "copy"
+    async with queue_service(nats, valkey):
+        await opened(house, client)
+        await client.add_items([COUNT, COUNT])
+        shutil.copytree(files, copy)
+        await client.start()
+        await client.stop()
+        await house.finished(await house.orders.get())
+        await client.wait(lambda status: status.items_in_history == 1)
+        await client.add_item(COUNT)
+        before = await client.queue(), await client.history()
+        valkey.stop()
+        shutil.rmtree(files)
+        copy.rename(files)
+        await valkey.start()
+        await client.add_item(COUNT)
+        assert (await client.queue()).items[:-1] == before[0].items
+        assert await client.history() == before[1]
+        assert "stored queue" not in (await client.status()).unreachable

@@ -1,4 +1,5 @@
-"""Redis comes back with an older file while a plan runs: nothing runs twice, and a person is told."""
+"""Redis comes back with an older file while a plan runs, and who has written it has died: nothing runs twice, and a
+person is told."""
 
 from __future__ import annotations
 
@@ -16,10 +17,11 @@ from tests.system.stack import RunningStack, stack_up
 
 
 def set_back(stack: RunningStack, copy: Path | None) -> None:
-    """Kill the server, and have it find what was there before, or nothing."""
+    """Kill the server and who knows what it has lost, and have it find what was there before, or nothing."""
     stack.process.send_signal(signal.SIGSTOP)  # nobody starts it meanwhile
     valkey = stack.find("valkey")
     valkey.kill()
+    stack.kill("queue")
     while valkey.status() != psutil.STATUS_ZOMBIE:  # its parent stands still
         time.sleep(0.005)
     shutil.rmtree(stack.data_dir / "valkey" / "appendonlydir")

@@ -20,6 +20,9 @@ LASTS = 1.0
 """Seconds that a lease lasts if it is not renewed."""
 RENEW, LOOK, TICK = 0.3, 0.1, 0.2
 """Seconds: between renewals, between looks whether it is free, between looks at the clock."""
+HEAD_START = 1.0
+"""Seconds after a look at a Redis that did not answer: who leads could not renew its lease either, and comes first,
+since it knows what a Redis that has come back may have lost (recent.py)."""
 MISSED = 3.0
 """Seconds that nobody has waited after which a standby is missed: one that has died is started again meanwhile."""
 STANDBY = "standby"
@@ -106,4 +109,4 @@ class Lease:
                 return await self._store.take_lease(self._name, LASTS)
             except UnavailableError as error:
                 log.debug("the lease cannot be read", reason=error.message)
-                await asyncio.sleep(LOOK)
+                await asyncio.sleep(HEAD_START)

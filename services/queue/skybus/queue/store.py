@@ -25,6 +25,7 @@ to the tasks.
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
@@ -43,6 +44,7 @@ from skybus.bus.errors import ConflictError, SkybusError, UnavailableError, Wron
 from skybus.queue.book import Book
 from skybus.queue.line import Line, Slot
 from skybus.queue.locks import NO_LOCK, Lock
+from skybus.queue.recent import Change, RecentChanges
 from skybus.queue.records import Command, Flags, Running, RunningTask
 from skybus.queue.redis_address import connect, copies_behind
 from skybus.queue.redis_weaknesses import weaknesses
@@ -183,6 +185,8 @@ class Store:
         self._fence = ""
         self._known = 0
         """The highest revision that was seen to be stored."""
+        self._recent = RecentChanges()
+        self._catching_up: asyncio.Task[None] | None = None
         self._hangs_until = 0.0
         """Nothing is asked before that time, by the monotonic clock: Redis has just been seen to hang."""
 
@@ -228,6 +232,9 @@ class Store:
         known = self._known
         with self._answering(looks=True):
             outcome = await self._renew(self._prefix, self._fence, name, round(seconds * 1000), known)
+        if outcome[0] == b"older":
+            await self._catch_up(known)
+            return await self.renew_lease(name, seconds)
         _require_ours(outcome[0])
         return outcome[1].decode()
 
@@ -254,8 +261,10 @@ class Store:
             if self._copies and not await self._is_kept(self._prefix, token):
                 raise UnavailableError("Redis has another primary since the queue was read")
         if book.revision < known:
-            raise SetBackError
+            await self._catch_up(known)
+            return await self.load()
         self._known = book.revision
+        self._recent.stored(book.revision)
         return book
 
     async def commit(self, commands: Sequence[Command], revision: int, key: str = "", answer: bytes = b"") -> None:
@@ -275,17 +284,54 @@ class Store:
             UnavailableError: Redis did not confirm; whether the change was made is not known.
         """
         size = "grows" if commands and commands[0][0] in _GROW else "small"
-        args = [self._fence, revision, revision + 1, key, answer, ANSWER_KEPT, size, *_flat(commands)]
-        with self._answering():
-            outcome = await self._commit(self._prefix, *args)
+        change = Change(revision, key, answer, size, _flat(commands))
+        self._recent.tried(change)
+        outcome = await self._make(change)
+        if outcome[0] == b"older":
+            await self._catch_up(revision)
+            outcome = await self._make(change)
         _require_ours(outcome[0])
         match outcome[0]:
             case b"ok":
                 self._known = revision + 1
+                self._recent.stored(self._known)
             case b"done":
                 raise AnsweredBefore(outcome[1])
             case _:
                 raise ConflictError("the stored queue is not the one in memory")
+
+    async def _make(self, change: Change) -> list[bytes]:
+        revision = change.revision
+        args = (self._fence, revision, revision + 1, change.key, change.answer, ANSWER_KEPT, change.size)
+        with self._answering():
+            return await self._commit(self._prefix, *args, *change.words)
+
+    async def _catch_up(self, known: int) -> None:
+        """Make the changes once more that Redis has lost, whoever has noticed it first.
+
+        Raises:
+            SetBackError: they are not known any more.
+        """
+        if self._catching_up is None:
+            self._catching_up = asyncio.create_task(self._make_again(known))
+            self._catching_up.add_done_callback(self._caught_up)
+        await asyncio.shield(self._catching_up)
+
+    def _caught_up(self, _: asyncio.Task[None]) -> None:
+        self._catching_up = None
+
+    async def _make_again(self, known: int) -> None:
+        with self._answering():
+            found = int(await self._redis.get(self._prefix + "revision") or 0)
+        lost = self._recent.since(found, known)
+        if not lost:
+            raise SetBackError
+        for change in lost:
+            outcome = await self._make(change)
+            _require_ours(outcome[0])
+            if outcome[0] != b"ok":
+                raise SetBackError
+        log.error("Redis had lost changes, and they were made once more", lost=len(lost), revision=known)
 
     async def answered(self, key: str) -> bytes | None:
         """The stored answer to a request, if it was done; empty if it was begun."""
