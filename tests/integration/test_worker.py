@@ -192,6 +192,18 @@ async def test_startup_code_that_fails_is_reported_with_its_traceback(house_with
     assert "before\n" in gone["output_tail"]
 
 
+async def test_startup_code_may_fail_with_a_text_of_any_kind_and_size(house_with_startup):
+    house, startup = house_with_startup
+    startup.write_text("raise RuntimeError('half a character: \\udcff' + 5_000_000 * 'x')\n")
+    environment_id = await begin_to_open(house)
+
+    opened = await house.life.report("opened", environment_id=environment_id)
+
+    assert "half a character: ?" in opened["msg"]
+    assert len(opened["msg"]) + len(opened["traceback"]) < 200_000
+    await exited(house, environment_id)
+
+
 async def test_an_environment_can_be_destroyed_while_its_startup_code_hangs(house_with_startup):
     house, startup = house_with_startup
     startup.write_text("import threading\nprint('hanging', flush=True)\nthreading.Event().wait()\n")

@@ -26,6 +26,7 @@ from skybus.bus.errors import WrongStateError
 from skybus.bus.runtime import run_loop
 from skybus.bus.service import Service
 from skybus.worker.environment.execution import Executor, Leave
+from skybus.worker.environment.failures import full_traceback, reason
 from skybus.worker.environment.handlers import EnvironmentHandlers
 from skybus.worker.environment.kernel import Kernel, interruptible
 from skybus.worker.environment.kernel_handlers import KernelHandlers
@@ -96,9 +97,10 @@ class Host:
         try:
             space = load_space(self._order, lambda state: self._tell(self._handlers.engine_moved, state), self._kernel)
         except StartupError as error:
-            log.error("startup code has failed", error=error.message)
-            print(error.traceback, flush=True)
-            self._tell(self._failed, error)
+            why, where = reason(error), full_traceback(error)
+            log.error("startup code has failed", error=why)
+            print(where, flush=True)
+            self._tell(self._failed, why, where)
             return False
         print("RE Environment is ready", flush=True)  # for those who watch the console, as the reference's users do
         self._tell(self._opened, space, origin.facts())
@@ -195,14 +197,9 @@ class Host:
         self._handlers.opened(space)
         self._telling.opened(EnvironmentOpened(environment_id=self._order.environment_id, success=True, facts=facts))
 
-    def _failed(self, error: StartupError) -> None:
+    def _failed(self, why: str, where: str) -> None:
         self._telling.opened(
-            EnvironmentOpened(
-                environment_id=self._order.environment_id,
-                success=False,
-                msg=error.message,
-                traceback=error.traceback,
-            )
+            EnvironmentOpened(environment_id=self._order.environment_id, success=False, msg=why, traceback=where)
         )
         self._state.change(phase=EnvironmentPhase.FAILED)
         self._leave(STARTUP_FAILED)
