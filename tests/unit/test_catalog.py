@@ -151,6 +151,17 @@ def test_devices_are_described_with_their_components():
     assert (x["classname"], x["module"]) == ("SynAxis", "ophyd.sim")
 
 
+def test_what_has_children_of_another_kind_has_no_components():
+    class Process:
+        def children(self):
+            return [Process()]
+
+    class Node:
+        children = ()
+
+    assert all("components" not in device for device in _catalog(process=Process(), node=Node()).devices.values())
+
+
 def test_registration_limits_depth_and_hides():
     registry = Registry()
     registry.register_device("hutch", depth=2)

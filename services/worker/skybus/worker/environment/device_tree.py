@@ -71,17 +71,18 @@ def describe_device(device: Any, *, max_depth: int = 0, expand_area_detectors: b
 def _describe_components(device: Any, max_depth: int, expand_area_detectors: bool) -> dict[str, Any]:
     """Describe the components; none at all if one fails: the others would each wait for their own timeout."""
     components: dict[str, Any] = {}
-    for name in _component_names(device):
-        try:
+    name = ""
+    try:
+        for name in _component_names(device):
             component = getattr(device, name, None)
             if component is None:
                 continue
             components[name] = describe_device(
                 component, max_depth=max_depth, expand_area_detectors=expand_area_detectors
             )
-        except Exception:  # a component that cannot connect
-            log.warning("component cannot be described", device=type(device).__name__, component=name, exc_info=True)
-            return {}
+    except Exception:  # a component that cannot connect, or no device at all: others have `children` too
+        log.warning("component cannot be described", device=type(device).__name__, component=name, exc_info=True)
+        return {}
     return components
 
 
