@@ -281,6 +281,15 @@ async def test_a_console_may_shut_the_kernel_down(own_site):
         assert (exited["requested"], exited["exit_code"]) == (True, 0)
 
 
+async def test_an_environment_ends_when_our_work_in_the_kernel_cannot_go_on(own_site):
+    async with house_of(own_site[0]) as house:
+        await until_answers(house)
+        environment_id = await house.open()
+        await house.start(plan("break_engine"))
+        exited = await house.life.report("exited", environment_id=environment_id)
+    assert (exited["requested"], exited["exit_code"]) == (False, 1)
+
+
 async def test_sigterm_ends_an_environment_in_which_a_cell_runs(own_site):
     nats, worker = own_site
     async with house_of(nats) as house:

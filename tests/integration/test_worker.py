@@ -192,6 +192,32 @@ async def test_startup_code_that_fails_is_reported_with_its_traceback(house_with
     assert "before\n" in gone["output_tail"]
 
 
+async def test_what_startup_code_has_made_may_raise_when_it_is_looked_at(house_with_startup):
+    house, startup = house_with_startup
+    startup.write_text(
+        "import threading\n"
+        "threading.Thread(target=threading.Event().wait).start()  # keeps a process whose main thread ends\n"
+        "def plan(): yield\n"
+        "plan.__signature__ = 'none'\n"
+    )
+    environment_id = await begin_to_open(house)
+
+    opened = await house.life.report("opened", environment_id=environment_id)
+
+    assert opened["success"] is False
+    assert "__signature__" in opened["msg"]
+    assert (await exited(house, environment_id))["exit_code"] == 1
+
+
+async def test_an_environment_ends_when_its_main_thread_cannot_go_on(house):
+    environment_id = await house.open()
+    await house.start(plan("break_engine"))
+
+    gone = await exited(house, environment_id)
+
+    assert (gone["exit_code"], gone["requested"]) == (1, False)
+
+
 async def test_startup_code_may_fail_with_a_text_of_any_kind_and_size(house_with_startup):
     house, startup = house_with_startup
     startup.write_text("raise RuntimeError('half a character: \\udcff' + 5_000_000 * 'x')\n")

@@ -112,6 +112,13 @@ def leave_by_device() -> MsgGenerator:
     yield from bps.trigger(BadDevice())
 
 
+def break_engine() -> MsgGenerator:
+    """Leave a RunEngine that cannot be asked, and a thread that keeps a process whose main thread ends."""
+    threading.Thread(target=threading.Event().wait).start()
+    yield from bps.null()
+    type(RE).deferred_pause_requested = property(lambda _: 1 / 0)  # pyright: ignore[reportAttributeAccessIssue]
+
+
 def die() -> MsgGenerator:
     """End the process at once."""
     print("last words")

@@ -34,7 +34,6 @@ from skybus.worker.environment.kernel_turns import KernelTurns
 from skybus.worker.environment.origin import Origin
 from skybus.worker.environment.output import Output
 from skybus.worker.environment.space import Space, load_space
-from skybus.worker.environment.startup import StartupError
 from skybus.worker.environment.state import StateKeeper
 from skybus.worker.environment.task_handlers import TaskHandlers
 from skybus.worker.environment.telling import Telling
@@ -56,7 +55,7 @@ ABORT = 1.2
 """Seconds that a plan has to end on SIGTERM."""
 EXIT_HANDLERS = 1.0
 """Seconds that the exit handlers of user code have."""
-STARTUP_FAILED = 1
+STARTUP_FAILED = FAULT = 1
 
 
 class Host:
@@ -75,7 +74,13 @@ class Host:
         ready.result()
         self._listen_to_signals()
         self._output.capture()
-        code = self._work(is_open=self._open())
+        try:
+            code = self._work(is_open=self._open())
+        except MemoryError:
+            end_without_memory()
+        except BaseException:  # threads of user code must not keep a process whose main thread has ended
+            log.exception("the main thread cannot go on")
+            code = FAULT
         self._end(code)
         return code
 
@@ -93,17 +98,18 @@ class Host:
         return code
 
     def _open(self) -> bool:
-        origin = Origin(self._order)
         try:
+            origin = Origin(self._order)
             space = load_space(self._order, lambda state: self._tell(self._handlers.engine_moved, state), self._kernel)
-        except StartupError as error:
+            facts = origin.facts()
+        except Exception as error:  # what startup code has made may raise anything when it is looked at
             why, where = reason(error), full_traceback(error)
             log.error("startup code has failed", error=why)
             print(where, flush=True)
             self._tell(self._failed, why, where)
             return False
         print("RE Environment is ready", flush=True)  # for those who watch the console, as the reference's users do
-        self._tell(self._opened, space, origin.facts())
+        self._tell(self._opened, space, facts)
         return True
 
     def plan_paused(self) -> None:

@@ -70,6 +70,7 @@ class Kernel:
         self._watcher = watcher
         self._cells = 0
         self._exit_code: int | None = None
+        self._fault: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self.connection_info: dict[str, Any] = {}
 
@@ -106,12 +107,18 @@ class Kernel:
         return namespace
 
     def run(self) -> int | None:
-        """Run cells and our work; return the exit code, or nothing if a client has shut the kernel down."""
+        """Run cells and our work; return the exit code, or nothing if a client has shut the kernel down.
+
+        Raises:
+            BaseException: what our work has raised.
+        """
         assert self._loop
         self._app.kernel.start()
-        while self._exit_code is None and not self._app.has_been_left:
+        while self._exit_code is None and self._fault is None and not self._app.has_been_left:
             with suppress(KeyboardInterrupt):  # a late one must not end the environment
                 self._loop.run_forever()
+        if self._fault:
+            raise self._fault
         return self._exit_code
 
     def _on_cell(self, change: int) -> None:
@@ -129,10 +136,14 @@ class Kernel:
         self._watcher.kernel_taken(grab)
         try:
             self._exit_code = self._work()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # the loop would log it and go on
+            self._fault = error
         finally:
             self._app.end_work()
             self._watcher.kernel_given_back()
-        if self._exit_code is not None and self._loop:
+        if (self._exit_code is not None or self._fault) and self._loop:
             self._loop.stop()
 
     def _choose_startup(self, order: Order) -> None:
