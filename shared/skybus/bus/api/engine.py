@@ -59,7 +59,7 @@ class Run(Message):
 
 
 class RunList(Message):
-    """Runs in the order they were opened."""
+    """Runs in the order they were opened; of a plan that has opened more than 1000, the newest and the open ones."""
 
     run_list: list[Run]
     run_list_uid: str

@@ -40,6 +40,7 @@ class EnvironmentState(Message):
     """The attempt that runs or is paused."""
     pause_pending: bool = False
     runs: list[Run] = []
+    """Those of the attempt that are open, and of the others the newest: 1000 in all if no more are open."""
     run_list_uid: str = ""
     background_tasks: int = 0
     catalog_uid: str = ""

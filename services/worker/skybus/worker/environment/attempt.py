@@ -62,8 +62,7 @@ class Attempt:
 
     def ended_by_hand(self) -> PlanReport:
         """The report of a plan that was paused, and that somebody has ended without us: its runs say how."""
-        statuses = {run.exit_status for run in self.runs.runs}
-        found = next((named for status, named in BY_HAND.items() if status in statuses), "unknown")
+        found = next((named for status, named in BY_HAND.items() if status in self.runs.exit_statuses), "unknown")
         return self._report(exit_status=found, msg="The plan is completed outside RE Manager")
 
     def failed(self, error: BaseException, *, pause_pending: bool = False) -> PlanReport:

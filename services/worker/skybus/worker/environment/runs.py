@@ -8,35 +8,43 @@ from typing import Any
 
 from skybus.bus.api.engine import Run
 
+SHOWN = 1000
+"""Runs in the list; there are more only if more are open."""
+
 
 class RunList:
     """Runs in the order they were opened."""
 
     def __init__(self) -> None:
-        self.runs: list[Run] = []
+        self.shown: list[Run] = []
+        """The newest, and the open ones: the list goes out whole with each change."""
+        self.run_uids: list[str] = []
+        """Of all runs."""
+        self.scan_ids: list[int | None] = []
+        """Of all runs."""
+        self.exit_statuses: set[str | None] = set()
+        """Of all closed runs."""
         self.uid = _new_uid()
         """Changes with the list."""
-
-    @property
-    def run_uids(self) -> list[str]:
-        """The uids of all runs."""
-        return [run.uid for run in self.runs]
-
-    @property
-    def scan_ids(self) -> list[int | None]:
-        """The scan ids of all runs."""
-        return [run.scan_id for run in self.runs]
 
     def take(self, name: str, document: Mapping[str, Any]) -> bool:
         """Learn from a document; tell whether the list has changed."""
         if name == "start":
-            self.runs = [*self.runs, Run(uid=document["uid"], scan_id=_scan_id(document))]
+            self._open(Run(uid=document["uid"], scan_id=_scan_id(document)))
         elif name == "stop":
-            self.runs = [_closed(run, document) if run.uid == document["run_start"] else run for run in self.runs]
+            self.exit_statuses.add(document.get("exit_status"))
+            self.shown = [_closed(run, document) if run.uid == document["run_start"] else run for run in self.shown]
         else:
             return False
         self.uid = _new_uid()
         return True
+
+    def _open(self, run: Run) -> None:
+        self.run_uids.append(run.uid)
+        self.scan_ids.append(run.scan_id)
+        closed = [other.uid for other in self.shown if not other.is_open]
+        left_out = set(closed[: max(0, len(self.shown) + 1 - SHOWN)])
+        self.shown = [*(other for other in self.shown if other.uid not in left_out), run]
 
 
 def _closed(run: Run, stop: Mapping[str, Any]) -> Run:

@@ -96,4 +96,5 @@ class StateKeeper:
         try:
             await self._bus.publish(self._bus.subjects.internal(ENVIRONMENT_STATE_TOPIC), state)
         except (nats.errors.Error, OSError, SkybusError) as error:
-            log.debug("the state could not be published", error=str(error))
+            tell = log.warning if self._bus.is_connected else log.debug  # a bus that comes back is told again
+            tell("the state could not be published", error=str(error))

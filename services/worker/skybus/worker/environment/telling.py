@@ -75,7 +75,7 @@ class Telling:
                 log.exception("a document could not be sent", name=name)
             progress.take(name, document)
             if attempt.runs.take(name, document):
-                changes = {"runs": attempt.runs.runs, "run_list_uid": attempt.runs.uid}
+                changes = {"runs": attempt.runs.shown, "run_list_uid": attempt.runs.uid}
                 self._loop.call_soon_threadsafe(runs_changed, changes)
 
         return on_document
