@@ -21,6 +21,8 @@ log = structlog.get_logger()
 
 AT_REST = (EnvironmentPhase.IDLE, EnvironmentPhase.RESERVED)
 """Phases in which nothing of ours runs in the main thread."""
+LAST = (EnvironmentPhase.CLOSING, EnvironmentPhase.FAILED)
+"""Phases after which no other comes, whatever still ends meanwhile."""
 
 
 class StateKeeper:
@@ -63,6 +65,8 @@ class StateKeeper:
 
     def change(self, **changes: Any) -> None:
         """Take new values, and publish if any differs."""
+        if self._state.phase in LAST:
+            changes.pop("phase", None)
         if all(getattr(self._state, name) == value for name, value in changes.items()):
             return
         self._state = self._state.model_copy(update={**changes, "revision": self._state.revision + 1})
