@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from skybus.bus.messages import explain
 from skybus.worker.environment.catalog import Catalog
 from skybus.worker.environment.existing_file import FILE_NAME, write_existing
-from skybus.worker.environment.kernel import Grab, Kernel
+from skybus.worker.environment.kernel import Kernel
 from skybus.worker.environment.space import load_space
 from skybus.worker.environment.startup import StartupError
 from skybus.worker.folder import EnvironmentFolder
@@ -51,10 +51,10 @@ class Unwatched:
     def cells_changed(self, running: int) -> None:
         """See `Watcher`."""
 
-    def kernel_taken(self, grab: Grab) -> None:
+    def kernel_taken(self) -> None:
         """See `Watcher`."""
 
-    def kernel_refused(self, grab: Grab) -> None:
+    def kernel_refused(self) -> None:
         """See `Watcher`."""
 
     def kernel_given_back(self) -> None:

@@ -33,10 +33,10 @@ class Watcher(Protocol):
     def cells_changed(self, running: int) -> None:
         """So many cells run or wait for something."""
 
-    def kernel_taken(self, grab: Grab) -> None:
+    def kernel_taken(self) -> None:
         """Our work has the main thread."""
 
-    def kernel_refused(self, grab: Grab) -> None:
+    def kernel_refused(self) -> None:
         """A cell has it."""
 
     def kernel_given_back(self) -> None:
@@ -128,12 +128,12 @@ class Kernel:
     def _do_work(self, grab: Grab) -> None:
         if self._cells:
             if grab.decide():
-                self._watcher.kernel_refused(grab)
+                self._watcher.kernel_refused()
             return
         if self._exit_code is not None or not grab.decide():
             return
         self._app.begin_work()
-        self._watcher.kernel_taken(grab)
+        self._watcher.kernel_taken()
         try:
             self._exit_code = self._work()
         except KeyboardInterrupt:

@@ -11,7 +11,7 @@ import structlog
 from skybus.bus.api.internal import EnvironmentPhase
 from skybus.bus.errors import WrongStateError
 from skybus.worker.environment.execution import Executor, Release
-from skybus.worker.environment.kernel import Grab, Kernel
+from skybus.worker.environment.kernel import Kernel
 from skybus.worker.environment.state import StateKeeper
 from skybus.worker.environment.turns import Then, Turns
 from skybus.worker.kernel_options import KernelOptions
@@ -109,11 +109,11 @@ class KernelTurns(Turns):
         """Called in the main thread."""
         self._tell(self._count_cells, running)
 
-    def kernel_taken(self, grab: Grab) -> None:
+    def kernel_taken(self) -> None:
         """Called in the main thread."""
         self._tell(self._begin_turn)
 
-    def kernel_refused(self, grab: Grab) -> None:
+    def kernel_refused(self) -> None:
         """Called in the main thread."""
         self._tell(self._refuse)
 
