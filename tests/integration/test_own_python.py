@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 import sysconfig
+import threading
 import venv
 from pathlib import Path
 
@@ -13,8 +14,10 @@ import ophyd
 import pytest
 
 from skybus.bus.api.events import EnvironmentFacts
-from skybus.worker.environment.origin import commit_of
+from skybus.worker.environment import origin
+from skybus.worker.environment.origin import Origin, commit_of
 from skybus.worker.interpreter import InterpreterError, require_fit
+from skybus.worker.order import Order
 from tests.integration.worker_fixtures import WorkerProcess, house_of, plan, until_answers
 from tests.servers import NatsServer
 
@@ -73,3 +76,24 @@ def test_startup_code_in_a_git_checkout_has_a_commit(tmp_path: Path) -> None:
     assert len(commit) >= 7
     (tmp_path / "10.py").write_text("")
     assert commit_of(tmp_path) == f"{commit}-dirty"
+
+
+def test_git_may_answer_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    git = tmp_path / "git"
+    git.write_text("#!/bin/sh\nprintf '\\377'\n")
+    git.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+
+    assert commit_of(tmp_path) == "\N{REPLACEMENT CHARACTER}-dirty"
+
+
+def test_a_commit_that_is_not_found_in_time_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    late = threading.Event()
+    monkeypatch.setattr(origin, "commit_of", lambda _: "late" if late.wait(5) else "too late")
+    monkeypatch.setattr(origin, "GIT_PATIENCE", 0.01)
+    order = Order(environment_id="1", instrument="sim", data_dir=tmp_path, folder=tmp_path, startup_dir=tmp_path)
+
+    facts = Origin(order).facts()
+    late.set()
+
+    assert facts.startup_commit is None

@@ -32,7 +32,7 @@ class Origin:
             python=platform.python_version(),
             executable=sys.executable,
             versions={name: found for name in PACKAGES if (found := _version(name))},
-            startup_commit=commit.result(),
+            startup_commit=_in_time(commit),
         )
 
 
@@ -47,10 +47,10 @@ def commit_of(folder: Path) -> str | None:
 def _git(folder: Path, *arguments: str) -> str | None:
     command = ["git", "-C", str(folder), "--no-optional-locks", *arguments]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=GIT_PATIENCE, check=True)
+        done = subprocess.run(command, capture_output=True, timeout=GIT_PATIENCE, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip()
+    return done.stdout.decode(errors="replace").strip()
 
 
 def _ask_git(folder: Path | None) -> Future[str | None]:
@@ -59,8 +59,24 @@ def _ask_git(folder: Path | None) -> Future[str | None]:
     if folder is None:
         commit.set_result(None)
     else:
-        threading.Thread(target=lambda: commit.set_result(commit_of(folder)), name="git", daemon=True).start()
+        threading.Thread(target=_answer, args=(commit, folder), name="git", daemon=True).start()
     return commit
+
+
+def _answer(commit: Future[str | None], folder: Path) -> None:
+    found = None
+    try:
+        found = commit_of(folder)
+    finally:
+        commit.set_result(found)
+
+
+def _in_time(commit: Future[str | None]) -> str | None:
+    """The commit, if it is found in the time that git has for its two answers."""
+    try:
+        return commit.result(2 * GIT_PATIENCE)
+    except TimeoutError:
+        return None
 
 
 def _folder_of(module: str) -> Path | None:
