@@ -14,6 +14,7 @@ import pytest
 
 from skybus.bus.api.internal import (
     ENVIRONMENT_CATALOG,
+    PLAN_ABORT,
     PLAN_CONTINUE,
     PLAN_PAUSE,
     PLAN_RUN,
@@ -26,6 +27,7 @@ from skybus.bus.api.internal import (
 )
 from skybus.bus.api.progress import KEPT_PROGRESS, MoveProgress, PlanProgress
 from skybus.bus.errors import WrongStateError
+from skybus.bus.messages import Empty
 from skybus.bus.streams import ensure_bucket
 from skybus.client.events import last_value
 from skybus.worker.environment.documents import to_json
@@ -38,6 +40,7 @@ from tests.integration.worker_fixtures import (
     house_of,
     open_environment,
     plan,
+    script,
     serving,
     stored,
 )
@@ -155,7 +158,6 @@ async def test_a_paused_plan_can_be_resumed(house, option):
     attempt = await house.start(item)
     await house.until_text("step 2")
     await pause(house, option)
-    assert (await house.state()).pause_pending is False
 
     await go_on(house, "resume")
 
@@ -180,7 +182,6 @@ async def test_a_pause_asked_for_behind_the_last_checkpoint_does_not_stop_the_pl
     attempt = await house.start(plan("past_checkpoint"))
     await house.until_text("past the checkpoint")
     await house.bus.call(PLAN_PAUSE, PlanPause(option="deferred"))
-    assert (await house.state()).pause_pending is True
 
     report = await house.life.report("report", attempt=attempt)
 
@@ -197,6 +198,20 @@ async def test_a_plan_that_cannot_be_paused_fails_with_the_reason(house):
 
     assert report["exit_status"] == "failed"
     assert "no checkpoint" in report["msg"]
+
+
+async def test_a_pause_that_the_run_engine_refuses_is_refused(house):
+    refusing = "async def refuse(defer): raise RuntimeError('it is over')\nRE._request_pause_coro = refuse"
+    await house.finish_task(script(refusing, update_lists=False))
+    attempt = await house.start(plan("steps", 1000))
+    await house.until_text("step 1")
+
+    with pytest.raises(WrongStateError, match="it is over"):
+        await house.bus.call(PLAN_PAUSE, PlanPause(option="deferred"))
+
+    await house.bus.call(PLAN_ABORT, Empty())
+    assert (await house.life.report("report", attempt=attempt))["exit_status"] == "aborted"
+    await house.finish_task(script("del RE._request_pause_coro", update_lists=False))
 
 
 async def test_an_idle_environment_refuses_pause_and_resume(house):

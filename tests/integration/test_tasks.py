@@ -81,7 +81,7 @@ async def test_a_function_is_reported_with_what_it_returns(house, background):
     assert report["run_in_background"] is background
     assert report["time_stop"] >= report["time_start"]
     await house.until_text("adding 1 and 2.5")
-    state = next(state for state in house.states if uid in (state.task_uid, *state.background_task_uids))
+    state = next(state for state in house.states if state.task_uid == uid or state.background_tasks)
     assert state.phase == ("idle" if background else "executing_task")
     assert state.background_tasks == int(background)
 

@@ -38,19 +38,17 @@ class EnvironmentState(Message):
     re_state: str | None = None
     attempt: str | None = None
     """The attempt that runs or is paused."""
-    pause_pending: bool = False
     runs: list[Run] = []
     """Those of the attempt that are open, and of the others the newest: 1000 in all if no more are open."""
     run_list_uid: str = ""
     background_tasks: int = 0
+    """How many tasks run beside what has the main thread."""
     catalog_uid: str = ""
     """Changes when plans or devices have changed."""
     has_engine: bool = True
     """Whether the namespace has a RunEngine."""
     task_uid: str | None = None
     """The foreground task that runs."""
-    background_task_uids: list[str] = []
-    """The tasks that run beside it; as many as `background_tasks`."""
     ip_kernel_state: Literal["disabled", "idle", "busy"] = "disabled"
     ip_kernel_captured: bool = True
     """Whether the manager, and nobody at a console, has the IPython kernel; true without a kernel."""

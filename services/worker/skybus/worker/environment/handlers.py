@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Coroutine, Mapping
+from contextlib import suppress
 from typing import Any, Protocol
 
 import structlog
@@ -37,6 +38,7 @@ from skybus.worker.environment.attempt import Attempt
 from skybus.worker.environment.ended_plans import EndedPlans
 from skybus.worker.environment.engine import Engine
 from skybus.worker.environment.execution import Executor, GoOn, RunPlan
+from skybus.worker.environment.failures import reason
 from skybus.worker.environment.plan_call import build_plan
 from skybus.worker.environment.progress import ProgressMeter
 from skybus.worker.environment.space import Space
@@ -96,9 +98,7 @@ class EnvironmentHandlers:
 
     def plan_paused(self) -> None:
         """The plan waits for somebody to say how to go on."""
-        self._turns.give_back(
-            lambda: self._state.change(phase=EnvironmentPhase.IDLE, re_state="paused", pause_pending=False)
-        )
+        self._turns.give_back(lambda: self._state.change(phase=EnvironmentPhase.IDLE, re_state="paused"))
 
     def plan_ended(self, report: PlanReport) -> None:
         """The plan has ended in one way or another."""
@@ -112,7 +112,6 @@ class EnvironmentHandlers:
         self._state.change(
             phase=EnvironmentPhase.IDLE,
             attempt=None,
-            pause_pending=False,
             runs=[],
             run_list_uid=str(uuid.uuid4()),
             **engine_facts(self._space),
@@ -158,12 +157,13 @@ class EnvironmentHandlers:
         if engine is None or engine.state != "running":
             state = engine.state if engine else self._state.state.re_state
             raise WrongStateError(f"Run engine can be paused only in 'running' state. Current state: '{state}'")
-        return await self._pause(engine, defer=request.option == "deferred")
+        return await self._ask(engine.request_pause(defer=request.option == "deferred"))
 
     async def pause_now(self) -> None:
         """Pause the running plan, if it can be paused."""
         if self._engine is not None:
-            await self._pause(self._engine, defer=False)
+            with suppress(WrongStateError):
+                await self._ask(self._engine.request_pause(defer=False))
 
     async def abort_plan(self, _request: Empty) -> EngineAsked:
         """End the plan, in whatever state it is."""
@@ -217,7 +217,7 @@ class EnvironmentHandlers:
 
     def _moved_by_hand(self, re_state: str) -> None:
         """Somebody runs or continues a plan in a console, which may be the one that was paused."""
-        self._state.change(re_state=re_state, **({"pause_pending": False} if re_state == "paused" else {}))
+        self._state.change(re_state=re_state)
         if self._attempt and re_state in ("idle", "panicked"):
             self._end_by_hand = asyncio.get_running_loop().call_later(CELL_PATIENCE, self._ended_by_hand)
 
@@ -260,27 +260,29 @@ class EnvironmentHandlers:
                 progress.wait_for,
             )
         )
-        self._state.change(phase=EnvironmentPhase.EXECUTING_PLAN, attempt=attempt.uid, pause_pending=False)
-
-    async def _pause(self, engine: Engine, *, defer: bool) -> EngineAsked:
-        self._state.change(pause_pending=True)
-        return await self._ask(engine.request_pause(defer=defer))
+        self._state.change(phase=EnvironmentPhase.EXECUTING_PLAN, attempt=attempt.uid)
 
     async def _ask(self, request: Coroutine[Any, Any, None]) -> EngineAsked:
+        """Ask the RunEngine for something; one that is stuck takes note later.
+
+        Raises:
+            WrongStateError: it refuses.
+        """
         asking = asyncio.ensure_future(request)
-        asking.add_done_callback(self._answered)
+        asking.add_done_callback(_answered)
         done, _ = await asyncio.wait({asking}, timeout=ENGINE_PATIENCE)
+        if done and not asking.cancelled() and (error := asking.exception()):
+            raise WrongStateError(reason(error)) from error
         return EngineAsked(is_heard=bool(done))
 
     def _runs_changed(self, changes: Mapping[str, Any]) -> None:
         if self._attempt:
             self._state.change(**changes)
 
-    def _answered(self, asking: asyncio.Future[None]) -> None:
-        """A pause that the RunEngine refuses is no longer pending."""
-        if not asking.cancelled() and (error := asking.exception()):
-            log.info("the RunEngine refuses", error=str(error))
-            self._state.change(pause_pending=False)
+
+def _answered(asking: asyncio.Future[None]) -> None:
+    if not asking.cancelled() and (error := asking.exception()):
+        log.info("the RunEngine refuses", error=reason(error))
 
 
 def engine_facts(space: Space) -> dict[str, Any]:

@@ -133,5 +133,4 @@ class TaskHandlers:
             self._executor.order(RunTask(task))
 
     def _background(self) -> dict[str, Any]:
-        uids = [uid for uid, task in self._running.items() if task.request.run_in_background]
-        return {"background_tasks": len(uids), "background_task_uids": uids}
+        return {"background_tasks": sum(task.request.run_in_background for task in self._running.values())}
