@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, NamedTuple
@@ -12,6 +11,7 @@ from nats.aio.msg import Msg
 
 from skybus.bus import headers
 from skybus.bus.api.console import CONSOLE_GET, ConsoleChunk, ConsoleGet
+from skybus.bus.bodies import body_of
 from skybus.bus.connection import Bus
 from skybus.bus.tail import Page, Tail, sequence_of
 from skybus.client.calls import Calls
@@ -100,10 +100,8 @@ async def _documents_from(bus: Bus, subject: str, seq: int) -> Page[Document]:
 
 
 def _document_of(message: Msg) -> Document:
-    head: dict[str, str] = message.headers or {}
-    body = zlib.decompress(message.data) if head.get(headers.ENCODING) == "zlib" else message.data
-    name = head.get("Nats-Subject", message.subject).split(".doc.")[1].split(".")[0]
-    return Document(name, orjson.loads(body))
+    name = (message.headers or {}).get("Nats-Subject", message.subject).split(".doc.")[1].split(".")[0]
+    return Document(name, orjson.loads(body_of(message)))
 
 
 def _number(text: str) -> float:
