@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import orjson
 from nats.aio.msg import Msg
 
-from skybus.bus import headers
 from skybus.bus.api.console import CONSOLE_GET, ConsoleChunk, ConsoleGet
 from skybus.bus.bodies import body_of
 from skybus.bus.connection import Bus
+from skybus.bus.console_chunks import chunk_of
 from skybus.bus.tail import Page, Tail, sequence_of
 from skybus.client.calls import Calls
 
@@ -55,19 +55,6 @@ async def documents(bus: Bus) -> AsyncGenerator[Document]:
             yield document
 
 
-def chunk_of(message: Msg) -> ConsoleChunk:
-    """Make a chunk of a live message, `sky.{inst}.evt.console.{source}[.{item}]`."""
-    head: dict[str, str] = message.headers or {}
-    source, _, item = message.subject.split(".", 4)[4].partition(".")
-    return ConsoleChunk(
-        seq=sequence_of(message) or 0,
-        time=_number(head.get(headers.TIME, "")),
-        source=source,
-        item_uid=head.get(headers.ITEM) or (item if item not in ("", "-") else None),
-        text=message.data.decode("utf-8", "replace"),
-    )
-
-
 class _ConsolePages:
     def __init__(self, calls: Calls, request: ConsoleGet) -> None:
         self._calls = calls
@@ -102,10 +89,3 @@ async def _documents_from(bus: Bus, subject: str, seq: int) -> Page[Document]:
 def _document_of(message: Msg) -> Document:
     name = (message.headers or {}).get("Nats-Subject", message.subject).split(".doc.")[1].split(".")[0]
     return Document(name, orjson.loads(body_of(message)))
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return 0.0
