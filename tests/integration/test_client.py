@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -241,6 +242,30 @@ async def test_documents_go_on_after_the_server_was_gone(client: Client, nats: N
             await plans.connection.request(subject, b'{"seq_num": 2}')
             await plans.connection.request(subject, b'{"seq_num": 3}')
             assert [(await anext(documents)).doc["seq_num"] for _ in range(2)] == [2, 3]
+
+
+async def test_documents_of_a_stream_that_was_made_anew_are_seen_from_its_first(client: Client, nats: NatsServer):
+    async with asyncio.timeout(TIMEOUT), nats.bus("queue") as bus, nats.bus("environment") as plans:
+        subject = bus.subjects.document("event", "run-1")
+        await ensure_stream(bus.jetstream, docs_stream(bus.subjects))
+        async with aclosing(client.documents()) as documents:
+            first = asyncio.create_task(anext(documents))
+            await client.status()
+            for number in (1, 2, 3):
+                await plans.connection.request(subject, b'{"seq_num": %d}' % number)
+            assert [(await first).doc["seq_num"], *[(await anext(documents)).doc["seq_num"] for _ in range(2)]] == [
+                1,
+                2,
+                3,
+            ]
+            async with reconnected(bus, plans):
+                nats.stop()
+                shutil.rmtree(nats.data_dir / "jetstream")
+                await nats.start()
+            await ensure_stream(bus.jetstream, docs_stream(bus.subjects))
+            for number in (4, 5):
+                await plans.connection.request(subject, b'{"seq_num": %d}' % number)
+            assert [(await anext(documents)).doc["seq_num"] for _ in range(2)] == [4, 5]
 
 
 async def skybus(nats: NatsServer | Path, *words: str) -> tuple[int, str, str]:

@@ -13,6 +13,7 @@ from skybus.bus.api.console import CONSOLE_GET, ConsoleChunk, ConsoleGet
 from skybus.bus.bodies import body_of
 from skybus.bus.connection import Bus
 from skybus.bus.console_chunks import chunk_of
+from skybus.bus.copies import Looks
 from skybus.bus.tail import Page, Tail, sequence_of
 from skybus.client.calls import Calls
 
@@ -73,17 +74,37 @@ class _ConsolePages:
 
 
 async def _documents_from(bus: Bus, subject: str, seq: int) -> Page[Document]:
-    """Read missed documents one by one: people have no right to more than direct get."""
+    """Read missed documents; a number beyond the end means that the stream was made anew."""
+    page = await _documents_page(bus, subject, seq)
+    if page.entries or not await _is_beyond(bus, subject, seq):
+        return page
+    return await _documents_page(bus, subject, 1)
+
+
+async def _is_beyond(bus: Bus, subject: str, seq: int) -> bool:
+    """Whether documents up to a number have never been stored; the copy that is asked may be behind."""
+    async for _ in Looks():
+        newest = sequence_of(await _stored(bus, {"last_by_subj": subject})) or 0
+        if newest >= seq - 1:
+            return False
+    return True
+
+
+async def _documents_page(bus: Bus, subject: str, seq: int) -> Page[Document]:
+    """Read documents one by one: people have no right to more than direct get."""
     found: list[Document] = []
     while len(found) < _PAGE:
-        query = orjson.dumps({"seq": seq, "next_by_subj": subject})
-        message = await bus.request_raw(f"$JS.API.DIRECT.GET.{bus.subjects.docs_stream}", query)
+        message = await _stored(bus, {"seq": seq, "next_by_subj": subject})
         stored = sequence_of(message)
         if stored is None:
             return Page(found, seq, complete=True)
         found.append(_document_of(message))
         seq = stored + 1
     return Page(found, seq, complete=False)
+
+
+async def _stored(bus: Bus, query: dict[str, Any]) -> Msg:
+    return await bus.request_raw(f"$JS.API.DIRECT.GET.{bus.subjects.docs_stream}", orjson.dumps(query))
 
 
 def _document_of(message: Msg) -> Document:
