@@ -25,6 +25,7 @@ from skybus.bus.api.queue import ITEM_ADD, QUEUE_GET, ItemAdd, QueueGet
 from skybus.bus.errors import InvalidError, UnavailableError, WrongStateError
 from skybus.bus.messages import encode
 from skybus.bus.streams import docs_stream, ensure_stream
+from skybus.client import status as status_module
 from skybus.client.client import Client
 from skybus.client.engine_calls import EnvironmentFailedError
 from skybus.client.retries import GaveUpError
@@ -266,6 +267,24 @@ async def test_documents_of_a_stream_that_was_made_anew_are_seen_from_its_first(
             for number in (4, 5):
                 await plans.connection.request(subject, b'{"seq_num": %d}' % number)
             assert [(await anext(documents)).doc["seq_num"] for _ in range(2)] == [4, 5]
+
+
+async def test_an_error_instead_of_the_status_comes_to_who_waits(client: Client, queue: CannedQueue):
+    queue.refuses_status = WrongStateError("not now")
+    with pytest.raises(WrongStateError, match="not now"):
+        await client.wait("paused", TIMEOUT)
+
+
+async def test_a_slow_reader_gets_the_newest_statuses(client: Client, queue: CannedQueue, monkeypatch):
+    monkeypatch.setattr(status_module, "_WAITING", 3)
+    async with asyncio.timeout(TIMEOUT), aclosing(client.statuses()) as statuses:
+        await anext(statuses)
+        async with aclosing(client.statuses()) as quick:
+            await anext(quick)
+            for number in range(1, 11):
+                await queue.push(items_in_queue=number)
+                assert (await anext(quick)).items_in_queue == number
+        assert [(await anext(statuses)).items_in_queue for _ in range(3)] == [8, 9, 10]
 
 
 async def skybus(nats: NatsServer | Path, *words: str) -> tuple[int, str, str]:
