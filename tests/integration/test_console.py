@@ -14,6 +14,7 @@ from skybus.bus import headers
 from skybus.bus.api.console import CONSOLE_GET, LATEST, ConsoleChunk, ConsoleGet, ConsolePage
 from skybus.bus.connection import Bus
 from skybus.bus.errors import InvalidError
+from skybus.bus.tail import SEQUENCE, Page, Tail, sequence_of
 from skybus.client.calls import Calls
 from skybus.client.settings import ClientSettings
 from skybus.client.streams import console
@@ -217,6 +218,21 @@ async def test_following_goes_on_after_the_server_was_gone(nats: NatsServer):
             await prints.put("after\n")
             texts += [(await anext(chunks)).text for _ in range(2)]
         assert texts == ["before\n", "while you were away\n", "after\n"]
+
+
+async def test_what_is_refused_is_skipped_where_nobody_waits_for_it(nats: NatsServer):
+    async def read(_: int) -> Page[int]:
+        raise InvalidError("no")
+
+    async with nats.bus("console") as bus, asyncio.timeout(10):
+        subject = bus.subjects.event("console.>")
+        tail = Tail(bus, subject, lambda message: sequence_of(message) or 0, read, skip_unreadable=True)
+        async with aclosing(tail.follow()) as numbers:
+            first = asyncio.create_task(anext(numbers))
+            await asyncio.sleep(0)
+            for number in (1, 5):
+                await bus.connection.publish(bus.subjects.event("console.x"), headers={SEQUENCE: str(number)})
+            assert [await first, await anext(numbers)] == [1, 5]
 
 
 @pytest.mark.parametrize(
