@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -15,10 +16,20 @@ from skybus.stack.startup import existing_beside, permissions_beside
 from skybus.stack.up import UpOptions, run_stack
 
 
+class LogLevel(StrEnum):
+    """From where on a log tells."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+    CRITICAL = "critical"
+
+
 def up(
     data_dir: Annotated[Path | None, typer.Option(envvar="SKYBUS_DATA_DIR", help="Where everything lives.")] = None,
     instrument: Annotated[
-        str, typer.Option(help="Name of the instrument, part of every subject.")
+        str, typer.Option(envvar="SKYBUS_INSTRUMENT", help="Name of the instrument, part of every subject.")
     ] = DEFAULT_INSTRUMENT,
     startup_dir: Annotated[Path | None, typer.Option(help="Startup code: a directory of *.py files.")] = None,
     startup_script: Annotated[Path | None, typer.Option(help="Startup code: one file.")] = None,
@@ -44,7 +55,9 @@ def up(
             "--standby", envvar="SKYBUS_STANDBY", help="Have a second queue service wait, to take over within seconds."
         ),
     ] = False,
-    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    log_level: Annotated[
+        LogLevel, typer.Option(envvar="SKYBUS_LOG_LEVEL", help="What is written into the logs.")
+    ] = LogLevel.INFO,
 ) -> None:
     """Start NATS, Valkey and all services here, and stop them on Ctrl-C."""
     settings = {

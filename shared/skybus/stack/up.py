@@ -38,6 +38,8 @@ STANDBY = "standby"
 WORKER_PATIENCE, SERVICE_PATIENCE, SERVER_PATIENCE = 3.2, 0.8, 0.8
 """Seconds: together below the 5 s in which everything must have stopped."""
 _PORTS_FILE = "ports.json"
+_FOR_ANOTHER_HOUSE = ("SKYBUS_NATS_URL", "SKYBUS_REPLICAS", "SKYBUS_CREDENTIALS_FILE", "SKYBUS_REDIS_URL")
+"""Where servers are that we do not start: whoever uses a cluster too may have exported them."""
 
 
 @dataclass(frozen=True)
@@ -209,6 +211,8 @@ async def run_stack(options: UpOptions, beside: Callable[[], Coroutine[None, Non
         beside: makes what runs from when the stack is ready until it has stopped.
     """
     born = time.monotonic()
+    for name in _FOR_ANOTHER_HOUSE:
+        os.environ.pop(name, None)  # our processes inherit it
     if options.redis_url:
         await until_redis_answers(options.redis_url)
     data_dir = datadir.take(options.data_dir)
