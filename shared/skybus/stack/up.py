@@ -127,14 +127,11 @@ class Stack:
         self._watchers += [asyncio.create_task(child.watch(), name=child.name) for child in children]
 
     def _choose_addresses(self) -> Listen:
-        options, path = self._options, self._dir.path
-        last = _last_ports(path)
-        nats = _port(options.nats_port, last.get("nats", NATS_PORT))
-        control = options.zmq_control_addr or f"tcp://{HOST}:{_port(None, last.get('control', CONTROL_PORT))}"
-        info = options.zmq_info_addr or f"tcp://{HOST}:{_port(None, last.get('info', INFO_PORT), not_this=control)}"
-        for address in (options.zmq_control_addr, options.zmq_info_addr if options.publishes else None):
-            if address:
-                require_free(address)
+        options = self._options
+        last, taken = _last_ports(self._dir.path), self._asked_ports()
+        nats = options.nats_port or _choose_port(last.get("nats", NATS_PORT), taken)
+        control = options.zmq_control_addr or (f"tcp://{HOST}:{_choose_port(last.get('control', CONTROL_PORT), taken)}")
+        info = options.zmq_info_addr or f"tcp://{HOST}:{_choose_port(last.get('info', INFO_PORT), taken)}"
         return Listen(
             instrument=options.instrument,
             nats=f"nats://{HOST}:{nats}",
@@ -143,6 +140,17 @@ class Stack:
             zmq_info=info,
             pid=os.getpid(),
         )
+
+    def _asked_ports(self) -> set[int]:
+        """The ports that were asked for, each of them free."""
+        options, asked = self._options, set[int]()
+        if options.nats_port:
+            asked.add(free_port(options.nats_port, exactly=True))
+        for address in (options.zmq_control_addr, options.zmq_info_addr if options.publishes else None):
+            if address:
+                require_free(address)
+                asked |= {_port_of(address)} if address.startswith("tcp://") else set()
+        return asked
 
     def _write_listen(self) -> None:
         file = self._dir.path / LISTEN_FILE
@@ -265,11 +273,13 @@ def _last_ports(path: Path) -> dict[str, int]:
     return {}
 
 
-def _port(wanted: int | None, default: int, not_this: str = "") -> int:
-    if wanted is not None:
-        return free_port(wanted, exactly=True)
-    port = free_port(default, exactly=False)
-    return port if not not_this.endswith(f":{port}") else free_port(port + 1, exactly=False)
+def _choose_port(wanted: int, taken: set[int]) -> int:
+    """The wanted port, or the next one that is free and not `taken`; then it is."""
+    port = free_port(wanted, exactly=False)
+    while port in taken:
+        port = free_port(port + 1, exactly=False)
+    taken.add(port)
+    return port
 
 
 def _port_of(url: str) -> int:
