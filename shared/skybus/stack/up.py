@@ -25,6 +25,7 @@ from skybus.stack.addresses import require_free, until_redis_answers, without_pa
 from skybus.stack.child import Child, notify_socket, until_listening
 from skybus.stack.credentials import ensure_credentials
 from skybus.stack.datadir import DataDir
+from skybus.stack.private_file import write_private
 from skybus.stack.servers import free_port, nats_binary
 from skybus.stack.valkey_alone import valkey_child
 
@@ -86,7 +87,7 @@ class Stack:
 
     async def start(self) -> None:
         """Start everything and wait until it serves."""
-        self._servers = [self._nats(), *([] if self._options.redis_url else [self._valkey()])]
+        self._servers = [self._nats(), *([] if self._options.redis_url else [valkey_child(self._dir)])]
         self._services = {name: self._service(name) for name in SERVICES}
         self._write_listen()
         await self._start([*self._servers, *self._services.values()])  # a service waits for what it needs
@@ -167,17 +168,14 @@ class Stack:
         config = self._dir.nats / "server.conf"
         port = _port_of(self.listen.nats)
         identities = ensure_credentials(self._dir.path)
-        _write_private(
-            config, server_config(f"{HOST}:{port}", self._dir.nats / "jetstream", self._subjects, identities)
+        write_private(config, server_config(f"{HOST}:{port}", self._dir.nats / "jetstream", self._subjects, identities))
+        return Child(
+            "nats",
+            [nats_binary(), "-c", str(config)],
+            self._dir.logs / "nats.log",
+            until_listening((HOST, port)),
+            lock_fd=self._dir.lock_fd,
         )
-        return self._server("nats", [nats_binary(), "-c", str(config)], (HOST, port))
-
-    def _valkey(self) -> Child:
-        return valkey_child(self._dir)
-
-    def _server(self, name: str, command: list[str], address: tuple[str, int] | Path) -> Child:
-        log_file = self._dir.logs / f"{name}.log"
-        return Child(name, command, log_file, until_listening(address), lock_fd=self._dir.lock_fd)
 
     def _service(self, name: str) -> Child:
         service = "queue" if name == STANDBY else name
@@ -284,8 +282,3 @@ def _choose_port(wanted: int, taken: set[int]) -> int:
 
 def _port_of(url: str) -> int:
     return int(url.rpartition(":")[2])
-
-
-def _write_private(path: Path, text: str) -> None:
-    path.touch(mode=0o600)
-    path.write_text(text)
