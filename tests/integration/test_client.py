@@ -25,6 +25,8 @@ from skybus.bus.api.queue import ITEM_ADD, QUEUE_GET, ItemAdd, QueueGet
 from skybus.bus.errors import InvalidError, UnavailableError, WrongStateError
 from skybus.bus.messages import encode
 from skybus.bus.streams import docs_stream, ensure_stream
+from skybus.cli.engine_commands import pause
+from skybus.cli.output import Output
 from skybus.client import status as status_module
 from skybus.client.client import Client
 from skybus.client.engine_calls import EnvironmentFailedError
@@ -191,6 +193,11 @@ async def test_opening_waits_until_the_environment_is_there(client: Client, queu
     assert (await client.status()).worker_environment_exists
     with pytest.raises(WrongStateError, match="already exists"):
         await client.open_environment()
+
+
+async def test_pause_of_a_plan_that_ends_first_does_not_claim_a_pause(client: Client, queue: CannedQueue, capsys):
+    await pause(client, Output(as_json=False), wait=True)
+    assert "over" in capsys.readouterr().out
 
 
 async def test_environment_that_does_not_open_says_why(client: Client, queue: CannedQueue):
