@@ -21,6 +21,7 @@ from skybus.bus.api.items import Item
 from skybus.bus.api.progress import PlanProgress
 from skybus.bus.errors import SkybusError
 from skybus.bus.settings import LISTEN_FILE, Listen
+from skybus.cli.refusal import refuse
 from skybus.client.client import Client
 
 out = Console(highlight=False)

@@ -12,6 +12,7 @@ import typer
 from skybus.bus.errors import SkybusError
 from skybus.bus.logs import start_logging
 from skybus.bus.settings import DEFAULT_INSTRUMENT, default_data_dir
+from skybus.cli.refusal import refuse
 from skybus.stack.startup import existing_beside, permissions_beside
 from skybus.stack.up import UpOptions, run_stack
 
@@ -86,5 +87,4 @@ def up(
     try:
         asyncio.run(run_stack(options))
     except SkybusError as error:
-        typer.secho(f"skybus up: {error.message}", fg="red", err=True)
-        raise typer.Exit(1) from None
+        refuse("up", error.message)
