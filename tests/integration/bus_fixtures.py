@@ -32,7 +32,7 @@ from skybus.bus.api.queue import (
 from skybus.bus.api.status import PING, STATUS_GET, LockState, Status
 from skybus.bus.arrivals import say_here
 from skybus.bus.connection import Bus
-from skybus.bus.errors import InvalidError, NotFoundError, WrongStateError
+from skybus.bus.errors import InvalidError, NotFoundError, SkybusError, WrongStateError
 from skybus.bus.messages import Nothing
 from skybus.bus.runtime import Process
 from skybus.bus.service import Handler, Service, current_call
@@ -84,6 +84,7 @@ class CannedQueue:
         self.swallows = 0
         """So many of the next additions are never answered."""
         self.opens = True
+        self.refuses_status: SkybusError | None = None
         self.release = asyncio.Event()
         self.slow = False
         """Hold `queue.get` until `release` is set."""
@@ -113,6 +114,8 @@ class CannedQueue:
         await self.bus.publish(self.bus.subjects.event("status"), self.status)
 
     async def get_status(self, _: Any) -> Status:
+        if self.refuses_status:
+            raise self.refuses_status
         return self.status
 
     async def get_queue(self, request: Any) -> QueuePage:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -24,6 +25,9 @@ from skybus.bus.api.queue import ITEM_ADD, QUEUE_GET, ItemAdd, QueueGet
 from skybus.bus.errors import InvalidError, UnavailableError, WrongStateError
 from skybus.bus.messages import encode
 from skybus.bus.streams import docs_stream, ensure_stream
+from skybus.cli.engine_commands import pause
+from skybus.cli.output import Output
+from skybus.client import status as status_module
 from skybus.client.client import Client
 from skybus.client.engine_calls import EnvironmentFailedError
 from skybus.client.retries import GaveUpError
@@ -191,6 +195,11 @@ async def test_opening_waits_until_the_environment_is_there(client: Client, queu
         await client.open_environment()
 
 
+async def test_pause_of_a_plan_that_ends_first_does_not_claim_a_pause(client: Client, queue: CannedQueue, capsys):
+    await pause(client, Output(as_json=False), wait=True)
+    assert "over" in capsys.readouterr().out
+
+
 async def test_environment_that_does_not_open_says_why(client: Client, queue: CannedQueue):
     queue.opens = False
     queue.release.set()
@@ -241,6 +250,48 @@ async def test_documents_go_on_after_the_server_was_gone(client: Client, nats: N
             await plans.connection.request(subject, b'{"seq_num": 2}')
             await plans.connection.request(subject, b'{"seq_num": 3}')
             assert [(await anext(documents)).doc["seq_num"] for _ in range(2)] == [2, 3]
+
+
+async def test_documents_of_a_stream_that_was_made_anew_are_seen_from_its_first(client: Client, nats: NatsServer):
+    async with asyncio.timeout(TIMEOUT), nats.bus("queue") as bus, nats.bus("environment") as plans:
+        subject = bus.subjects.document("event", "run-1")
+        await ensure_stream(bus.jetstream, docs_stream(bus.subjects))
+        async with aclosing(client.documents()) as documents:
+            first = asyncio.create_task(anext(documents))
+            await client.status()
+            for number in (1, 2, 3):
+                await plans.connection.request(subject, b'{"seq_num": %d}' % number)
+            assert [(await first).doc["seq_num"], *[(await anext(documents)).doc["seq_num"] for _ in range(2)]] == [
+                1,
+                2,
+                3,
+            ]
+            async with reconnected(bus, plans):
+                nats.stop()
+                shutil.rmtree(nats.data_dir / "jetstream")
+                await nats.start()
+            await ensure_stream(bus.jetstream, docs_stream(bus.subjects))
+            for number in (4, 5):
+                await plans.connection.request(subject, b'{"seq_num": %d}' % number)
+            assert [(await anext(documents)).doc["seq_num"] for _ in range(2)] == [4, 5]
+
+
+async def test_an_error_instead_of_the_status_comes_to_who_waits(client: Client, queue: CannedQueue):
+    queue.refuses_status = WrongStateError("not now")
+    with pytest.raises(WrongStateError, match="not now"):
+        await client.wait("paused", TIMEOUT)
+
+
+async def test_a_slow_reader_gets_the_newest_statuses(client: Client, queue: CannedQueue, monkeypatch):
+    monkeypatch.setattr(status_module, "_WAITING", 3)
+    async with asyncio.timeout(TIMEOUT), aclosing(client.statuses()) as statuses:
+        await anext(statuses)
+        async with aclosing(client.statuses()) as quick:
+            await anext(quick)
+            for number in range(1, 11):
+                await queue.push(items_in_queue=number)
+                assert (await anext(quick)).items_in_queue == number
+        assert [(await anext(statuses)).items_in_queue for _ in range(3)] == [8, 9, 10]
 
 
 async def skybus(nats: NatsServer | Path, *words: str) -> tuple[int, str, str]:

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 
 import pytest
 
-from skybus.bus.api.console import CONSOLE_GET, ConsoleChunk, ConsoleGet, ConsolePage
+from skybus.bus import headers
+from skybus.bus.api.console import CONSOLE_GET, LATEST, ConsoleChunk, ConsoleGet, ConsolePage
 from skybus.bus.connection import Bus
 from skybus.bus.errors import InvalidError
+from skybus.bus.tail import SEQUENCE, Page, Tail, sequence_of
 from skybus.client.calls import Calls
 from skybus.client.settings import ClientSettings
 from skybus.client.streams import console
@@ -76,6 +78,23 @@ async def test_output_without_headers_has_the_time_it_was_stored(prints: Prints)
     chunk = (await prints.get()).chunks[0]
     assert abs(chunk.time - time.time()) < 60
     assert (chunk.item_uid, chunk.text) == (None, "café \ufffd")
+
+
+@pytest.mark.parametrize("written", ["nan", "inf", "1e300", "-1e300", "soon"])
+async def test_output_that_claims_an_impossible_time_has_the_time_it_was_stored(prints: Prints, written: str):
+    head = {headers.TIME: written}
+    await prints.plans.connection.request(prints.plans.subjects.console("worker.-"), b"x", headers=head)
+    async with aclosing(console(Calls(prints.people, ClientSettings()), ConsoleGet(seq=1), follow=True)) as chunks:
+        assert abs((await anext(chunks)).time - time.time()) < 60
+        await prints.plans.connection.request(prints.plans.subjects.console("worker.-"), b"y", headers=head)
+        assert abs((await anext(chunks)).time - time.time()) < 60
+
+
+@pytest.mark.parametrize("place", ['{"since":1e20}', '{"since":NaN}', '{"seq":1000000000000000000000000}'])
+async def test_place_that_no_stream_has_is_refused(prints: Prints, place: str):
+    with pytest.raises(InvalidError, match="since|seq"):
+        await prints.people.call_bytes(CONSOLE_GET, place.encode())
+    assert (await prints.get(since=LATEST, seq=(1 << 63) - 1)).chunks == []
 
 
 async def test_pages_join_without_gap_or_repetition(prints: Prints):
@@ -199,6 +218,21 @@ async def test_following_goes_on_after_the_server_was_gone(nats: NatsServer):
             await prints.put("after\n")
             texts += [(await anext(chunks)).text for _ in range(2)]
         assert texts == ["before\n", "while you were away\n", "after\n"]
+
+
+async def test_what_is_refused_is_skipped_where_nobody_waits_for_it(nats: NatsServer):
+    async def read(_: int) -> Page[int]:
+        raise InvalidError("no")
+
+    async with nats.bus("console") as bus, asyncio.timeout(10):
+        subject = bus.subjects.event("console.>")
+        tail = Tail(bus, subject, lambda message: sequence_of(message) or 0, read, skip_unreadable=True)
+        async with aclosing(tail.follow()) as numbers:
+            first = asyncio.create_task(anext(numbers))
+            await asyncio.sleep(0)
+            for number in (1, 5):
+                await bus.connection.publish(bus.subjects.event("console.x"), headers={SEQUENCE: str(number)})
+            assert [await first, await anext(numbers)] == [1, 5]
 
 
 @pytest.mark.parametrize(

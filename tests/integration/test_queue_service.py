@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import closing
 from typing import Any
 
 import orjson
@@ -13,7 +14,7 @@ from nats.aio.msg import Msg
 from skybus.bus.api import queue as queue_api
 from skybus.bus.api.events import EnvironmentFacts
 from skybus.bus.api.health import health_of
-from skybus.bus.api.internal import ENVIRONMENT_STATE_TOPIC, EnvironmentPhase
+from skybus.bus.api.internal import ENVIRONMENT_STATE_TOPIC, EnvironmentPhase, PlanReport
 from skybus.bus.api.items import ItemSpec, QueueChange
 from skybus.bus.api.queue import (
     ITEM_ADD,
@@ -29,10 +30,12 @@ from skybus.bus.api.queue import (
 from skybus.bus.api.status import Status
 from skybus.bus.endpoints import Endpoint
 from skybus.bus.errors import ConflictError, DeniedError, InvalidError, UnavailableError, WrongStateError
-from skybus.bus.messages import Empty
+from skybus.bus.messages import Empty, encode
 from skybus.client.client import Client
 from skybus.client.events import topic_of
 from skybus.queue import surroundings
+from skybus.worker.outbox import Outbox
+from skybus.worker.spool import Spool
 from tests.integration.queue_fixtures import COUNT, StandIns, client, house, opened, queue_service
 
 __all__ = ["StandIns", "client", "house", "queue_service"]
@@ -65,6 +68,29 @@ async def test_an_order_that_is_not_confirmed_is_sent_again_as_the_same_attempt(
         await house.finished(first)  # a report that is delivered twice
         await client.wait("queue_drained")
         assert (await client.status()).items_in_history == 1
+
+
+async def test_a_report_larger_than_a_message_is_filed(nats, valkey, house, client, tmp_path) -> None:
+    """The environment's outbox makes it smaller."""
+    async with queue_service(nats, valkey):
+        await opened(house, client)
+        await client.add_item(COUNT)
+        await client.start()
+        order = await house.orders.get()
+        report = PlanReport(
+            environment_id=str(house.environment_id),
+            attempt=order.attempt,
+            item_uid=order.item["item_uid"],
+            exit_status="completed",
+            time_start=time.time(),
+            time_stop=time.time(),
+            return_value="x" * house.environment.connection.max_payload,
+        )
+        with closing(Spool(tmp_path / "spool")) as spool:
+            outbox = Outbox(spool, house.environment, tmp_path / "undelivered")
+            outbox.put(house.environment.subjects.life("report"), encode(report), "report", {})
+            await outbox.run_until_delivered()
+        assert (await client.wait("queue_drained", 5)).items_in_history == 1
 
 
 async def test_a_report_waits_while_redis_is_away(nats, valkey, house, client) -> None:

@@ -268,6 +268,9 @@ async def test_a_lock_is_cleared_in_redis(valkey: Valkey) -> None:
         redis.set("qs_default:sim:lock", json.dumps({}))
         code, said = await run("clear-lock", "--redis-addr", valkey.url, SKYBUS_DATA_DIR="/nowhere")
         assert (code, redis.get("qs_default:sim:lock")) == (0, None), said
+        redis.set("sky:sim:lock", json.dumps({}))
+        code, said = await run("clear-lock", SKYBUS_DATA_DIR="/nowhere", SKYBUS_REDIS_URL=valkey.url)
+        assert (code, redis.get("sky:sim:lock")) == (0, None), said
     assert (await run("clear-lock", "--redis-addr=localhost:1"))[0] == 1
 
 

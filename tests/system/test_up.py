@@ -17,6 +17,10 @@ from skybus.bus.api.lock import LOCK, UNLOCK, LockSet, Unlock
 from skybus.bus.api.permissions import PERMISSIONS_GET, PERMISSIONS_SET, PermissionsSet
 from skybus.bus.errors import LockedError
 from skybus.bus.messages import Empty
+from skybus.client.client import Client
+from skybus.stack import datadir
+from skybus.stack.up import Stack, UpOptions
+from tests.servers import free_port
 from tests.system.stack import BIN, processes_of, stack_up, until_ready
 
 
@@ -53,6 +57,25 @@ async def test_two_stacks_on_two_folders_share_a_machine(data_dir: Path, tmp_pat
     """Ports that nobody asked for are chosen among those that are free."""
     async with stack_up(data_dir), second_up(tmp_path):
         assert not set(ports_of(data_dir)) & set(ports_of(tmp_path))
+
+
+async def test_up_has_its_own_servers_where_those_of_a_cluster_are_exported(data_dir: Path) -> None:
+    nowhere = {"SKYBUS_NATS_URL": "nats://127.0.0.1:1", "SKYBUS_REDIS_URL": "redis://127.0.0.1:1"}
+    other = {"SKYBUS_REPLICAS": "3", "SKYBUS_CREDENTIALS_FILE": "/nowhere/operator.json", "SKYBUS_INSTRUMENT": "srx"}
+    async with stack_up(data_dir, **nowhere, **other), Client.connect(data_dir=data_dir) as client:
+        assert client.bus.subjects.inst == "srx"
+        assert (await client.status()).manager_state == "idle"
+
+
+def test_a_port_that_was_asked_for_is_given_to_nobody_else(data_dir: Path) -> None:
+    port = free_port()
+    (data_dir / "ports.json").write_text(json.dumps(dict.fromkeys(("nats", "control", "info"), port)))
+    held = datadir.take(data_dir)
+    try:
+        Stack(UpOptions(data_dir, zmq_info_addr=f"tcp://127.0.0.1:{port}"), held)._write_listen()
+    finally:
+        held.release()
+    assert len(set(ports_of(data_dir))) == 3
 
 
 @pytest.mark.parametrize("option", ["--nats-port", "--zmq-control-addr"])

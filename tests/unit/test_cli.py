@@ -15,6 +15,7 @@ from skybus.cli.__main__ import make_app
 from skybus.cli.arguments import make_item, moment, one_uid, position_of, split_arguments
 from skybus.cli.hints import sentence
 from skybus.cli.output import arguments, clock, shorten
+from skybus.cli.queue_commands import _given
 from skybus.cli.watch_command import bar
 
 
@@ -41,6 +42,17 @@ def test_item_is_made_of_words():
     assert make_item("queue_stop", []) == {"item_type": "instruction", "name": "queue_stop"}
     with pytest.raises(typer.BadParameter, match="--meta"):
         make_item("count", [], "[1]")
+
+
+def test_metadata_beside_a_whole_item_is_refused():
+    with pytest.raises(typer.BadParameter, match="--meta"):
+        _given(None, None, '{"name": "count"}', '{"sample": "x"}')
+
+
+def test_level_that_no_log_has_is_refused():
+    refused = CliRunner().invoke(make_app("up"), ["up", "--log-level", "loud"])
+    assert refused.exit_code == 2
+    assert "loud" in refused.output
 
 
 def test_positions():
@@ -80,6 +92,8 @@ def test_progress_is_drawn_as_far_as_it_is_known():
 
 def test_refusal_says_the_next_step():
     assert sentence(WrongStateError("RE Worker environment does not exist.")).endswith("`skybus env open` opens it")
+    assert "queue stop" in sentence(WrongStateError("Queue execution is in progress."))
+    assert "queue stop" not in sentence(WrongStateError("Foreground task execution is in progress."))
     assert sentence(WrongStateError("a\nb")) == "a b"
     assert sentence(TimeoutError("too long")) == "too long"
 

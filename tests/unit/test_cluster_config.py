@@ -14,6 +14,7 @@ from skybus.bridge.settings import BridgeSettings
 from skybus.bus.settings import Access, Credentials
 from skybus.cli.__main__ import make_app
 from skybus.queue.settings import QueueSettings
+from skybus.stack.private_file import write_private
 from skybus.worker.settings import WorkerSettings
 
 UNITS = Path(__file__).parents[2] / "deploy" / "systemd"
@@ -68,3 +69,10 @@ def test_no_cluster_is_made_that_could_not_agree(tmp_path: Path, hosts: str, why
 def test_several_servers_are_named_in_one_setting():
     access = Access(url="nats://a:1, nats://b:2,", credentials=Credentials(user="x"))
     assert access.servers == ["nats://a:1", "nats://b:2"]
+
+
+def test_private_file_that_everybody_can_read_is_so_no_more(tmp_path: Path):
+    file = tmp_path / "secrets"
+    file.touch(mode=0o644)
+    write_private(file, "text")
+    assert (file.stat().st_mode & 0o777, file.read_text()) == (0o600, "text")

@@ -271,13 +271,14 @@ def test_settings_are_written_as_services_read_them(simulated: Path):
         ("host:6380/2", "redis://host:6380/2"),
         ("rediss://user:secret@host:6380/2", "rediss://user:secret@host:6380/2"),
         ("unix:///run/redis.sock", "unix:///run/redis.sock"),
+        ("redis+sentinel://:secret@a:1,b:2,c:3/skybus/0", "redis+sentinel://:secret@a:1,b:2,c:3/skybus/0"),
     ],
 )
 def test_redis_is_named_as_in_the_reference_or_by_a_url(address: str, url: str):
     assert redis_url(address) == url
 
 
-@pytest.mark.parametrize("address", ["host:port", "http://host", "user:secret@host:port"])
+@pytest.mark.parametrize("address", ["host:port", "http://host", "user:secret@host:port", "redis://:se/secret@host"])
 def test_what_is_no_address_of_redis_is_refused_without_its_password(address: str):
     with pytest.raises(SkybusError, match="--redis-addr") as refused:
         redis_url(address)

@@ -19,7 +19,7 @@ from nats.aio.msg import Msg
 from skybus.bus import headers
 from skybus.bus.connection import Bus
 from skybus.bus.copies import Looks
-from skybus.bus.errors import UnavailableError
+from skybus.bus.errors import SkybusError, UnavailableError
 
 log = structlog.get_logger()
 
@@ -149,9 +149,12 @@ class Tail(Generic[T]):
             await self.bus.wait_connected()
             try:
                 return await self.read(seq)
-            except UnavailableError as error:
-                if not self.bus.is_connected:
+            except SkybusError as error:
+                is_away = isinstance(error, UnavailableError)
+                if is_away and not self.bus.is_connected:
                     continue
+                if not (is_away or self.skip_unreadable):
+                    raise
                 log.warning("missed output cannot be read", subject=self.subject, seq=seq, reason=error.message)
                 if self.skip_unreadable:
                     return None

@@ -9,6 +9,7 @@ import typer
 
 from skybus.bus.errors import SkybusError
 from skybus.bus.settings import DEFAULT_INSTRUMENT
+from skybus.cli.refusal import refuse
 from skybus.stack.cluster import HOME, Machine, write_cluster
 
 
@@ -33,7 +34,6 @@ def cluster_config(
     try:
         places = write_cluster(folder, instrument, machines)
     except SkybusError as error:
-        typer.secho(f"skybus cluster-config: {error.message}", fg="red", err=True)
-        raise typer.Exit(1) from None
+        refuse("cluster-config", error.message)
     for machine, place in zip(machines, places, strict=True):
         typer.echo(f"{place}  ->  {machine.host}:{home}")

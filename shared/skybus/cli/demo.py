@@ -9,11 +9,10 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
@@ -22,6 +21,7 @@ from skybus.bus.api.items import Item
 from skybus.bus.api.progress import PlanProgress
 from skybus.bus.errors import SkybusError
 from skybus.bus.settings import LISTEN_FILE, Listen
+from skybus.cli.refusal import refuse
 from skybus.client.client import Client
 
 out = Console(highlight=False)
@@ -50,19 +50,23 @@ def demo() -> None:
     try:
         asyncio.run(_demo())
     except (DemoError, SkybusError, TimeoutError) as error:
-        typer.secho(f"skybus demo: {error or 'a step took too long'}", fg="red", err=True)
-        raise typer.Exit(1) from None
+        refuse("demo", error or "a step took too long")
 
 
 async def _demo() -> None:
     with tempfile.TemporaryDirectory(prefix="skybus-demo-") as folder:
-        async with _stack(Path(folder)) as listen, Client.connect(data_dir=Path(folder)) as client:
+        async with _stack(Path(folder)) as listen, _connected(Path(folder)) as client:
             await _open(client)
             await _fill_queue(client, listen)
             await _run_queue(client)
             _show_history((await client.history()).items, expected=len(OVER_NATS) + 1)
             await client.close_environment(timeout=PATIENCE)
     out.print("[bold green]done[/]: everything has stopped, nothing is left behind")
+
+
+def _connected(folder: Path) -> AbstractAsyncContextManager[Client]:
+    """Connect to our own stack, also where a cluster is exported."""
+    return Client.connect(data_dir=folder, nats_url=None, credentials_file=None)
 
 
 @asynccontextmanager

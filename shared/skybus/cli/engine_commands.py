@@ -40,9 +40,11 @@ async def pause(
 ) -> None:
     """Pause the running plan at its next checkpoint, or now."""
     await client.pause("immediate" if now else "deferred")
-    if wait:
-        await client.wait(lambda status: status.manager_state in ("paused", "idle"))
-    out.said("the plan is paused" if wait else "the plan will pause")
+    if not wait:
+        out.said("the plan will pause")
+        return
+    status = await client.wait(lambda status: status.manager_state in ("paused", "idle"))
+    out.said("the plan is paused" if status.manager_state == "paused" else "the plan was over before it paused")
 
 
 async def abort(

@@ -14,7 +14,7 @@ _HINTS = (
     ("is not paused", "`skybus re pause` pauses the running plan, `skybus re abort --now` ends it"),
     ("in the history already", "--replace puts the backup in their place, after a backup of them"),
     ("history can be replaced in", "`skybus queue stop` stops the queue after the running plan"),
-    ("in progress", "`skybus queue stop` stops the queue after the running plan"),
+    ("Queue execution is in progress", "`skybus queue stop` stops the queue after the running plan"),
     ("is busy", "`skybus status` shows with what"),
     ("not idle", "`skybus status` shows what it does"),
     ("no service answers", "`skybus doctor` shows what is missing; `skybus up` starts everything"),

@@ -14,6 +14,7 @@ import typer
 from skybus.bus.errors import InvalidError, SkybusError
 from skybus.bus.settings import DEFAULT_INSTRUMENT, default_data_dir
 from skybus.cli.manager.services import redis_url
+from skybus.cli.refusal import refuse
 from skybus.stack import datadir
 from skybus.stack.datadir import DataDir
 from skybus.stack.valkey_alone import valkey_alone
@@ -67,8 +68,7 @@ def import_queueserver(
         path = data_dir or default_data_dir()
         code = asyncio.run(_import(path, target, environment, [*words, f"--permissions={path / PERMISSIONS}"]))
     except SkybusError as error:
-        typer.secho(f"skybus import-queueserver: {error.message}", fg="red", err=True)
-        raise typer.Exit(1) from None
+        refuse("import-queueserver", error.message)
     if code == 0 and not dry_run and (path / PERMISSIONS).exists():
         typer.echo(f"permissions: start with --user-group-permissions {path / PERMISSIONS}, or edit yours")
     raise typer.Exit(code)

@@ -175,6 +175,8 @@ async def autostart(
 
 
 def _given(plan: str | None, words: list[str] | None, item: str | None, meta: str | None) -> Item:
+    if item and meta:
+        raise typer.BadParameter("--meta goes with a plan's name; in --item it is a part of the item")
     if item and not plan:
         return {"item_type": "plan", **json_object(item, "--item")}
     if plan and not item:

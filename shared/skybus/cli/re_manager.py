@@ -22,6 +22,7 @@ from skybus.cli.manager.options import BY_NAME, OPTIONS
 from skybus.cli.manager.parser import parse
 from skybus.cli.manager.services import up_options
 from skybus.cli.manager.settings import SAVE_TO, Settings, save, settle
+from skybus.cli.refusal import refuse
 from skybus.stack.startup import make_demo_profile, simulated_dir
 from skybus.stack.up import run_stack
 
@@ -39,8 +40,7 @@ def re_manager(context: typer.Context) -> None:
         settings = settle(flags, os.environ, simulated_dir(), remarks)
         _run(settings, default_data_dir().absolute())
     except SkybusError as error:
-        typer.secho(f"skybus re-manager: {error.message}", fg="red", err=True)
-        raise typer.Exit(1) from None
+        refuse("re-manager", error.message)
 
 
 def _run(settings: Settings, data_dir: Path) -> None:

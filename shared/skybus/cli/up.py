@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,14 +12,25 @@ import typer
 from skybus.bus.errors import SkybusError
 from skybus.bus.logs import start_logging
 from skybus.bus.settings import DEFAULT_INSTRUMENT, default_data_dir
+from skybus.cli.refusal import refuse
 from skybus.stack.startup import existing_beside, permissions_beside
 from skybus.stack.up import UpOptions, run_stack
+
+
+class LogLevel(StrEnum):
+    """From where on a log tells."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+    CRITICAL = "critical"
 
 
 def up(
     data_dir: Annotated[Path | None, typer.Option(envvar="SKYBUS_DATA_DIR", help="Where everything lives.")] = None,
     instrument: Annotated[
-        str, typer.Option(help="Name of the instrument, part of every subject.")
+        str, typer.Option(envvar="SKYBUS_INSTRUMENT", help="Name of the instrument, part of every subject.")
     ] = DEFAULT_INSTRUMENT,
     startup_dir: Annotated[Path | None, typer.Option(help="Startup code: a directory of *.py files.")] = None,
     startup_script: Annotated[Path | None, typer.Option(help="Startup code: one file.")] = None,
@@ -44,7 +56,9 @@ def up(
             "--standby", envvar="SKYBUS_STANDBY", help="Have a second queue service wait, to take over within seconds."
         ),
     ] = False,
-    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    log_level: Annotated[
+        LogLevel, typer.Option(envvar="SKYBUS_LOG_LEVEL", help="What is written into the logs.")
+    ] = LogLevel.INFO,
 ) -> None:
     """Start NATS, Valkey and all services here, and stop them on Ctrl-C."""
     settings = {
@@ -73,5 +87,4 @@ def up(
     try:
         asyncio.run(run_stack(options))
     except SkybusError as error:
-        typer.secho(f"skybus up: {error.message}", fg="red", err=True)
-        raise typer.Exit(1) from None
+        refuse("up", error.message)

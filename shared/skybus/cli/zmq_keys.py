@@ -9,6 +9,7 @@ import zmq
 
 from skybus.bus.errors import InvalidError
 from skybus.cli.manager.settings import check_key
+from skybus.cli.refusal import refuse
 
 
 def zmq_keys(
@@ -29,6 +30,5 @@ def _public_key(private: str) -> str:
     try:
         check_key(private)
     except InvalidError as error:
-        typer.secho(f"skybus zmq-keys: {error.message}", fg="red", err=True)
-        raise typer.Exit(1) from None
+        refuse("zmq-keys", error.message)
     return zmq.curve_public(private.encode()).decode()

@@ -11,6 +11,7 @@ import orjson
 from nats.aio.msg import Msg
 
 from skybus.bus import headers
+from skybus.bus.bodies import body_of
 from skybus.bus.connection import Bus
 from skybus.bus.errors import UnavailableError
 from skybus.bus.messages import M, decode
@@ -67,7 +68,7 @@ async def events(bus: Bus, topic: str) -> AsyncGenerator[Event]:
 
     async def receive(message: Msg) -> None:
         if is_event(bus, message) and not waiting.full():
-            waiting.put_nowait(Event(topic_of(bus, message), message.data))
+            waiting.put_nowait(Event(topic_of(bus, message), body_of(message)))
 
     subscription = await bus.subscribe(bus.subjects.event(topic), receive)
     try:

@@ -16,8 +16,12 @@ from skybus.bus.tasks import end_tasks
 from skybus.client.events import is_event
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 1.0
+_WAITING = 1000
+"""Statuses that may wait for a slow reader; beyond that it does not get the oldest."""
 
 Condition = Callable[[Status], bool]
+_Pushed = asyncio.Queue[Status | BaseException | None]
+"""`None` says that the status must be asked for; an exception, that it cannot be."""
 
 CONDITIONS: dict[str, Condition] = {
     "idle": lambda status: status.manager_state == "idle",
@@ -51,7 +55,7 @@ class StatusWatch:
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
-        self._readers: set[asyncio.Queue[Status | None]] = set()
+        self._readers: set[_Pushed] = set()
         self._is_subscribed = False
 
     async def now(self) -> Status:
@@ -59,16 +63,22 @@ class StatusWatch:
         return await self._bus.call(STATUS_GET, Empty())
 
     async def changes(self) -> AsyncGenerator[Status]:
-        """Go through the status of now and each that follows."""
+        """Go through the status of now and each that follows; who reads slowly misses some, but not the newest.
+
+        Raises:
+            SkybusError: what the queue service says instead of the status.
+        """
         async with self._reader() as pushed:
-            asking = asyncio.create_task(self._ask(pushed))
+            asking = self._start_asking(pushed)
             status: Status | None = None
             try:
                 while True:
                     new = await pushed.get()
+                    if isinstance(new, BaseException):
+                        raise new
                     if new is None or (status and new.revision < status.revision):
                         await end_tasks([asking])
-                        asking = asyncio.create_task(self._ask(pushed))
+                        asking = self._start_asking(pushed)
                     elif status is None or new.revision != status.revision:
                         status = new
                         yield status
@@ -83,24 +93,33 @@ class StatusWatch:
                     return status
         raise AssertionError("the status never ends")
 
-    async def _ask(self, pushed: asyncio.Queue[Status | None]) -> None:
+    def _start_asking(self, pushed: _Pushed) -> asyncio.Task[None]:
+        def tell(task: asyncio.Task[None]) -> None:
+            if not task.cancelled() and (error := task.exception()):
+                _put(pushed, error)
+
+        asking = asyncio.create_task(self._ask(pushed))
+        asking.add_done_callback(tell)
+        return asking
+
+    async def _ask(self, pushed: _Pushed) -> None:
         """Ask for the status until the queue service, which may be starting or connecting again, answers."""
         pause = _FIRST_PAUSE
         while True:
             await self._bus.wait_connected()
             try:
-                return pushed.put_nowait(await self.now())
+                return _put(pushed, await self.now())
             except UnavailableError:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE)
 
     @asynccontextmanager
-    async def _reader(self) -> AsyncIterator[asyncio.Queue[Status | None]]:
+    async def _reader(self) -> AsyncIterator[_Pushed]:
         if not self._is_subscribed:
             self._is_subscribed = True
             self._bus.on_connect.append(self._on_connect)
             await self._bus.subscribe(self._bus.subjects.event("status"), self._on_status)
-        pushed: asyncio.Queue[Status | None] = asyncio.Queue()
+        pushed: _Pushed = asyncio.Queue(_WAITING)
         self._readers.add(pushed)
         try:
             yield pushed
@@ -116,4 +135,10 @@ class StatusWatch:
 
     def _push(self, status: Status | None) -> None:
         for pushed in self._readers:
-            pushed.put_nowait(status)
+            _put(pushed, status)
+
+
+def _put(pushed: _Pushed, entry: Status | BaseException | None) -> None:
+    if pushed.full():
+        pushed.get_nowait()
+    pushed.put_nowait(entry)

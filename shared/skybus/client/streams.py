@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, NamedTuple
@@ -10,9 +9,11 @@ from typing import Any, NamedTuple
 import orjson
 from nats.aio.msg import Msg
 
-from skybus.bus import headers
 from skybus.bus.api.console import CONSOLE_GET, ConsoleChunk, ConsoleGet
+from skybus.bus.bodies import body_of
 from skybus.bus.connection import Bus
+from skybus.bus.console_chunks import chunk_of
+from skybus.bus.copies import Looks
 from skybus.bus.tail import Page, Tail, sequence_of
 from skybus.client.calls import Calls
 
@@ -55,19 +56,6 @@ async def documents(bus: Bus) -> AsyncGenerator[Document]:
             yield document
 
 
-def chunk_of(message: Msg) -> ConsoleChunk:
-    """Make a chunk of a live message, `sky.{inst}.evt.console.{source}[.{item}]`."""
-    head: dict[str, str] = message.headers or {}
-    source, _, item = message.subject.split(".", 4)[4].partition(".")
-    return ConsoleChunk(
-        seq=sequence_of(message) or 0,
-        time=_number(head.get(headers.TIME, "")),
-        source=source,
-        item_uid=head.get(headers.ITEM) or (item if item not in ("", "-") else None),
-        text=message.data.decode("utf-8", "replace"),
-    )
-
-
 class _ConsolePages:
     def __init__(self, calls: Calls, request: ConsoleGet) -> None:
         self._calls = calls
@@ -86,11 +74,27 @@ class _ConsolePages:
 
 
 async def _documents_from(bus: Bus, subject: str, seq: int) -> Page[Document]:
-    """Read missed documents one by one: people have no right to more than direct get."""
+    """Read missed documents; a number beyond the end means that the stream was made anew."""
+    page = await _documents_page(bus, subject, seq)
+    if page.entries or not await _is_beyond(bus, subject, seq):
+        return page
+    return await _documents_page(bus, subject, 1)
+
+
+async def _is_beyond(bus: Bus, subject: str, seq: int) -> bool:
+    """Whether documents up to a number have never been stored; the copy that is asked may be behind."""
+    async for _ in Looks():
+        newest = sequence_of(await _stored(bus, {"last_by_subj": subject})) or 0
+        if newest >= seq - 1:
+            return False
+    return True
+
+
+async def _documents_page(bus: Bus, subject: str, seq: int) -> Page[Document]:
+    """Read documents one by one: people have no right to more than direct get."""
     found: list[Document] = []
     while len(found) < _PAGE:
-        query = orjson.dumps({"seq": seq, "next_by_subj": subject})
-        message = await bus.request_raw(f"$JS.API.DIRECT.GET.{bus.subjects.docs_stream}", query)
+        message = await _stored(bus, {"seq": seq, "next_by_subj": subject})
         stored = sequence_of(message)
         if stored is None:
             return Page(found, seq, complete=True)
@@ -99,15 +103,10 @@ async def _documents_from(bus: Bus, subject: str, seq: int) -> Page[Document]:
     return Page(found, seq, complete=False)
 
 
+async def _stored(bus: Bus, query: dict[str, Any]) -> Msg:
+    return await bus.request_raw(f"$JS.API.DIRECT.GET.{bus.subjects.docs_stream}", orjson.dumps(query))
+
+
 def _document_of(message: Msg) -> Document:
-    head: dict[str, str] = message.headers or {}
-    body = zlib.decompress(message.data) if head.get(headers.ENCODING) == "zlib" else message.data
-    name = head.get("Nats-Subject", message.subject).split(".doc.")[1].split(".")[0]
-    return Document(name, orjson.loads(body))
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return 0.0
+    name = (message.headers or {}).get("Nats-Subject", message.subject).split(".doc.")[1].split(".")[0]
+    return Document(name, orjson.loads(body_of(message)))

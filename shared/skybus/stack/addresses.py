@@ -55,9 +55,10 @@ async def until_redis_answers(url: str) -> None:
 
 
 def without_password(url: str) -> str:
-    """The URL of a Redis as it may be shown."""
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    """The URL or address of a Redis as it may be shown, also one that cannot be read."""
+    scheme, mark, rest = url.partition("://") if "://" in url else ("", "", url)
+    login, _, place = rest.rpartition("@")
+    return f"{scheme}{mark}{rest if login.startswith('/') else place}"  # the path of a socket may have an @
 
 
 async def _connect(url: str) -> None:

@@ -17,12 +17,13 @@ from skybus.bus.settings import CREDENTIALS_DIR
 from skybus.bus.subjects import Subjects
 from skybus.stack.accounts import server_config
 from skybus.stack.credentials import Identity, ensure_credentials
+from skybus.stack.private_file import write_private
 
 HOME = Path("/var/lib/skybus")
 """The data directory on each machine, as the units of `deploy/systemd` have it."""
 PRIMARY = "skybus"
 """What the Sentinels call the Valkey that takes changes."""
-SECRETS_MODE, FOLDER_MODE = 0o600, 0o700
+FOLDER_MODE = 0o700
 _FEWEST, _MOST = 3, 5
 
 
@@ -179,8 +180,7 @@ def _write_machine(folder: Path, cluster: _Cluster, machine: Machine) -> Path:
         "queue.env": cluster.queue_settings(),
     }
     for name, text in texts.items():
-        (place / name).touch(mode=SECRETS_MODE)
-        (place / name).write_text(text)
+        write_private(place / name, text)
     return place
 
 

@@ -25,6 +25,7 @@ from skybus.stack.addresses import require_free, until_redis_answers, without_pa
 from skybus.stack.child import Child, notify_socket, until_listening
 from skybus.stack.credentials import ensure_credentials
 from skybus.stack.datadir import DataDir
+from skybus.stack.private_file import write_private
 from skybus.stack.servers import free_port, nats_binary
 from skybus.stack.valkey_alone import valkey_child
 
@@ -38,6 +39,8 @@ STANDBY = "standby"
 WORKER_PATIENCE, SERVICE_PATIENCE, SERVER_PATIENCE = 3.2, 0.8, 0.8
 """Seconds: together below the 5 s in which everything must have stopped."""
 _PORTS_FILE = "ports.json"
+_FOR_ANOTHER_HOUSE = ("SKYBUS_NATS_URL", "SKYBUS_REPLICAS", "SKYBUS_CREDENTIALS_FILE", "SKYBUS_REDIS_URL")
+"""Where servers are that we do not start: whoever uses a cluster too may have exported them."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ class Stack:
 
     async def start(self) -> None:
         """Start everything and wait until it serves."""
-        self._servers = [self._nats(), *([] if self._options.redis_url else [self._valkey()])]
+        self._servers = [self._nats(), *([] if self._options.redis_url else [valkey_child(self._dir)])]
         self._services = {name: self._service(name) for name in SERVICES}
         self._write_listen()
         await self._start([*self._servers, *self._services.values()])  # a service waits for what it needs
@@ -125,14 +128,11 @@ class Stack:
         self._watchers += [asyncio.create_task(child.watch(), name=child.name) for child in children]
 
     def _choose_addresses(self) -> Listen:
-        options, path = self._options, self._dir.path
-        last = _last_ports(path)
-        nats = _port(options.nats_port, last.get("nats", NATS_PORT))
-        control = options.zmq_control_addr or f"tcp://{HOST}:{_port(None, last.get('control', CONTROL_PORT))}"
-        info = options.zmq_info_addr or f"tcp://{HOST}:{_port(None, last.get('info', INFO_PORT), not_this=control)}"
-        for address in (options.zmq_control_addr, options.zmq_info_addr if options.publishes else None):
-            if address:
-                require_free(address)
+        options = self._options
+        last, taken = _last_ports(self._dir.path), self._asked_ports()
+        nats = options.nats_port or _choose_port(last.get("nats", NATS_PORT), taken)
+        control = options.zmq_control_addr or (f"tcp://{HOST}:{_choose_port(last.get('control', CONTROL_PORT), taken)}")
+        info = options.zmq_info_addr or f"tcp://{HOST}:{_choose_port(last.get('info', INFO_PORT), taken)}"
         return Listen(
             instrument=options.instrument,
             nats=f"nats://{HOST}:{nats}",
@@ -141,6 +141,17 @@ class Stack:
             zmq_info=info,
             pid=os.getpid(),
         )
+
+    def _asked_ports(self) -> set[int]:
+        """The ports that were asked for, each of them free."""
+        options, asked = self._options, set[int]()
+        if options.nats_port:
+            asked.add(free_port(options.nats_port, exactly=True))
+        for address in (options.zmq_control_addr, options.zmq_info_addr if options.publishes else None):
+            if address:
+                require_free(address)
+                asked |= {_port_of(address)} if address.startswith("tcp://") else set()
+        return asked
 
     def _write_listen(self) -> None:
         file = self._dir.path / LISTEN_FILE
@@ -157,17 +168,14 @@ class Stack:
         config = self._dir.nats / "server.conf"
         port = _port_of(self.listen.nats)
         identities = ensure_credentials(self._dir.path)
-        _write_private(
-            config, server_config(f"{HOST}:{port}", self._dir.nats / "jetstream", self._subjects, identities)
+        write_private(config, server_config(f"{HOST}:{port}", self._dir.nats / "jetstream", self._subjects, identities))
+        return Child(
+            "nats",
+            [nats_binary(), "-c", str(config)],
+            self._dir.logs / "nats.log",
+            until_listening((HOST, port)),
+            lock_fd=self._dir.lock_fd,
         )
-        return self._server("nats", [nats_binary(), "-c", str(config)], (HOST, port))
-
-    def _valkey(self) -> Child:
-        return valkey_child(self._dir)
-
-    def _server(self, name: str, command: list[str], address: tuple[str, int] | Path) -> Child:
-        log_file = self._dir.logs / f"{name}.log"
-        return Child(name, command, log_file, until_listening(address), lock_fd=self._dir.lock_fd)
 
     def _service(self, name: str) -> Child:
         service = "queue" if name == STANDBY else name
@@ -209,6 +217,8 @@ async def run_stack(options: UpOptions, beside: Callable[[], Coroutine[None, Non
         beside: makes what runs from when the stack is ready until it has stopped.
     """
     born = time.monotonic()
+    for name in _FOR_ANOTHER_HOUSE:
+        os.environ.pop(name, None)  # our processes inherit it
     if options.redis_url:
         await until_redis_answers(options.redis_url)
     data_dir = datadir.take(options.data_dir)
@@ -261,17 +271,14 @@ def _last_ports(path: Path) -> dict[str, int]:
     return {}
 
 
-def _port(wanted: int | None, default: int, not_this: str = "") -> int:
-    if wanted is not None:
-        return free_port(wanted, exactly=True)
-    port = free_port(default, exactly=False)
-    return port if not not_this.endswith(f":{port}") else free_port(port + 1, exactly=False)
+def _choose_port(wanted: int, taken: set[int]) -> int:
+    """The wanted port, or the next one that is free and not `taken`; then it is."""
+    port = free_port(wanted, exactly=False)
+    while port in taken:
+        port = free_port(port + 1, exactly=False)
+    taken.add(port)
+    return port
 
 
 def _port_of(url: str) -> int:
     return int(url.rpartition(":")[2])
-
-
-def _write_private(path: Path, text: str) -> None:
-    path.touch(mode=0o600)
-    path.write_text(text)

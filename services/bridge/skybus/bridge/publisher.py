@@ -17,6 +17,7 @@ from skybus.bus import headers
 from skybus.bus.api.console import CONSOLE_GET, ConsoleChunk, ConsoleGet
 from skybus.bus.api.status import STATUS_GET
 from skybus.bus.connection import Bus
+from skybus.bus.console_chunks import chunk_of
 from skybus.bus.errors import SkybusError
 from skybus.bus.tail import Page, Tail
 
@@ -66,13 +67,13 @@ class InfoSocket:
 async def publish_console(bus: Bus, socket: InfoSocket) -> None:
     """Publish console output as it comes, and what was missed while there was no connection."""
 
-    async def read(seq: int) -> Page[tuple[float, str]]:
+    async def read(seq: int) -> Page[ConsoleChunk]:
         page = await bus.call(CONSOLE_GET, ConsoleGet(seq=seq))
-        return Page([_piece(chunk) for chunk in page.chunks], page.next_seq, page.complete)
+        return Page(page.chunks, page.next_seq, page.complete)
 
-    tail = Tail(bus, bus.subjects.event("console.>"), _parse, read, skip_unreadable=True)
-    async for written, text in tail.follow():
-        socket.console(written, text)
+    tail = Tail(bus, bus.subjects.event("console.>"), chunk_of, read, skip_unreadable=True)
+    async for chunk in tail.follow():
+        socket.console(chunk.time, chunk.text)
 
 
 class StatusPublisher:
@@ -123,16 +124,3 @@ class StatusPublisher:
     def _publish(self, body: bytes) -> None:
         self._socket.status(_JSON.loads(body).value)
         self._published.set()
-
-
-def _parse(message: Msg) -> tuple[float, str]:
-    head = message.headers or {}
-    try:
-        written = float(head.get(headers.TIME, ""))
-    except ValueError:
-        written = time.time()
-    return written, message.data.decode("utf-8", "replace")
-
-
-def _piece(chunk: ConsoleChunk) -> tuple[float, str]:
-    return chunk.time, chunk.text

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 
 from skybus.bus.api.console import CONSOLE_GET, ConsoleChunk, ConsoleGet, ConsolePage
+from skybus.bus.console_chunks import chunk_of
 from skybus.bus.errors import InvalidError
 from skybus.bus.service import Handler
 from skybus.bus.subjects import Subjects
-from skybus.console.chunks import chunk_of, count_breaks, last_lines
+from skybus.console.chunks import count_breaks, last_lines
 from skybus.console.stored import StoredStream
 
 _PAGE_BYTES = 2 << 20

@@ -16,6 +16,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from pydantic import Field, TypeAdapter, ValidationError
 
 from skybus.bus.api.internal import LifeReport
+from skybus.bus.bodies import body_of, is_stub
 from skybus.bus.connection import Bus
 from skybus.bus.errors import SkybusError, UnavailableError
 from skybus.bus.streams import ensure_stream, life_stream
@@ -121,8 +122,12 @@ class Reports:
 
 def _parsed(message: Msg) -> list[LifeReport]:
     """The report in a message, or none if it cannot be read."""
+    if is_stub(message):
+        named = message.data.decode("utf-8", "replace")
+        log.error("a report is too large for the bus; it is put aside", subject=message.subject, report_is_in=named)
+        return []
     try:
-        return [_REPORT.validate_json(message.data)]
+        return [_REPORT.validate_json(body_of(message))]
     except ValidationError:
         log.exception("a report cannot be read; it is put aside", subject=message.subject)
         return []

@@ -7,13 +7,17 @@ from pydantic import Field
 from skybus.bus.endpoints import Endpoint
 from skybus.bus.messages import Message, Request
 
+LATEST = 9.2e9
+"""Unix seconds: JetStream counts nanoseconds in 64 bits."""
+_LAST_SEQ = (1 << 63) - 1
+
 
 class ConsoleGet(Request):
     """Read console output: from a time, from a sequence number, of an item, or the last lines."""
 
-    since: float | None = None
+    since: float | None = Field(default=None, ge=0, le=LATEST, allow_inf_nan=False)
     """Unix seconds."""
-    seq: int | None = Field(default=None, ge=1)
+    seq: int | None = Field(default=None, ge=1, le=_LAST_SEQ)
     """The first sequence number wanted; go on with the reply's `next_seq`."""
     item_uid: str | None = Field(default=None, min_length=1, max_length=128)
     """Only output written while this item was running."""

@@ -10,10 +10,12 @@ from skybus.bus.errors import InvalidError
 from skybus.cli.manager.options import OPTIONS
 from skybus.cli.manager.place import profile_dir
 from skybus.cli.manager.settings import Settings
+from skybus.stack.addresses import without_password
 from skybus.stack.startup import BUILT_IN
 from skybus.stack.up import UpOptions
 
-REDIS_SCHEMES = ("redis", "rediss", "unix")
+SENTINELS = "redis+sentinel"
+REDIS_SCHEMES = ("redis", "rediss", "unix", SENTINELS)
 _WORKER, _AUTH, _EVERYBODY = "worker", "auth", ""
 
 
@@ -45,16 +47,13 @@ def redis_url(address: str) -> str:
     url = address if "://" in address else f"redis://{address}"
     try:
         parts = urlsplit(url)
-        _ = parts.port
+        if parts.scheme != SENTINELS:  # which have a port each
+            _ = parts.port
     except ValueError as error:
-        raise InvalidError(f"--redis-addr: {_without_password(address)!r} is no address: {error}") from None
+        raise InvalidError(f"--redis-addr: {without_password(address)!r} is no address: {error}") from None
     if parts.scheme not in REDIS_SCHEMES:
         raise InvalidError(f"--redis-addr begins with {parts.scheme}://; {', '.join(REDIS_SCHEMES)} are possible")
     return url
-
-
-def _without_password(address: str) -> str:
-    return address.rpartition("@")[2]
 
 
 def _from_table(settings: Settings) -> Iterator[tuple[str, str, str]]:

@@ -13,10 +13,11 @@ from skybus.cli.manager.config_file import read_config
 from skybus.cli.manager.option import Kind, Option
 from skybus.cli.manager.options import BY_NAME, CONFIG_VARIABLE, LOG_LEVELS, OPTIONS
 from skybus.cli.manager.place import Place, place_of
+from skybus.stack.private_file import write_private
 from skybus.stack.startup import EXISTING_FILE, PERMISSIONS_FILE
 
 SAVE_TO = "QSERVER_SETTINGS_SAVE_TO_FILE"
-"""Names a file that gets the settings, in the reference's words and without secrets left out; its tests read it."""
+"""Names a file that gets the settings, in the reference's words and secrets included; its tests read it."""
 _IP_ADDRESS = re.compile(r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}")
 
 
@@ -78,9 +79,7 @@ def save(settings: Settings, path: str) -> None:
     """Write the settings into a file that nobody else can read."""
     import yaml
 
-    file = Path(path).expanduser()
-    file.touch(mode=0o600)
-    file.write_text(yaml.safe_dump(settings.as_reference()))
+    write_private(Path(path).expanduser(), yaml.safe_dump(settings.as_reference()))
 
 
 def _read_variables(environ: Mapping[str, str], remarks: list[str]) -> dict[str, Any]:
