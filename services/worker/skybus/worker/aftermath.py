@@ -54,7 +54,6 @@ def write_aftermath(folder: EnvironmentFolder, subjects: Subjects, fifo: int | N
         _append(spool, subjects.life("exited"), encode(exited), f"exited:{folder.environment_id}", {})
     finally:
         spool.close()
-    folder.exit_report.write_text(exited.model_dump_json())
     return exited
 
 
