@@ -4,9 +4,11 @@ import asyncio
 import os
 import zlib
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from nats.js.api import StreamConfig
+from structlog.testing import capture_logs
 
 from skybus.bus.connection import Bus
 from skybus.worker import outbox as outbox_module
@@ -95,6 +97,61 @@ def test_a_message_that_a_killed_process_wrote_in_part_is_dropped(tmp_path, cut)
 
     assert numbers(second, second.first()) == [0, 1, 7]
     second.close()
+
+
+FRAME = 89
+"""Bytes of a spooled `record(n, 50)` with a number of one digit."""
+
+
+def cut_short(segment: Path) -> None:
+    os.truncate(segment, segment.stat().st_size - 5)
+
+
+def cut_in_a_frame(segment: Path) -> None:
+    os.truncate(segment, segment.stat().st_size // 4 * 3 + 5)
+
+
+def zeroed(segment: Path) -> None:
+    size = segment.stat().st_size
+    os.truncate(segment, size // 4 * 3)
+    os.truncate(segment, size)
+
+
+@pytest.mark.parametrize("damage", [cut_short, cut_in_a_frame, zeroed])
+def test_what_a_power_loss_has_damaged_is_told_and_what_follows_is_read(tmp_path, monkeypatch, damage):
+    monkeypatch.setattr(spool_module, "SEGMENT_BYTES", 4 * FRAME)
+    first = Spool(tmp_path)
+    for number in range(8):
+        first.append(record(number, 50))
+    first.close()
+    oldest = tmp_path / "00000000.spool"
+    assert oldest.stat().st_size == 4 * FRAME
+    damage(oldest)
+
+    spool = Spool(tmp_path)
+    with capture_logs() as log:
+        assert numbers(spool, spool.first()) == [0, 1, 2, 4, 5, 6, 7]
+        assert numbers(spool, spool.first()) == [0, 1, 2, 4, 5, 6, 7]
+
+    assert [(line["file"], line["offset"]) for line in log] == [(str(oldest), 3 * FRAME)]
+    spool.close()
+
+
+def test_nothing_is_left_to_do_when_only_damage_follows(tmp_path, monkeypatch):
+    monkeypatch.setattr(spool_module, "SEGMENT_BYTES", FRAME)
+    first = Spool(tmp_path)
+    first.set_delivered(first.append(record(0, 50)))
+    first.append(record(1, 50))
+    first.append(record(2, 50))
+    first.close()
+    for segment in ("00000001.spool", "00000002.spool"):
+        os.truncate(tmp_path / segment, 0)
+        os.truncate(tmp_path / segment, FRAME)
+
+    spool = Spool(tmp_path)
+
+    assert spool.is_delivered
+    spool.close()
 
 
 @pytest.fixture
