@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import threading
 import zlib
 from itertools import pairwise
 from pathlib import Path
@@ -222,6 +223,35 @@ async def test_what_was_under_way_when_nats_died_is_sent_again_and_stored_once(n
         assert await bodies(bus) == [str(number) for number in range(3000)]
         task.cancel()
         await asyncio.wait({task})
+
+
+async def test_a_message_that_is_refused_while_the_next_is_compressed_is_sent_again(bus, spool, tmp_path, monkeypatch):
+    compress, may_compress = zlib.compress, threading.Event()
+
+    def compress_later(data: bytes, level: int) -> bytes:
+        may_compress.wait(10)
+        return compress(data, level)
+
+    monkeypatch.setattr(zlib, "compress", compress_later)
+    await make_stream(bus)
+    outbox = Outbox(spool, bus, tmp_path / "undelivered")
+    task = asyncio.create_task(outbox.run())
+    put(outbox, 0)
+    await outbox.delivered()
+    outbox.put("t.x", b"refused", "refused", {})
+    outbox.put("s.x", b"x" * (bus.payload_limit + 1), "large", {})
+    while outbox._paused is None:
+        await asyncio.sleep(0.01)
+    await bus.jetstream.add_stream(StreamConfig(name="T", subjects=["t.>"]))
+
+    may_compress.set()
+    async with asyncio.timeout(10):
+        await outbox.delivered()
+
+    assert (await bus.jetstream.get_msg("T", 1)).data == b"refused"
+    assert (await bus.jetstream.stream_info("S")).state.messages == 2
+    task.cancel()
+    await asyncio.wait({task})
 
 
 async def test_messages_wait_for_their_stream(bus, spool, tmp_path, monkeypatch):

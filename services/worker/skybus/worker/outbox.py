@@ -83,6 +83,8 @@ class Outbox:
     _next: Position = _START
     _stored: set[str] = field(default_factory=set)
     """Ids of messages that were sent long ago and have arrived."""
+    _beginnings: int = 0
+    """How often sending has begun anew."""
     _is_taken: bool = False
     """Whether the stream has taken a message since sending has begun anew."""
     _pause: float = FIRST_PAUSE
@@ -169,12 +171,15 @@ class Outbox:
 
     async def _send(self, connection: Connection, inbox: str) -> None:
         limit = connection.max_payload - HEADER_ROOM
-        while room := self._room():
+        beginning = self._beginnings
+        while self._beginnings == beginning and (room := self._room()):
             batch = self.spool.read(self._next, room)
             if not batch:
                 return
             for record, after in batch:
                 fitting = await self._fit(record, limit)
+                if self._beginnings != beginning:  # what came before this message is not under way any more
+                    return
                 number = next(self._numbers)
                 is_stored = record.headers[headers.MESSAGE_ID] in self._stored
                 self._under_way[number] = _Sent(record.subject, after, len(fitting.body), is_stored)
@@ -246,6 +251,7 @@ class Outbox:
             self._all_delivered.set()
 
     def _start_over(self) -> None:
+        self._beginnings += 1
         self._under_way.clear()
         self._is_taken = False
         self._next = self.spool.delivered
