@@ -4,6 +4,8 @@ import asyncio
 import os
 import threading
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,8 +14,10 @@ from nats.js.api import StreamConfig
 from structlog.testing import capture_logs
 
 from skybus.bus.connection import Bus
+from skybus.worker import intake as intake_module
 from skybus.worker import outbox as outbox_module
 from skybus.worker import spool as spool_module
+from skybus.worker.intake import Intake
 from skybus.worker.outbox import Outbox
 from skybus.worker.spool import Position, Record, Spool
 from tests.servers import running
@@ -153,6 +157,34 @@ def test_nothing_is_left_to_do_when_only_damage_follows(tmp_path, monkeypatch):
 
     assert spool.is_delivered
     spool.close()
+
+
+@contextmanager
+def full_disk(spool: Spool) -> Iterator[None]:
+    kept, full = os.dup(spool._writer), os.open("/dev/full", os.O_RDWR)
+    os.dup2(full, spool._writer)
+    try:
+        yield
+    finally:
+        os.dup2(kept, spool._writer)
+        os.close(kept)
+        os.close(full)
+
+
+def test_without_room_messages_wait_and_of_those_that_may_be_lost_the_first_ones(spool, monkeypatch):
+    monkeypatch.setattr(intake_module, "WAITING_BYTES", 3)
+    intake = Intake(spool)
+    with capture_logs() as log:
+        with full_disk(spool):
+            for number in range(7):
+                assert intake.take(record(number), durable=number == 5) is None
+            assert not intake.write_waiting()
+        assert intake.take(record(7), durable=False) == spool.end
+        assert intake.write_waiting()
+
+    assert numbers(spool, spool.first()) == [0, 1, 2, 5, 7]
+    assert [line["log_level"] for line in log] == ["error", "error", "warning"]
+    assert log[-1]["lost"] == 3
 
 
 @pytest.fixture

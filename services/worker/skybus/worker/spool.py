@@ -12,6 +12,7 @@ import struct
 import threading
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -121,9 +122,13 @@ class Spool:
         return max(self.first(), Position(self._end.segment - 1, 0))
 
     def set_delivered(self, position: Position) -> None:
-        """Remember that everything before a position was delivered, and drop what is no longer needed."""
+        """Remember that everything before a position was delivered, and drop what is no longer needed.
+
+        If the disk has no room, who opens the folder later delivers some of it again.
+        """
         self._delivered = position
-        os.pwrite(self._position_file, _POSITION.pack(*position), 0)
+        with suppress(OSError):
+            os.pwrite(self._position_file, _POSITION.pack(*position), 0)
         while self._segments[0] < position.segment - KEPT_SEGMENTS:
             self._path(self._segments.pop(0)).unlink(missing_ok=True)
 
@@ -171,8 +176,9 @@ class Spool:
 
     def _fd(self, segment: int) -> int:
         if self._reader[0] != segment:
+            fd = self._open(segment)
             os.close(self._reader[1])
-            self._reader = (segment, self._open(segment))
+            self._reader = (segment, fd)
         return self._reader[1]
 
     def _write(self, frame: bytes) -> None:
