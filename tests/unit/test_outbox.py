@@ -2,15 +2,22 @@
 
 import asyncio
 import os
+import threading
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from nats.js.api import StreamConfig
+from structlog.testing import capture_logs
 
 from skybus.bus.connection import Bus
+from skybus.worker import intake as intake_module
 from skybus.worker import outbox as outbox_module
 from skybus.worker import spool as spool_module
+from skybus.worker.intake import Intake
 from skybus.worker.outbox import Outbox
 from skybus.worker.spool import Position, Record, Spool
 from tests.servers import running
@@ -97,6 +104,89 @@ def test_a_message_that_a_killed_process_wrote_in_part_is_dropped(tmp_path, cut)
     second.close()
 
 
+FRAME = 89
+"""Bytes of a spooled `record(n, 50)` with a number of one digit."""
+
+
+def cut_short(segment: Path) -> None:
+    os.truncate(segment, segment.stat().st_size - 5)
+
+
+def cut_in_a_frame(segment: Path) -> None:
+    os.truncate(segment, segment.stat().st_size // 4 * 3 + 5)
+
+
+def zeroed(segment: Path) -> None:
+    size = segment.stat().st_size
+    os.truncate(segment, size // 4 * 3)
+    os.truncate(segment, size)
+
+
+@pytest.mark.parametrize("damage", [cut_short, cut_in_a_frame, zeroed])
+def test_what_a_power_loss_has_damaged_is_told_and_what_follows_is_read(tmp_path, monkeypatch, damage):
+    monkeypatch.setattr(spool_module, "SEGMENT_BYTES", 4 * FRAME)
+    first = Spool(tmp_path)
+    for number in range(8):
+        first.append(record(number, 50))
+    first.close()
+    oldest = tmp_path / "00000000.spool"
+    assert oldest.stat().st_size == 4 * FRAME
+    damage(oldest)
+
+    spool = Spool(tmp_path)
+    with capture_logs() as log:
+        assert numbers(spool, spool.first()) == [0, 1, 2, 4, 5, 6, 7]
+        assert numbers(spool, spool.first()) == [0, 1, 2, 4, 5, 6, 7]
+
+    assert [(line["file"], line["offset"]) for line in log] == [(str(oldest), 3 * FRAME)]
+    spool.close()
+
+
+def test_nothing_is_left_to_do_when_only_damage_follows(tmp_path, monkeypatch):
+    monkeypatch.setattr(spool_module, "SEGMENT_BYTES", FRAME)
+    first = Spool(tmp_path)
+    first.set_delivered(first.append(record(0, 50)))
+    first.append(record(1, 50))
+    first.append(record(2, 50))
+    first.close()
+    for segment in ("00000001.spool", "00000002.spool"):
+        os.truncate(tmp_path / segment, 0)
+        os.truncate(tmp_path / segment, FRAME)
+
+    spool = Spool(tmp_path)
+
+    assert spool.is_delivered
+    spool.close()
+
+
+@contextmanager
+def full_disk(spool: Spool) -> Iterator[None]:
+    kept, full = os.dup(spool._writer), os.open("/dev/full", os.O_RDWR)
+    os.dup2(full, spool._writer)
+    try:
+        yield
+    finally:
+        os.dup2(kept, spool._writer)
+        os.close(kept)
+        os.close(full)
+
+
+def test_without_room_messages_wait_and_of_those_that_may_be_lost_the_first_ones(spool, monkeypatch):
+    monkeypatch.setattr(intake_module, "WAITING_BYTES", 3)
+    intake = Intake(spool)
+    with capture_logs() as log:
+        with full_disk(spool):
+            for number in range(7):
+                assert intake.take(record(number), durable=number == 5) is None
+            assert not intake.write_waiting()
+        assert intake.take(record(7), durable=False) == spool.end
+        assert intake.write_waiting()
+
+    assert numbers(spool, spool.first()) == [0, 1, 2, 5, 7]
+    assert [line["log_level"] for line in log] == ["error", "error", "warning"]
+    assert log[-1]["lost"] == 3
+
+
 @pytest.fixture
 async def bus(nats):
     async with nats.bus("worker") as bus:
@@ -165,6 +255,35 @@ async def test_what_was_under_way_when_nats_died_is_sent_again_and_stored_once(n
         assert await bodies(bus) == [str(number) for number in range(3000)]
         task.cancel()
         await asyncio.wait({task})
+
+
+async def test_a_message_that_is_refused_while_the_next_is_compressed_is_sent_again(bus, spool, tmp_path, monkeypatch):
+    compress, may_compress = zlib.compress, threading.Event()
+
+    def compress_later(data: bytes, level: int) -> bytes:
+        may_compress.wait(10)
+        return compress(data, level)
+
+    monkeypatch.setattr(zlib, "compress", compress_later)
+    await make_stream(bus)
+    outbox = Outbox(spool, bus, tmp_path / "undelivered")
+    task = asyncio.create_task(outbox.run())
+    put(outbox, 0)
+    await outbox.delivered()
+    outbox.put("t.x", b"refused", "refused", {})
+    outbox.put("s.x", b"x" * (bus.payload_limit + 1), "large", {})
+    while outbox._paused is None:
+        await asyncio.sleep(0.01)
+    await bus.jetstream.add_stream(StreamConfig(name="T", subjects=["t.>"]))
+
+    may_compress.set()
+    async with asyncio.timeout(10):
+        await outbox.delivered()
+
+    assert (await bus.jetstream.get_msg("T", 1)).data == b"refused"
+    assert (await bus.jetstream.stream_info("S")).state.messages == 2
+    task.cancel()
+    await asyncio.wait({task})
 
 
 async def test_messages_wait_for_their_stream(bus, spool, tmp_path, monkeypatch):

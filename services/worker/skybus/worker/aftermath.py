@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from dataclasses import dataclass
-from itertools import count
 
 from skybus.bus import headers
 from skybus.bus.api.internal import EnvironmentExited
@@ -42,20 +42,38 @@ def open_fifo(folder: EnvironmentFolder) -> int | None:
         return None
 
 
-def write_aftermath(folder: EnvironmentFolder, subjects: Subjects, fifo: int | None, end: End) -> EnvironmentExited:
-    """Put the last output and the account of the exit into the spool, behind everything the environment has said."""
-    spool = Spool(folder.spool)
-    try:
-        item_uid = _read(folder.item) or None
-        for number, text in zip(count(), _rest(fifo), strict=False):
-            subject, body, head = console_message(subjects, text, item_uid)
-            _append(spool, subject, body, f"{folder.environment_id}:rest:{number}", head)
-        exited = _account(folder, _tail(spool, subjects), end)
-        _append(spool, subjects.life("exited"), encode(exited), f"exited:{folder.environment_id}", {})
-    finally:
-        spool.close()
-    folder.exit_report.write_text(exited.model_dump_json())
-    return exited
+class Aftermath:
+    """The last output of an environment and the account of its exit."""
+
+    def __init__(self, folder: EnvironmentFolder, subjects: Subjects, fifo: int | None, end: End) -> None:
+        self.folder = folder
+        self._subjects = subjects
+        self._end = end
+        self._rest = deque(enumerate(_rest(fifo)))
+
+    def write(self) -> EnvironmentExited:
+        """Put it into the spool, behind everything that the environment has said.
+
+        Raises:
+            OSError: the disk does not take all of it; to be called again.
+        """
+        spool = Spool(self.folder.spool)
+        try:
+            return self._write_into(spool)
+        finally:
+            spool.close()
+
+    def _write_into(self, spool: Spool) -> EnvironmentExited:
+        environment_id = self.folder.environment_id
+        item_uid = _read(self.folder.item) or None
+        while self._rest:
+            number, text = self._rest[0]
+            subject, body, head = console_message(self._subjects, text, item_uid)
+            _append(spool, subject, body, f"{environment_id}:rest:{number}", head)
+            self._rest.popleft()
+        exited = _account(self.folder, _tail(spool, self._subjects), self._end)
+        _append(spool, self._subjects.life("exited"), encode(exited), f"exited:{environment_id}", {})
+        return exited
 
 
 def _append(spool: Spool, subject: str, body: bytes, message_id: str, head: dict[str, str]) -> None:

@@ -64,11 +64,6 @@ class EnvironmentFolder:
         """Written by an environment that ends by itself: nobody else sees the exit code of an adopted process."""
         return self.path / "exit_code"
 
-    @property
-    def exit_report(self) -> Path:
-        """The supervisor's account of the exit, from the moment that it is in the spool."""
-        return self.path / "exit.json"
-
     def make(self) -> None:
         """Make the folder and the FIFO."""
         self.path.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,7 @@
 """Delivers messages to JetStream: each at least once, in order, under one message id, however long NATS is away.
 
-A message is in the spool on disk before it is sent, and what is sent is read from there, so nothing waits in memory.
+A message is in the spool on disk before it is sent, and what is sent is read from there, so nothing waits in memory
+unless the disk has no room (intake.py).
 Up to a window of messages are under way. When the connection is lost or an answer does not come, sending starts again
 behind the last acknowledged one, and JetStream drops by message id what it has already. It knows ids for a time only
 (`streams.DUPLICATE_WINDOW`); after a longer loss the streams are asked for the ids that they have (stored_ids.py).
@@ -25,6 +26,7 @@ from skybus.bus import headers
 from skybus.bus.connection import HEADER_ROOM, Bus
 from skybus.bus.errors import UnavailableError
 from skybus.bus.streams import DUPLICATE_WINDOW
+from skybus.worker.intake import Intake
 from skybus.worker.spool import Position, Record, Spool
 from skybus.worker.stored_ids import ids_since
 
@@ -49,6 +51,8 @@ CLOCKS_DIFFER = 60.0
 """Seconds by which the clocks of two machines may differ."""
 SYNC_AFTER = 0.05
 """Seconds that JetStream has to acknowledge a report before it is forced to the disk here."""
+DISK_PAUSE = 1.0
+"""Seconds before writing again what the disk could not take."""
 _START = Position(0, 0)
 
 
@@ -83,11 +87,17 @@ class Outbox:
     _next: Position = _START
     _stored: set[str] = field(default_factory=set)
     """Ids of messages that were sent long ago and have arrived."""
+    _beginnings: int = 0
+    """How often sending has begun anew."""
     _is_taken: bool = False
     """Whether the stream has taken a message since sending has begun anew."""
     _pause: float = FIRST_PAUSE
     _paused: asyncio.TimerHandle | None = None
     _watch: asyncio.TimerHandle | None = None
+    _retry: asyncio.TimerHandle | None = None
+
+    def __post_init__(self) -> None:
+        self._intake = Intake(self.spool)
 
     def put(self, subject: str, body: bytes, message_id: str, head: dict[str, str], *, durable: bool = False) -> None:
         """Take a message; may be called from any thread.
@@ -95,15 +105,13 @@ class Outbox:
         A durable one is sent at once with all before it, and forced to the disk if JetStream does not have it soon.
         """
         record = Record(subject, {headers.MESSAGE_ID: message_id, **head}, body)
-        try:
-            after = self.spool.append(record)
-        except OSError as error:
-            log.error("a message is lost: it cannot be written to the spool", subject=subject, error=str(error))
-            return
+        after = self._intake.take(record, durable=durable)
         loop = self._loop
         if loop is None:
             return
-        if durable:
+        if after is None:
+            loop.call_soon_threadsafe(self._write_later)
+        elif durable:
             loop.call_soon_threadsafe(self._wake)
             loop.call_soon_threadsafe(loop.call_later, SYNC_AFTER, self._sync, after)
         elif not self._is_woken:
@@ -113,6 +121,8 @@ class Outbox:
     async def run(self) -> None:
         """Deliver until cancelled."""
         self._loop = asyncio.get_running_loop()
+        if not self._intake.is_empty:
+            self._write_later()
         self.bus.on_disconnect.append(self._changed.set)
         try:
             while True:
@@ -120,6 +130,9 @@ class Outbox:
                 await self._deliver()
         finally:
             self._loop = None
+            if self._retry:
+                self._retry.cancel()
+                self._retry = None
             self.bus.on_disconnect.remove(self._changed.set)
             self._start_over()
 
@@ -138,7 +151,7 @@ class Outbox:
 
     async def delivered(self) -> None:
         """Wait until JetStream has everything."""
-        while not self.spool.is_delivered:
+        while not (self._intake.is_empty and self.spool.is_delivered):
             self._wake()
             self._all_delivered.clear()
             await self._all_delivered.wait()
@@ -169,12 +182,15 @@ class Outbox:
 
     async def _send(self, connection: Connection, inbox: str) -> None:
         limit = connection.max_payload - HEADER_ROOM
-        while room := self._room():
+        beginning = self._beginnings
+        while self._beginnings == beginning and (room := self._room()):
             batch = self.spool.read(self._next, room)
             if not batch:
                 return
             for record, after in batch:
                 fitting = await self._fit(record, limit)
+                if self._beginnings != beginning:  # what came before this message is not under way any more
+                    return
                 number = next(self._numbers)
                 is_stored = record.headers[headers.MESSAGE_ID] in self._stored
                 self._under_way[number] = _Sent(record.subject, after, len(fitting.body), is_stored)
@@ -246,6 +262,7 @@ class Outbox:
             self._all_delivered.set()
 
     def _start_over(self) -> None:
+        self._beginnings += 1
         self._under_way.clear()
         self._is_taken = False
         self._next = self.spool.delivered
@@ -280,6 +297,17 @@ class Outbox:
     def _wake(self) -> None:
         self._is_woken = False
         self._changed.set()
+
+    def _write_later(self) -> None:
+        if self._retry is None and self._loop:
+            self._retry = self._loop.call_later(DISK_PAUSE, self._write_again)
+
+    def _write_again(self) -> None:
+        self._retry = None
+        if not self._intake.write_waiting():
+            self._write_later()
+        self._wake()  # what is delivered makes room
+        self._sync(self.spool.end)
 
     def _sync(self, after: Position) -> None:
         if self._loop and self.spool.delivered < after:

@@ -12,10 +12,14 @@ import struct
 import threading
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import orjson
+import structlog
+
+log = structlog.get_logger()
 
 SEGMENT_BYTES = 1 << 20
 READ_BYTES = 1 << 18
@@ -58,6 +62,7 @@ class Spool:
         os.ftruncate(self._writer, self._end.offset)
         self._position_file = os.open(folder / "delivered", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._delivered = self._read_delivered()
+        self._damaged = set[Position]()
 
     @property
     def end(self) -> Position:
@@ -77,6 +82,8 @@ class Spool:
     @property
     def is_delivered(self) -> bool:
         """Whether nothing is left to do."""
+        if self._end.offset == 0:  # nothing can be behind what is damaged
+            return not self.read(self._delivered, 1)
         return self._delivered == self._end
 
     def append(self, record: Record) -> Position:
@@ -92,12 +99,19 @@ class Spool:
             return self._end
 
     def read(self, at: Position, most: int) -> list[tuple[Record, Position]]:
-        """Read some messages behind a position, `most` at the most, each with the position behind it."""
+        """Read some messages behind a position, `most` at the most, each with the position behind it.
+
+        What a power loss has damaged is skipped: the rest of its segment.
+        """
         end = self._end
-        while at.segment < end.segment and at.offset >= os.fstat(self._fd(at.segment)).st_size:
+        while at < end:
+            stop = end.offset if at.segment == end.segment else os.fstat(self._fd(at.segment)).st_size
+            if batch := list(self._parse(at, stop, most)):
+                return batch
+            if at.offset < stop:
+                self._tell_damage(at, stop)
             at = Position(at.segment + 1, 0)
-        stop = end.offset if at.segment == end.segment else os.fstat(self._fd(at.segment)).st_size
-        return list(self._parse(at, stop, most))
+        return []
 
     def first(self) -> Position:
         """The oldest message that is still there."""
@@ -108,9 +122,13 @@ class Spool:
         return max(self.first(), Position(self._end.segment - 1, 0))
 
     def set_delivered(self, position: Position) -> None:
-        """Remember that everything before a position was delivered, and drop what is no longer needed."""
+        """Remember that everything before a position was delivered, and drop what is no longer needed.
+
+        If the disk has no room, who opens the folder later delivers some of it again.
+        """
         self._delivered = position
-        os.pwrite(self._position_file, _POSITION.pack(*position), 0)
+        with suppress(OSError):
+            os.pwrite(self._position_file, _POSITION.pack(*position), 0)
         while self._segments[0] < position.segment - KEPT_SEGMENTS:
             self._path(self._segments.pop(0)).unlink(missing_ok=True)
 
@@ -140,6 +158,8 @@ class Spool:
             after = offset + _FRAME.size + head_size + body_size
             if after > start + len(data):
                 data, start = self._pread(at.segment, offset, max(READ_BYTES, after - offset), stop), offset
+            if not _is_sound(data, offset - start):
+                return
             body = offset - start + _FRAME.size + head_size
             subject, headers = orjson.loads(data[body - head_size : body])
             yield Record(subject, headers, data[body : body + body_size]), Position(at.segment, after)
@@ -148,10 +168,17 @@ class Spool:
     def _pread(self, segment: int, offset: int, size: int, stop: int) -> bytes:
         return os.pread(self._fd(segment), min(size, stop - offset), offset)
 
+    def _tell_damage(self, at: Position, stop: int) -> None:
+        if at not in self._damaged:
+            self._damaged.add(at)
+            file = str(self._path(at.segment))
+            log.error("messages are lost: a spool is damaged", file=file, offset=at.offset, bytes=stop - at.offset)
+
     def _fd(self, segment: int) -> int:
         if self._reader[0] != segment:
+            fd = self._open(segment)
             os.close(self._reader[1])
-            self._reader = (segment, self._open(segment))
+            self._reader = (segment, fd)
         return self._reader[1]
 
     def _write(self, frame: bytes) -> None:
@@ -176,11 +203,10 @@ class Spool:
         data = os.pread(self._writer, os.fstat(self._writer).st_size, 0)
         offset = 0
         while offset + _FRAME.size <= len(data):
-            head_size, body_size, crc = _FRAME.unpack_from(data, offset)
-            after = offset + _FRAME.size + head_size + body_size
-            if after > len(data) or zlib.crc32(data[offset + _FRAME.size : after]) != crc:
+            if not _is_sound(data, offset):
                 break
-            offset = after
+            head_size, body_size, _ = _FRAME.unpack_from(data, offset)
+            offset += _FRAME.size + head_size + body_size
         return offset
 
     def _read_delivered(self) -> Position:
@@ -193,3 +219,11 @@ class Spool:
 
     def _path(self, segment: int) -> Path:
         return self._folder / f"{segment:08d}.spool"
+
+
+def _is_sound(data: bytes, offset: int) -> bool:
+    """Whether there is a whole message at a place."""
+    head_size, body_size, crc = _FRAME.unpack_from(data, offset)
+    begin = offset + _FRAME.size
+    after = begin + head_size + body_size
+    return head_size > 0 and after <= len(data) and zlib.crc32(memoryview(data)[begin:after]) == crc

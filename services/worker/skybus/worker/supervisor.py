@@ -26,7 +26,7 @@ from skybus.bus.connection import Bus
 from skybus.bus.errors import InvalidError, SkybusError, WrongStateError
 from skybus.bus.messages import Empty, Nothing
 from skybus.bus.service import Handler
-from skybus.worker.aftermath import End, open_fifo, write_aftermath
+from skybus.worker.aftermath import Aftermath, End, open_fifo
 from skybus.worker.folder import ENVIRONMENTS, EnvironmentFolder
 from skybus.worker.interpreter import require_fit
 from skybus.worker.memory import count_memory_kills
@@ -45,6 +45,8 @@ KILL_AFTER = 2.0
 """Seconds that an environment has to end on SIGTERM."""
 KILL_WAIT = 4.0
 """Seconds that the kernel has to end a process that was killed."""
+DISK_PAUSE = 1.0
+"""Seconds until an exit is accounted for again that the disk could not take."""
 LAST_WORDS = 0.7
 """Seconds that JetStream has to take an environment's rest when we end ourselves."""
 
@@ -87,13 +89,18 @@ class Supervisor:
         if self._record is not None:
             if self._record.environment_id == request.environment_id:
                 return Nothing()
+            self._require_accounted()
             raise WrongStateError(f"RE Worker environment exists already: {self._record.environment_id}")
         _check_id(request.environment_id)
         folder = EnvironmentFolder.of(self._settings.data_dir, request.environment_id)
         if folder.path.exists():
             raise WrongStateError(f"The environment {request.environment_id} has existed before")
-        folder.make()
-        self._start(folder)
+        try:
+            folder.make()
+            self._start(folder)
+        except OSError as error:
+            folder.remove()
+            raise SkybusError(f"The environment cannot be started: {error}") from error
         self._spares.keep_after(NEXT_SPARE)
         return Nothing()
 
@@ -102,11 +109,12 @@ class Supervisor:
         record, process = self._record, self._process
         if request.environment_id and request.environment_id == self._last:
             return Nothing()
+        self._require_accounted()
         if record is None or process is None:
             raise WrongStateError("RE Worker environment does not exist")
         if request.environment_id not in (None, record.environment_id):
             raise WrongStateError(f"The environment is {record.environment_id}, not {request.environment_id}")
-        self._remember(record.model_copy(update={"destroyed": request.reason}))
+        self._remember_reason(record.model_copy(update={"destroyed": request.reason}))
         process.send_signal(signal.SIGKILL)
         await _until_gone(process)
         return Nothing()
@@ -167,15 +175,12 @@ class Supervisor:
         order = self._settings.order(folder)
         for _ in range(2):
             child = self._spares.take()
-            self._remember(
-                EnvironmentRecord(
-                    environment_id=folder.environment_id,
-                    pid=child.pid,
-                    start_mark=start_mark(child.pid) or "",
-                    since=time.time(),
-                    memory_kills=count_memory_kills(),
-                )
-            )
+            try:
+                self._remember(_record_of(child.pid, folder))
+            except OSError:
+                child.kill()
+                child.wait()
+                raise
             if give_order(child, order):
                 self._watch(Watched(child.pid, child, self._on_exit))
                 log.info("environment started", environment_id=folder.environment_id, pid=child.pid)
@@ -204,15 +209,38 @@ class Supervisor:
             destroyed=record.destroyed,
             memory_kill=count_memory_kills() != record.memory_kills,
         )
-        exited = write_aftermath(folder, self._bus.subjects, self._fifo, end)
-        log.info("environment gone", environment_id=record.environment_id, reason=exited.msg)
+        aftermath = Aftermath(folder, self._bus.subjects, self._fifo, end)
         if self._fifo is not None:
             os.close(self._fifo)
         self._process = self._fifo = None
-        self._last = record.environment_id
+        try:
+            self._account(aftermath)
+        except OSError as error:
+            log.error("the end of the environment waits for the disk", reason=str(error))
+            self._account_later(aftermath)
+
+    def _account_later(self, aftermath: Aftermath) -> None:
+        asyncio.get_running_loop().call_later(DISK_PAUSE, self._account_again, aftermath)
+
+    def _account_again(self, aftermath: Aftermath) -> None:
+        try:
+            self._account(aftermath)
+        except OSError:
+            self._account_later(aftermath)
+
+    def _account(self, aftermath: Aftermath) -> None:
+        exited = aftermath.write()
+        log.info("environment gone", environment_id=exited.environment_id, reason=exited.msg)
+        self._last = exited.environment_id
         self._remember(None)
-        self._publish_rest(folder)
+        self._publish_rest(aftermath.folder)
         self._spares.keep_after(0)
+
+    def _require_accounted(self) -> None:
+        """Refuse what is asked of an environment that is gone, as long as the disk has no room to say so."""
+        if self._record and not self._process:
+            environment_id = self._record.environment_id
+            raise WrongStateError(f"The environment {environment_id} is gone, but its end waits for room on the disk")
 
     def _publish_rest(self, folder: EnvironmentFolder) -> None:
         self._publishing.add(folder.environment_id)
@@ -230,8 +258,14 @@ class Supervisor:
         self._published.set()
 
     def _remember(self, record: EnvironmentRecord | None) -> None:
-        self._record = record
         self._file.write(record)
+        self._record = record
+
+    def _remember_reason(self, record: EnvironmentRecord) -> None:
+        """Remember why it is to die; if the disk has no room, as long as we live."""
+        self._record = record
+        with suppress(OSError):
+            self._file.write(record)
 
     def _folders(self) -> Iterator[EnvironmentFolder]:
         root: Path = self._settings.data_dir / ENVIRONMENTS
@@ -244,6 +278,16 @@ async def _until_gone(process: Watched) -> None:
             await process.gone.wait()
     except TimeoutError:
         raise SkybusError(f"The environment process {process.pid} was killed but does not end") from None
+
+
+def _record_of(pid: int, folder: EnvironmentFolder) -> EnvironmentRecord:
+    return EnvironmentRecord(
+        environment_id=folder.environment_id,
+        pid=pid,
+        start_mark=start_mark(pid) or "",
+        since=time.time(),
+        memory_kills=count_memory_kills(),
+    )
 
 
 def _check_id(environment_id: str) -> None:

@@ -10,9 +10,7 @@ import sys
 from contextlib import suppress
 from importlib import import_module
 
-import structlog
-
-from skybus.bus.logs import start_logging
+from skybus.bus.logs import lines, start_logging
 from skybus.worker.environment.output import unbuffer_python
 from skybus.worker.folder import EnvironmentFolder
 from skybus.worker.memory import end_without_memory
@@ -60,10 +58,9 @@ def _read_nothing() -> None:
 
 
 def _log_into(folder: EnvironmentFolder, level: str) -> None:
-    """Keep our own log away from user output, and from a terminal that may go away."""
-    lines = folder.log.open("a", buffering=1)  # open as long as the process lives
+    """Keep our own log away from user output, and from a terminal that may go away; a full disk harms nobody."""
+    lines.output = folder.log.open("a", buffering=1)
     start_logging("environment", level)
-    structlog.configure(logger_factory=structlog.WriteLoggerFactory(file=lines))
 
 
 if __name__ == "__main__":

@@ -142,7 +142,8 @@ class Host:
         threading.Thread(target=_exit_later, args=(code,), daemon=True).start()
         with suppress(BaseException):
             atexit._run_exitfuncs()
-        self._folder.exit_code.write_text(str(code))
+        with suppress(OSError):
+            self._folder.exit_code.write_text(str(code))
         if code < 0:
             signal.signal(-code, signal.SIG_DFL)
             os.kill(os.getpid(), -code)
@@ -194,7 +195,8 @@ class Host:
 
     def close(self) -> None:
         """End the process when the replies are sent; see `Life`."""
-        self._folder.closing.touch()
+        with suppress(OSError):  # the disk is full: the account of our end will not say that it was wanted
+            self._folder.closing.touch()
         self._leave(0)
 
     def _opened(self, space: Space, facts: EnvironmentFacts) -> None:

@@ -62,24 +62,29 @@ class Output:
             while self._read():
                 pass
             self._item_uid = item_uid
-            name = (item_uid or "").encode()
-            os.pwrite(self._item_file, name, 0)
-            os.ftruncate(self._item_file, len(name))
+            self._note_item((item_uid or "").encode())
 
     def read_rest(self) -> None:
         """Read what there is."""
         self.set_item(self._item_uid)
+
+    def _note_item(self, name: bytes) -> None:
+        with suppress(OSError):  # the disk is full: after a SIGKILL, the last output may get another name
+            os.pwrite(self._item_file, name, 0)
+            os.ftruncate(self._item_file, len(name))
 
     def _on_readable(self, loop: asyncio.AbstractEventLoop) -> None:
         loop.remove_reader(self._reader)
         loop.call_later(GATHER, self._read_gathered, loop)
 
     def _read_gathered(self, loop: asyncio.AbstractEventLoop) -> None:
-        with self._lock:
-            for _ in range(_READS_AT_ONCE):
-                if not self._read():
-                    break
-        self.read_on(loop)
+        try:
+            with self._lock:
+                for _ in range(_READS_AT_ONCE):
+                    if not self._read():
+                        break
+        finally:  # if nobody read any more, every print would wait for ever
+            self.read_on(loop)
 
     def _read(self) -> bool:
         """Read once; tell whether there may be more."""
