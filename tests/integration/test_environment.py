@@ -35,8 +35,10 @@ from tests.integration.worker_fixtures import (
     House,
     Seen,
     WorkerProcess,
+    gate_in,
     house_of,
     open_environment,
+    open_gate,
     plan,
     serving,
     stored,
@@ -176,12 +178,14 @@ async def test_a_paused_plan_can_be_ended(house, action, exit_status):
     assert report["exit_status"] == exit_status
 
 
-async def test_a_pause_asked_for_behind_the_last_checkpoint_does_not_stop_the_plan(house):
-    attempt = await house.start(plan("past_checkpoint"))
+async def test_a_pause_asked_for_behind_the_last_checkpoint_does_not_stop_the_plan(house, tmp_path):
+    gate = gate_in(tmp_path)
+    attempt = await house.start(plan("past_checkpoint", str(gate)))
     await house.until_text("past the checkpoint")
     await house.bus.call(PLAN_PAUSE, PlanPause(option="deferred"))
     assert (await house.state()).pause_pending is True
 
+    await open_gate(gate)
     report = await house.life.report("report", attempt=attempt)
 
     assert report["exit_status"] == "completed"

@@ -198,7 +198,7 @@ async def test_an_interrupt_ends_a_task(house):
 
 
 async def test_one_interrupt_pauses_a_plan_at_its_next_checkpoint_and_two_at_once(house):
-    item = plan("past_checkpoint", 20)
+    item = plan("long_past_checkpoint")
     attempt = await house.start(item)
     await house.text_of(item, until="past the checkpoint")
     await house.bus.call(KERNEL_SIGNAL, Interrupt())

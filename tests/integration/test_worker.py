@@ -28,7 +28,9 @@ from tests.integration.worker_fixtures import (
     House,
     WorkerProcess,
     function,
+    gate_in,
     house_of,
+    open_gate,
     plan,
     script,
     serving,
@@ -228,10 +230,12 @@ async def test_a_killed_environment_is_accounted_for_within_a_second(house, work
     assert gone["output_tail"].splitlines()[-1].startswith("step ")
 
 
-async def test_last_words_of_a_process_that_ends_itself_are_kept(house):
-    environment_id = await house.open()
-    item = plan("die")
+async def test_last_words_of_a_process_that_ends_itself_are_kept(house, tmp_path):
+    environment_id, gate = await house.open(), gate_in(tmp_path)
+    item = plan("die", str(gate))
     await house.start(item)
+
+    await open_gate(gate)
 
     gone = await exited(house, environment_id)
 

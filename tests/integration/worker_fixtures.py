@@ -42,6 +42,18 @@ WORKER = Path(sys.executable).with_name("skybus-worker")
 STARTUP = Path(__file__).parent / "startup_for_worker"
 
 
+def gate_in(folder: Path) -> Path:
+    """A FIFO at which a plan waits until something is written."""
+    gate = folder / f"gate-{uuid.uuid4()}"
+    os.mkfifo(gate)
+    return gate
+
+
+async def open_gate(gate: Path) -> None:
+    """Let the plan that waits there, or soon will, go on."""
+    await asyncio.to_thread(gate.write_bytes, b"")
+
+
 def plan(name: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
     """A queue item."""
     return {
