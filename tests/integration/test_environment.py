@@ -141,6 +141,7 @@ async def test_a_busy_environment_refuses_another_plan(house):
 
 async def test_states_are_pushed_in_order_of_their_revision(house):
     report = await house.finish(plan("count", ["det"]))
+    await house.until_state(lambda state: state.attempt == report["attempt"])
     await house.until_state(lambda state: state.attempt is None)
 
     assert all(b.revision == a.revision + 1 for a, b in pairwise(house.states))
