@@ -20,8 +20,18 @@ from skybus.stack.accounts import server_config
 from skybus.stack.credentials import Identity, ensure_credentials
 from skybus.stack.servers import nats_binary, valkey_binary, valkey_config
 
+_GIVEN = set[int]()
+
 
 def free_port() -> int:
+    """A port that is free and was not given before: the kernel draws at random, sometimes the same one twice."""
+    while (port := _drawn_port()) in _GIVEN:
+        pass
+    _GIVEN.add(port)
+    return port
+
+
+def _drawn_port() -> int:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return sock.getsockname()[1]

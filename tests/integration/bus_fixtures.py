@@ -88,6 +88,8 @@ class CannedQueue:
         self.release = asyncio.Event()
         self.slow = False
         """Hold `queue.get` until `release` is set."""
+        self.holds = asyncio.Event()
+        """Somebody has asked for it meanwhile."""
         self.missing: dict[str, Absence] = {}
         self.service = Service(bus, "queue", self.table(), missing=lambda: self.missing)
 
@@ -120,6 +122,7 @@ class CannedQueue:
 
     async def get_queue(self, request: Any) -> QueuePage:
         if self.slow and request.limit is None:
+            self.holds.set()
             await self.release.wait()
         return QueuePage(items=self.items, running_item={}, plan_queue_uid="q", qsize=len(self.items))
 

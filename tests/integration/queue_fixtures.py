@@ -290,7 +290,7 @@ async def house(nats: NatsServer, valkey: Valkey) -> AsyncIterator[StandIns]:
 
 @pytest.fixture
 async def client(nats: NatsServer) -> AsyncIterator[Client]:
-    async with Client.connect(data_dir=nats.data_dir) as client, asyncio.timeout(20):
+    async with Client.connect(data_dir=nats.data_dir) as client:
         yield client
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import time
 from collections.abc import AsyncIterator
 
+import psutil
 import pytest
 
 from skybus.bus.api.catalog import DEVICES_ALLOWED, DEVICES_EXISTING, PLANS_ALLOWED, PLANS_EXISTING, GroupQuery
@@ -154,6 +154,12 @@ async def test_catalogue_outlives_auth_nats_and_environment(nats, queue):
         assert (await queue.problem(count("dte"))).code == "not_found"
 
 
+def cpu_seconds(pid: int) -> float:
+    """What a process has worked, however long others kept it waiting."""
+    times = psutil.Process(pid).cpu_times()
+    return times.user + times.system
+
+
 async def test_large_catalogue_is_fetched_and_checks_stay_fast(nats, queue):
     components = dict.fromkeys(("x", "y", "val"), FLAGS)
     devices = {f"dev_{n}": {**FLAGS, "components": components} for n in range(13_000)}
@@ -162,18 +168,16 @@ async def test_large_catalogue_is_fetched_and_checks_stay_fast(nats, queue):
         environment(nats, devices=devices, part_size=30_000) as env,
         nats.bus("operator") as operator,
     ):
-        start = time.perf_counter()
         await env.tell()
         await queue.fetched()
-        fetched = time.perf_counter()
+        worked = cpu_seconds(service.process.pid)
         checked = await queue.check(*(count(f"dev_{n}", f"dev_{n}.val", num=5) for n in range(1000)))
-        done = time.perf_counter()
+        worked = cpu_seconds(service.process.pid) - worked
         allowed = await operator.call(DEVICES_ALLOWED, GroupQuery(), timeout=20)
         assert await service.stop() == 0
 
-    print(f"fetched in {fetched - start:.3f} s, 1000 items checked in {done - fetched:.3f} s")
     assert checked.problems == [None] * 1000
-    assert done - fetched < 1.0
+    assert worked < 1.0
     await env.was_read.acquire()
     assert env.was_read.locked(), "it was read more than once"
     assert len(allowed.devices) == 13_000

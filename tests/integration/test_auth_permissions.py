@@ -208,11 +208,13 @@ async def test_lists_restored_from_their_file_stay_while_the_environment_has_not
         await operator.call(PERMISSIONS_RELOAD, PermissionsReload(restore_plans_devices=True))
         restored = await queue.changed(before)
         await env.tell()
-        await env.was_read.acquire()
-        assert (await queue.uids(), env.was_read.locked()) == (restored, True)
-        await env.change("new lists")
-        assert await queue.changed(restored)
-        assert (await operator.call(PLANS_EXISTING, Empty())).plans == {}
+        await env.change("new lists", plans={"count": PLANS["count"]})
+        announced = await queue.changed(restored)
+        assert list((await operator.call(PLANS_EXISTING, Empty())).plans) == ["count"]
+        assert await queue.uids() == announced
+        for _ in range(2):  # for the lists at first, and for the new ones
+            await env.was_read.acquire()
+        assert env.was_read.locked()
 
 
 async def test_an_item_that_was_queued_may_not_run_when_its_group_has_lost_the_right(nats, queue, operator, files):

@@ -10,7 +10,7 @@ import re
 import sys
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ from skybus.client.backups import Contents
 from skybus.client.client import Client
 from tests.integration.queue_fixtures import StandIns, client, house, opened, queue_service
 from tests.integration.test_queue_once import queue_process
+from tests.integration.test_queue_standby import until_said
 from tests.servers import NatsServer, Valkey
 from tests.system.crash_house import FORK, readable, serve
 from tests.system.crash_steps import Order, Point, order_file, read_trace
@@ -416,16 +417,22 @@ def test_another_origin_can_be_meant() -> None:
     assert list(kept.parts()) == list(Backup(io.BytesIO(GOOD), "sim").parts()) == [([plan(1), plan(2)], [plan(0)])]
 
 
-async def test_a_hundred_thousand_items_of_each_are_kept_and_put_back(nats, valkey, house, client) -> None:
+@pytest.mark.parametrize("has_standby", [False, pytest.param(True, marks=pytest.mark.slow)])
+async def test_a_hundred_thousand_items_of_each_are_kept_and_put_back(nats, valkey, house, client, has_standby) -> None:
     """Nobody else notices: the queue service answers meanwhile, and keeps its lease."""
+    log = nats.data_dir / "queue.log"
     file, again = nats.data_dir / "file", nats.data_dir / "again"
     queue = [{"queue": {**plan(number), "item_uid": f"q{number}"}} for number in range(100_000)]
     history = [{"history": {**plan(number), "item_uid": f"h{number}"}} for number in range(100_000)]
     header = {**HEADER, "items_in_queue": 100_000, "items_in_history": 100_000}
     file.write_bytes(written([{"backup": header}, *queue, *history]))
-    async with queue_process(nats, valkey), queue_process(nats, valkey, SKYBUS_QUEUE_NAME="standby"):
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(queue_process(nats, valkey))
         await client.wait("idle")
+        if has_standby:
+            await stack.enter_async_context(queue_process(nats, valkey, SKYBUS_QUEUE_NAME="standby"))
+            await until_said(log, "this one waits")
         await restore(client, OUT, file)
         await backup(client, OUT, again)
         assert file.read_bytes().splitlines()[1:-1] == again.read_bytes().splitlines()[1:-1]
-    assert "takes over" not in (nats.data_dir / "queue.log").read_text()
+    assert "takes over" not in log.read_text()

@@ -83,18 +83,19 @@ async def test_who_does_not_read_is_cut_off_and_goes_on_without_a_gap(impatient:
             await asyncio.sleep(0)
         for bus_ in (quick.bus, slow.bus):
             await bus_.connection.flush()
-        await send(subject, b'{"n": 0}')
-        lost = asyncio.Event()
+        await send(subject, b'{"n": 0}', timeout=5)
+        lost, noticed = asyncio.Event(), asyncio.Event()
         slow.bus.on_disconnect.append(lost.set)
+        quick.bus.on_disconnect.append(noticed.set)
         transport = slow.bus.connection._transport._io_writer.transport  # type: ignore[union-attr]
         transport.pause_reading()
         for number in numbers[1:]:
             await send(subject, b'{"n": %d, "x": "%s"}' % (number, b"x" * 100_000), timeout=5)
         assert await following[0] == list(numbers)
-        assert not lost.is_set()
         transport.resume_reading()
         await lost.wait()
         assert await following[1] == list(numbers)
+        assert not noticed.is_set()
         assert "Slow Consumer" in (impatient.data_dir / "nats.log").read_text()
 
 
@@ -127,7 +128,7 @@ async def test_what_was_stored_before_a_long_loss_is_not_stored_twice(
             record = Record(bus.subjects.console(f"worker.item{number % 3}"), head, str(number).encode())
             spool.append(record)
             if number < 20 or number == 30:  # one has overtaken others
-                await plans.connection.request(record.subject, record.body, headers=head)
+                await plans.connection.request(record.subject, record.body, timeout=5, headers=head)
         await until_ids_are_forgotten(bus)
         await outbox.run_until_delivered()
         expected = [*range(20), 30, *(n for n in range(20, 60) if n != 30)]

@@ -225,10 +225,10 @@ async def test_console_begins_with_the_last_lines_and_goes_on_live(client: Clien
     async with service(nats.make_bus("console"), serve, settings), nats.bus("environment") as plans:
         subject = plans.subjects.console("worker.item")
         for text in (b"one\n", b"two\nthree\n"):
-            await plans.connection.request(subject, text)
+            await plans.connection.request(subject, text, timeout=5)
         async with asyncio.timeout(TIMEOUT), aclosing(client.console(last=2)) as chunks:
             assert (await anext(chunks)).text == "two\nthree\n"
-            await plans.connection.request(subject, b"four\n", headers={headers.TIME: "12.5"})
+            await plans.connection.request(subject, b"four\n", timeout=5, headers={headers.TIME: "12.5"})
             chunk = await anext(chunks)
             assert (chunk.text, chunk.time, chunk.source, chunk.item_uid) == ("four\n", 12.5, "worker", "item")
         stored = [chunk.text async for chunk in client.console(item_uid="item", follow=False)]
@@ -242,13 +242,13 @@ async def test_documents_go_on_after_the_server_was_gone(client: Client, nats: N
         async with aclosing(client.documents()) as documents:
             first = asyncio.create_task(anext(documents))
             await client.status()
-            await plans.connection.request(subject, b'{"seq_num": 1}')
+            await plans.connection.request(subject, b'{"seq_num": 1}', timeout=5)
             assert await first == ("event", {"seq_num": 1})
             async with reconnected(plans):
                 nats.stop()
                 await nats.start()
-            await plans.connection.request(subject, b'{"seq_num": 2}')
-            await plans.connection.request(subject, b'{"seq_num": 3}')
+            await plans.connection.request(subject, b'{"seq_num": 2}', timeout=5)
+            await plans.connection.request(subject, b'{"seq_num": 3}', timeout=5)
             assert [(await anext(documents)).doc["seq_num"] for _ in range(2)] == [2, 3]
 
 

@@ -74,7 +74,7 @@ async def test_chunk_says_when_where_and_during_what(prints: Prints):
 
 
 async def test_output_without_headers_has_the_time_it_was_stored(prints: Prints):
-    await prints.plans.connection.request(prints.plans.subjects.console("worker.-"), b"caf\xc3\xa9 \xff")
+    await prints.plans.connection.request(prints.plans.subjects.console("worker.-"), b"caf\xc3\xa9 \xff", timeout=5)
     chunk = (await prints.get()).chunks[0]
     assert abs(chunk.time - time.time()) < 60
     assert (chunk.item_uid, chunk.text) == (None, "café \ufffd")

@@ -37,8 +37,10 @@ from tests.integration.worker_fixtures import (
     House,
     Seen,
     WorkerProcess,
+    gate_in,
     house_of,
     open_environment,
+    open_gate,
     plan,
     script,
     serving,
@@ -142,6 +144,7 @@ async def test_a_busy_environment_refuses_another_plan(house):
 
 async def test_states_are_pushed_in_order_of_their_revision(house):
     report = await house.finish(plan("count", ["det"]))
+    await house.until_state(lambda state: state.attempt == report["attempt"])
     await house.until_state(lambda state: state.attempt is None)
 
     assert all(b.revision == a.revision + 1 for a, b in pairwise(house.states))
@@ -178,11 +181,13 @@ async def test_a_paused_plan_can_be_ended(house, action, exit_status):
     assert report["exit_status"] == exit_status
 
 
-async def test_a_pause_asked_for_behind_the_last_checkpoint_does_not_stop_the_plan(house):
-    attempt = await house.start(plan("past_checkpoint"))
+async def test_a_pause_asked_for_behind_the_last_checkpoint_does_not_stop_the_plan(house, tmp_path):
+    gate = gate_in(tmp_path)
+    attempt = await house.start(plan("past_checkpoint", str(gate)))
     await house.until_text("past the checkpoint")
     await house.bus.call(PLAN_PAUSE, PlanPause(option="deferred"))
 
+    await open_gate(gate)
     report = await house.life.report("report", attempt=attempt)
 
     assert report["exit_status"] == "completed"

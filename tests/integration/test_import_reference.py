@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from skybus.queue.import_reference import Takeover, take_over
 from skybus.queue.reference_keys import read_reference
 from skybus.queue.store import Store
 from skybus.stack.servers import valkey_binary
-from tests.servers import free_port
+from tests.servers import free_port, until_listening
 
 PREFIX = "qs_site"
 
@@ -55,21 +56,15 @@ class ReferenceRedis:
 @pytest.fixture
 async def reference(data_dir: Path) -> AsyncIterator[ReferenceRedis]:
     port = free_port()
-    process = await asyncio.create_subprocess_exec(
-        valkey_binary(), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(data_dir),
-        stdout=asyncio.subprocess.DEVNULL,
-    )  # fmt: skip
-    client = Redis(port=port)
-    while process.returncode is None:  # there is no event for it
-        try:
-            await client.ping()
-            break
-        except OSError:
-            await asyncio.sleep(0.003)
-    yield ReferenceRedis(f"127.0.0.1:{port}", client)
-    await client.aclose()
+    process = subprocess.Popen(
+        [valkey_binary(), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(data_dir)],
+        stdout=subprocess.DEVNULL,
+    )
+    await until_listening(process, lambda: asyncio.open_connection("127.0.0.1", port))
+    async with Redis(port=port) as client:
+        yield ReferenceRedis(f"127.0.0.1:{port}", client)
     process.terminate()
-    await process.wait()
+    process.wait(10)
 
 
 @pytest.fixture

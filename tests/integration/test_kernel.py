@@ -63,8 +63,8 @@ def servers():
 async def house(servers):
     async with house_of(servers) as house:
         yield house
-        if (await house.state()).ip_kernel_state == "busy":
-            await house.until_state(lambda state: state.ip_kernel_state == "idle")
+        if (now := await house.state()).ip_kernel_state == "busy":
+            await house.until_state(lambda state: state.revision > now.revision and state.ip_kernel_state == "idle")
         state = await house.state()
         assert (state.phase, state.attempt, state.ip_kernel_captured) == ("idle", None, False)
 
@@ -156,9 +156,10 @@ async def test_a_cell_that_waits_in_the_event_loop_has_the_kernel_too(house, con
 
 
 async def test_a_reserved_kernel_is_free_again_if_nothing_follows(house):
-    state = await house.bus.call(KERNEL_RESERVE, Empty())
-    assert (state.phase, state.ip_kernel_state, state.ip_kernel_captured) == ("reserved", "busy", True)
-    await house.until_state(lambda state: state.phase == "idle" and not state.ip_kernel_captured)
+    reserved = await house.bus.call(KERNEL_RESERVE, Empty())
+    assert (reserved.phase, reserved.ip_kernel_state, reserved.ip_kernel_captured) == ("reserved", "busy", True)
+    free = await house.until_state(lambda state: state.revision > reserved.revision and not state.ip_kernel_captured)
+    assert free.phase == "idle"
 
 
 async def test_after_a_task_the_kernel_is_free_when_the_report_comes(house):
@@ -177,7 +178,7 @@ async def test_a_plan_that_is_started_by_hand_is_seen(house, console):
 @pytest.mark.parametrize(("action", "status"), [("resume", "unknown"), ("abort", "aborted")])
 async def test_a_paused_plan_that_is_ended_by_hand_is_reported(house, console, action: str, status: str):
     attempt = await house.start(plan("count", ["det"], num=30, delay=0.05))
-    await house.until_state(lambda state: bool(state.runs))
+    await house.until_state(lambda state: state.attempt == attempt and bool(state.runs))
     await pause(house)
 
     await console.run(f"RE.{action}()")
@@ -198,7 +199,7 @@ async def test_an_interrupt_ends_a_task(house):
 
 
 async def test_one_interrupt_pauses_a_plan_at_its_next_checkpoint_and_two_at_once(house):
-    item = plan("past_checkpoint", 20)
+    item = plan("long_past_checkpoint")
     attempt = await house.start(item)
     await house.text_of(item, until="past the checkpoint")
     await house.bus.call(KERNEL_SIGNAL, Interrupt())

@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import tempfile
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +27,9 @@ from tests.integration.worker_fixtures import (
     House,
     WorkerProcess,
     function,
+    gate_in,
     house_of,
+    open_gate,
     plan,
     script,
     serving,
@@ -253,23 +254,25 @@ async def test_without_a_run_engine_there_is_an_environment_but_no_plan_runs(hou
     await house.life.report("exited", requested=True)
 
 
-async def test_a_killed_environment_is_accounted_for_within_a_second(house, worker):
+async def test_a_killed_environment_is_accounted_for(house, worker):
     environment_id = await house.open()
     await house.start(plan("steps", 1000))
     await house.until_text("step 3")
 
     os.kill(worker.environment_pid, signal.SIGKILL)
 
-    gone = await exited(house, environment_id, 1)
+    gone = await exited(house, environment_id)
     assert (gone["exit_code"], gone["requested"]) == (-9, False)
     assert gone["msg"] == "The environment process was killed by signal 9 (SIGKILL)"
     assert gone["output_tail"].splitlines()[-1].startswith("step ")
 
 
-async def test_last_words_of_a_process_that_ends_itself_are_kept(house):
-    environment_id = await house.open()
-    item = plan("die")
+async def test_last_words_of_a_process_that_ends_itself_are_kept(house, tmp_path):
+    environment_id, gate = await house.open(), gate_in(tmp_path)
+    item = plan("die", str(gate))
     await house.start(item)
+
+    await open_gate(gate)
 
     gone = await exited(house, environment_id)
 
@@ -330,7 +333,7 @@ async def test_a_restarted_supervisor_notices_that_the_environment_has_died_mean
     worker.start()
     await until_answers(house)
 
-    gone = await exited(house, environment_id, 1)
+    gone = await exited(house, environment_id)
     assert gone["requested"] is False
     assert gone["output_tail"].splitlines()[-1].startswith("step ")
     await house.open()
@@ -340,11 +343,9 @@ async def test_sigint_takes_the_environment_down(house, worker, data_dir):
     environment_id = await house.open()
     attempt = await house.start(plan("steps", 1000))
     await house.until_text("step 1")
-    begun = time.monotonic()
 
     assert worker.send(signal.SIGINT) == 0
 
-    assert time.monotonic() - begun < 3
     await exited(house, environment_id)
     assert (await house.life.report("report", attempt=attempt))["exit_status"] == "aborted"
     assert not (data_dir / "worker.json").exists()

@@ -42,6 +42,18 @@ WORKER = Path(sys.executable).with_name("skybus-worker")
 STARTUP = Path(__file__).parent / "startup_for_worker"
 
 
+def gate_in(folder: Path) -> Path:
+    """A FIFO at which a plan waits until something is written."""
+    gate = folder / f"gate-{uuid.uuid4()}"
+    os.mkfifo(gate)
+    return gate
+
+
+async def open_gate(gate: Path) -> None:
+    """Let the plan that waits there, or soon will, go on."""
+    await asyncio.to_thread(gate.write_bytes, b"")
+
+
 def plan(name: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
     """A queue item."""
     return {
@@ -110,6 +122,8 @@ class House:
     documents: Seen = field(default_factory=Seen)
     states: list[EnvironmentState] = field(default_factory=list)
     state_changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+    _seen: int = 0
+    """How many of the states `until_state` has looked at."""
 
     async def watch(self) -> None:
         subjects = self.bus.subjects
@@ -119,10 +133,14 @@ class House:
         await self.bus.subscribe(subjects.event("doc.>"), self.documents.take)
 
     async def until_state(self, condition: Callable[[EnvironmentState], bool], seconds: float = 10) -> EnvironmentState:
+        """Wait for a state, however soon another follows it; each call goes on behind what the last one found."""
         async with asyncio.timeout(seconds), self.state_changed:
-            while not (self.states and condition(self.states[-1])):
-                await self.state_changed.wait()
-            return self.states[-1]
+            while True:
+                while self._seen == len(self.states):
+                    await self.state_changed.wait()
+                self._seen += 1
+                if condition(state := self.states[self._seen - 1]):
+                    return state
 
     async def open(self, seconds: float = 30) -> str:
         """Open an environment and wait until it is open."""

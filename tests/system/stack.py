@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -144,6 +144,20 @@ async def until_ready(process: asyncio.subprocess.Process) -> str:
             if line.startswith("ready"):
                 return said
     raise AssertionError(f"skybus up ended with {await process.wait()}: {said}")
+
+
+async def lines_of(client: Client, item_uid: str, number: int) -> list[str]:
+    """What `print_lines` has printed up to its last line; streams do not wait for each other."""
+    text = ""
+    async with aclosing(client.console(item_uid=item_uid)) as chunks:
+        while f"line {number} of {number}\n" not in text:
+            text += (await anext(chunks)).text
+    return [line for line in text.splitlines() if line.startswith("line ")]
+
+
+def lines(number: int) -> list[str]:
+    """What `print_lines` prints."""
+    return [f"line {n} of {number}" for n in range(1, number + 1)]
 
 
 async def run_doctor(stack: RunningStack) -> tuple[int | None, list[dict[str, Any]]]:

@@ -109,7 +109,7 @@ async def spread_chaos(root: Path, runs: Path, rounds: int, seed: str, victims: 
 @pytest.fixture
 async def cluster(data_dir: Path):
     """Three NATS servers that have chosen one who places streams."""
-    async with deployed(data_dir / "place", "nats") as place, asyncio.timeout(PATIENCE):
+    async with deployed(data_dir / "place", "nats") as place:
         while not await place.leader_of_meta():
             await asyncio.sleep(0.05)  # nothing tells
         yield place

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from contextlib import aclosing
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from skybus.bus.api.events import ItemChanged
 from skybus.client.client import Client
-from tests.system.stack import RunningStack, stack_up
+from tests.system.stack import RunningStack, lines, lines_of, stack_up
 
 PATIENCE = 30
 
@@ -32,14 +33,6 @@ async def until_running(client: Client, item_uid: str) -> None:
                 return
 
 
-async def console_lines(client: Client, item_uid: str) -> list[str]:
-    text = ""
-    async with aclosing(client.console(item_uid=item_uid, follow=False)) as chunks:
-        async for chunk in chunks:
-            text += chunk.text
-    return [line for line in text.splitlines() if line.startswith("line ")]
-
-
 @pytest.mark.parametrize("part", ["queue", "worker", "auth", "console", "bridge"])
 async def test_a_plan_survives_the_death_of_a_service(stack: RunningStack, part: str) -> None:
     async with stack.client() as client, asyncio.timeout(PATIENCE):
@@ -54,7 +47,7 @@ async def test_a_plan_survives_the_death_of_a_service(stack: RunningStack, part:
         assert [item["item_uid"] for item in done] == [first["item_uid"], second["item_uid"]]
         assert [item["result"]["exit_status"] for item in done] == ["completed", "completed"]
         assert stack.pid_of("environment") == environment
-        assert await console_lines(client, first["item_uid"]) == [f"line {n} of 30" for n in range(1, 31)]
+        assert await lines_of(client, first["item_uid"], 30) == lines(30)
         assert stack.pid_of(part) != victim.pid
 
 
@@ -75,16 +68,16 @@ async def test_the_queue_goes_on_with_a_plan_that_ended_while_its_service_was_aw
         assert done[0]["item_uid"] == first["item_uid"]
 
 
-async def test_the_death_of_the_environment_is_told_at_once(stack: RunningStack) -> None:
+async def test_the_death_of_the_environment_is_filed_within_a_second(stack: RunningStack) -> None:
     async with stack.client() as client, asyncio.timeout(PATIENCE):
         lost = await client.add("slow_count", ["det"], num=100, delay=0.1)
         await until_running(client, lost["item_uid"])
-        killed = asyncio.get_running_loop().time()
+        killed = time.time()
         stack.kill("environment")
         status = await client.wait(lambda status: status.items_in_history == 1 and status.manager_state == "idle")
-        assert asyncio.get_running_loop().time() - killed < 1
         assert not status.worker_environment_exists
         (item,) = (await client.history()).items
+        assert item["result"]["time_stop"] - killed < 1
         assert item["result"]["exit_status"] == "failed"
         assert "SIGKILL" in item["result"]["msg"]
         front = (await client.queue()).items[0]
@@ -104,8 +97,8 @@ async def test_who_joins_late_reads_the_whole_output_of_a_plan(stack: RunningSta
         await until_running(client, item["item_uid"])
         stack.kill("console")
         await client.wait("queue_drained")
-    async with stack.client() as late:
-        assert await console_lines(late, item["item_uid"]) == [f"line {n} of 2000" for n in range(1, 2001)]
+    async with stack.client() as late, asyncio.timeout(PATIENCE):
+        assert await lines_of(late, item["item_uid"], 2000) == lines(2000)
 
 
 async def test_a_plan_survives_the_death_of_the_nats_server(stack: RunningStack) -> None:
@@ -116,6 +109,6 @@ async def test_a_plan_survives_the_death_of_the_nats_server(stack: RunningStack)
         await until_running(client, first["item_uid"])
         stack.kill("nats")
         await client.wait(lambda status: status.items_in_history == 2)
-        assert await console_lines(client, first["item_uid"]) == [f"line {n} of 40" for n in range(1, 41)]
+        assert await lines_of(client, first["item_uid"], 40) == lines(40)
         statuses = [item["result"]["exit_status"] for item in (await client.history()).items]
         assert statuses == ["completed", "completed"]

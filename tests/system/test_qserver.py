@@ -15,7 +15,10 @@ import pytest
 from benchmarks.reference_venv import ensure_venv
 from tests.system.stack import RunningStack, stack_up
 
-COUNT = json.dumps({"name": "count", "args": [["det1", "det2"]], "kwargs": {"num": 10, "delay": 0.1}})
+COUNT, LONG_COUNT = (
+    json.dumps({"name": "count", "args": [["det1", "det2"]], "kwargs": {"num": num, "delay": 0.1}})
+    for num in (10, 1000)
+)
 
 
 @dataclass
@@ -89,7 +92,7 @@ def qserver(reference: Path, stack: RunningStack) -> Qserver:
 
 
 @pytest.mark.timeout(180)
-async def test_qserver_drives_a_plan_through_pause_and_resume_and_aborts_another(
+async def test_qserver_runs_a_plan_and_drives_another_through_pause_and_resume_to_its_abort(
     qserver: Qserver, stack: RunningStack
 ) -> None:
     async with stack.client() as client, asyncio.timeout(60):
@@ -99,10 +102,6 @@ async def test_qserver_drives_a_plan_through_pause_and_resume_and_aborts_another
 
         await qserver("queue", "add", "plan", COUNT)
         await qserver("queue", "start")
-        await client.wait(lambda status: status.re_state == "running")
-        await qserver("re", "pause", "immediate")
-        await client.wait("paused")
-        await qserver("re", "resume")
         await client.wait("queue_drained")
         (done,) = (await client.history()).items
         history = await qserver("history", "get")
@@ -110,8 +109,12 @@ async def test_qserver_drives_a_plan_through_pause_and_resume_and_aborts_another
         assert done["result"]["run_uids"][0] in history
         assert "'scan_ids': [1]" in history
 
-        await qserver("queue", "add", "plan", COUNT)
+        await qserver("queue", "add", "plan", LONG_COUNT)
         await qserver("queue", "start")
+        await client.wait(lambda status: status.re_state == "running")
+        await qserver("re", "pause", "immediate")
+        await client.wait("paused")
+        await qserver("re", "resume")
         await client.wait(lambda status: status.re_state == "running")
         await qserver("re", "pause", "immediate")
         await client.wait("paused")
@@ -146,10 +149,18 @@ async def test_qserver_edits_the_queue(qserver: Qserver, stack: RunningStack) ->
 async def test_the_monitors_show_status_and_console_output(qserver: Qserver, stack: RunningStack) -> None:
     async with stack.client() as client, qserver.watching("qserver-console-monitor") as console:
         await client.open_environment()
-        await client.add("print_lines", n=100, delay=0.02)
+        await client.add("print_lines", n=9999, delay=0.02)
+        await client.start()
+        await console.until("line ")  # now it follows
+        await client.pause("immediate")
+        await client.wait("paused")
+        await client.abort()
+        await client.wait("idle")
+        await client.clear()
+        await client.add("print_lines", n=100)
         await client.start()
         await console.until("line 100 of 100")
-        shown = [line for line in console.said.splitlines() if line.startswith("line ")]
-        assert shown == [f"line {n} of 100" for n in range(int(shown[0].split()[1]), 101)]
+        shown = [line for line in console.said.splitlines() if line.endswith(" of 100")]
+        assert shown == [f"line {n} of 100" for n in range(1, 101)]
     async with qserver.watching("qserver", "monitor") as monitor:
         await monitor.until("manager_state")

@@ -15,6 +15,7 @@ from skybus.bus.api.health import Lead, health_of
 from skybus.bus.errors import UnavailableError
 from skybus.bus.messages import Empty
 from skybus.client.client import Client
+from tests.promises import within
 from tests.system.stack import RunningStack, processes_of, run_doctor, stack_up
 
 
@@ -41,8 +42,12 @@ async def until_waiting(client: Client) -> Lead:
     return now
 
 
+@within(5)
 @pytest.mark.timeout(120)
-async def test_the_standby_takes_over_from_who_is_stopped_and_is_missed_when_it_hangs(data_dir: Path) -> None:
+async def test_the_standby_takes_over_from_who_is_stopped_and_is_missed_when_it_hangs(
+    data_dir: Path, limit: float
+) -> None:
+    """All of it stops within the limit."""
     async with stack_up(data_dir, SKYBUS_STANDBY="true") as stack, stack.client() as client, asyncio.timeout(100):
         await client.open_environment()
         await client.add("print_lines", n=40, delay=0.1)
@@ -52,7 +57,6 @@ async def test_the_standby_takes_over_from_who_is_stopped_and_is_missed_when_it_
 
         leading = stack.find("queue")
         leading.send_signal(signal.SIGSTOP)
-        begin = time.monotonic()
         assert (await lead(client)).name == first.standby
         leading.send_signal(signal.SIGCONT)
         assert await until_waiting(client) == Lead(name=first.standby, standby=first.name)
@@ -69,5 +73,5 @@ async def test_the_standby_takes_over_from_who_is_stopped_and_is_missed_when_it_
 
         begin = time.monotonic()
         assert await stack.stop(signal.SIGINT) == 0
-        assert time.monotonic() - begin < 5
+        assert time.monotonic() - begin < limit
         assert processes_of(data_dir) == []

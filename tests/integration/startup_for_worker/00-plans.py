@@ -1,9 +1,11 @@
 """Plans that behave well and badly."""
 
+import asyncio
 import os
 import sys
 import threading
 import time
+from pathlib import Path
 
 import bluesky.plan_stubs as bps
 from bluesky import RunEngine
@@ -64,12 +66,25 @@ def move_twice() -> MsgGenerator:
     yield from bps.mv(axis, 3.0)
 
 
-def past_checkpoint(delay: float = 0.3) -> MsgGenerator:
+def until_opened(gate: str) -> MsgGenerator:
+    """Wait until somebody opens a FIFO for writing, and closes it."""
+    yield from bps.wait_for([lambda: asyncio.to_thread(Path(gate).read_bytes)])
+
+
+def past_checkpoint(gate: str) -> MsgGenerator:
+    """Have one checkpoint, at the beginning, and go on when the gate is opened."""
+    yield from bps.checkpoint()
+    yield from bps.null()
+    print("past the checkpoint")
+    yield from until_opened(gate)
+
+
+def long_past_checkpoint() -> MsgGenerator:
     """Have one checkpoint, at the beginning."""
     yield from bps.checkpoint()
     yield from bps.null()
     print("past the checkpoint")
-    yield from bps.sleep(delay)
+    yield from bps.sleep(20)
 
 
 def no_checkpoint() -> MsgGenerator:
@@ -119,10 +134,10 @@ def break_engine() -> MsgGenerator:
     type(RE).deferred_pause_requested = property(lambda _: 1 / 0)  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def die() -> MsgGenerator:
-    """End the process at once."""
+def die(gate: str) -> MsgGenerator:
+    """End the process when the gate is opened."""
     print("last words")
-    yield from bps.sleep(0.05)  # the answer to the order goes out first
+    yield from until_opened(gate)
     os._exit(3)
 
 

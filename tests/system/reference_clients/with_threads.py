@@ -21,7 +21,9 @@ RM.wait_for_idle(timeout=30)
 history = RM.history_get()["items"]
 assert [item["result"]["exit_status"] for item in history] == ["completed"] * 2, history
 assert len(history[0]["result"]["run_uids"]) == 1
-assert RM.console_monitor.text().count("line 20 of 20") == 1
+said = ""
+while "line 20 of 20" not in said:
+    said += RM.console_monitor.next_msg(timeout=10)["msg"]
 assert RM.status()["items_in_queue"] == 1
 
 (waiting,) = RM.queue_get()["items"]
