@@ -82,6 +82,7 @@ class RestoreHandlers:
     async def _add(self, request: api.RestoreAdd, user: str) -> api.RestoreAdded:
         staged = self._require_staged(request.restore_id, user)
         slots = staged.next_slots(request.queue)
+        staging.require_filed(request.history)
         added = api.RestoreAdded(
             items_in_queue=len(staged.slots) + len(slots),
             items_in_history=staged.history_size + len(request.history),
