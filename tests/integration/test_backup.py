@@ -218,8 +218,9 @@ async def test_what_has_changed_since_it_was_seen_is_not_replaced(nats, valkey, 
     async with queue_service(nats, valkey):
         await client.wait("idle")
         seen = await client.take_picture()
+        filed = {**plan(0), "item_uid": "a", "result": {"time_start": 1, "time_stop": 2}}
         begun = await client.call(RESTORE_BEGIN, RestoreBegin(replace=True))
-        await client.call(RESTORE_ADD, RestoreAdd(restore_id=begun.restore_id, history=[plan(0)]))
+        await client.call(RESTORE_ADD, RestoreAdd(restore_id=begun.restore_id, history=[filed]))
         await client.add_item(plan(1))
         request = RestoreFinish(
             restore_id=begun.restore_id,
@@ -346,7 +347,7 @@ async def test_a_death_at_any_step_leaves_all_or_nothing(nats, valkey, house, hu
             await restores.die(point)
 
 
-async def test_items_that_cannot_be_in_a_queue_are_refused(nats, valkey, house, client) -> None:
+async def test_items_that_cannot_be_in_queue_or_history_are_refused(nats, valkey, house, client) -> None:
     async with queue_service(nats, valkey):
         await client.wait("idle")
         begun = await client.call(RESTORE_BEGIN, RestoreBegin())
@@ -354,6 +355,9 @@ async def test_items_that_cannot_be_in_a_queue_are_refused(nats, valkey, house, 
         for queue in ([plan(0)], [item, item], [{**item, "item_type": "function"}], [{**item, "name": None}]):
             with pytest.raises(InvalidError):
                 await client.call(RESTORE_ADD, RestoreAdd(restore_id=begun.restore_id, queue=queue))
+        for filed in ({"result": {"time_start": 1, "time_stop": 2}}, item, {**item, "result": {"time_start": 1}}):
+            with pytest.raises(InvalidError):
+                await client.call(RESTORE_ADD, RestoreAdd(restore_id=begun.restore_id, history=[filed]))
         added = await client.call(RESTORE_ADD, RestoreAdd(restore_id=begun.restore_id, queue=[item]))
         assert added.items_in_queue == 1
         request = RestoreFinish(restore_id=begun.restore_id, items_in_queue=2, items_in_history=0)

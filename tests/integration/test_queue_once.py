@@ -250,6 +250,9 @@ async def test_the_running_plan_can_be_paused_while_redis_is_away(nats, valkey, 
         await client.start()
         await runs(house, client)
         valkey.stop()
+        with pytest.raises(UnavailableError):
+            await client.call(lock.LOCK, lock.LockSet(lock_key="the key", environment=True))
+        assert not (await client.status()).lock.environment
         await client.pause("immediate")
         await is_paused(house, client)
         await client.resume()

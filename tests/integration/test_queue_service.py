@@ -385,7 +385,7 @@ async def test_the_status_says_since_when_redis_auth_and_worker_do_not_answer(
         house.is_silent.clear()
         await valkey.start()
         await client.wait(lambda status: not status.unreachable)
-        assert (await client.call(health_of("queue"), Empty())).is_ready
+        assert not (await client.call(health_of("queue"), Empty())).missing
 
 
 async def test_nothing_follows_a_plan_that_was_to_be_aborted_and_ends_by_itself(nats, valkey, house, client) -> None:

@@ -51,11 +51,13 @@ async def test_a_full_redis_refuses_what_adds_and_lets_all_else_go_on(nats, valk
     async with queue_service(nats, valkey), redis_of(valkey) as redis:
         await runs(house, client, items=4)
         first = await house.orders.get()
+        before = await client.status()
         await redis.config_set("maxmemory", 1)
         with pytest.raises(WrongStateError, match="Redis is full .* clear the history or take items out"):
             await client.add_item(COUNT)
         status = await client.wait(lambda status: "redis" in status.unreachable)
         assert "full" in status.unreachable["redis"].why
+        assert (status.items_in_queue, status.plan_queue_uid) == (3, before.plan_queue_uid)
         await client.call(LOCK, LockSet(lock_key="the key", queue=True))
         await client.call(UNLOCK, Unlock(lock_key="the key"))
         await client.remove("back")

@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 from skybus.bus.api.queue import ITEM_ADD, ItemAdded
 from skybus.bus.errors import ConflictError, UnavailableError
 from skybus.bus.messages import Message
+from skybus.queue import once as once_module
 from skybus.queue.book import Book
 from skybus.queue.keeper import Keeper
 from skybus.queue.once import Once
@@ -101,6 +102,20 @@ async def test_the_same_request_is_done_once_and_answered_alike(keeper: Keeper, 
     assert order(await after_restart.do(after_restart.fresh)) == "a"
     task.cancel()
     await asyncio.wait({task})
+
+
+async def test_a_large_answer_is_kept_in_redis_only(keeper: Keeper, store: Store) -> None:
+    requests, begun = Once(store, keeper, Situation(lambda: None)), list[str]()
+
+    def add(book: Book) -> ItemAdded:
+        begun.append("x" * once_module.LARGE)
+        book.insert([plan("a")])
+        return ItemAdded(item={**plan("a"), "note": begun[-1]}, qsize=1)
+
+    first, again = [await requests.answer("1", ITEM_ADD, lambda: keeper.change(add)) for _ in range(2)]
+    assert first == again
+    assert len(begun) == 2
+    assert order(await keeper.do(keeper.fresh)) == "a"
 
 
 async def test_a_request_that_was_done_is_answered_although_it_is_impossible_now(keeper: Keeper, store: Store) -> None:

@@ -52,9 +52,10 @@ async def ensure(
 
 
 class _Stored(NamedTuple):
-    where: str
+    put: asyncio.Task[str]
+    """Results in where it is."""
     at: float
-    """By the monotonic clock."""
+    """When that was begun, by the monotonic clock."""
 
 
 class Blobs:
@@ -71,8 +72,13 @@ class Blobs:
         self._stored = {of: stored for of, stored in self._stored.items() if stored.at > oldest}
         stored = self._stored.get(digest)
         if stored is None:
-            stored = self._stored[digest] = _Stored(await self._put(body), time.monotonic())
-        return stored.where
+            stored = self._stored[digest] = _Stored(asyncio.create_task(self._put(body)), time.monotonic())
+            stored.put.add_done_callback(lambda put: self._ended(digest, put))
+        return await asyncio.shield(stored.put)  # others may wait for it, too
+
+    def _ended(self, digest: bytes, put: asyncio.Task[str]) -> None:
+        if put.cancelled() or put.exception():
+            self._stored.pop(digest, None)
 
     async def _put(self, body: bytes) -> str:
         packed = await asyncio.to_thread(zlib.compress, body, 1)

@@ -27,7 +27,7 @@ from nats.js import JetStreamContext
 
 from skybus.bus import blob, headers
 from skybus.bus.endpoints import Endpoint, Rep, Req
-from skybus.bus.errors import DeniedError, NotSentError, SkybusError, TooLargeError, UnavailableError, error_from_wire
+from skybus.bus.errors import NotSentError, TooLargeError, UnavailableError, error_from_wire, why
 from skybus.bus.identity import user_token
 from skybus.bus.messages import Message, decode, encode
 from skybus.bus.requests import Requests
@@ -229,12 +229,13 @@ class Bus:
 
     async def _body(self, message: Msg) -> bytes:
         head = message.headers or {}
+        where = head.get(headers.BLOB)
+        body = await blob.fetch(self, where) if where else message.data
         code = head.get(headers.ERROR_CODE)
         if code:
-            error = orjson.loads(message.data or b"{}")
+            error = orjson.loads(body or b"{}")
             raise error_from_wire(code, error.get("msg") or head.get(headers.ERROR, ""), error.get("details"))
-        where = head.get(headers.BLOB)
-        return await blob.fetch(self, where) if where else message.data
+        return body
 
     async def _hold(self) -> None:
         lost = self._lost = asyncio.get_running_loop().create_future()
@@ -299,7 +300,7 @@ class Bus:
     async def _on_error(self, error: Exception) -> None:
         denied = _DENIED_PUBLISH.search(str(error))
         if denied and self._requests:
-            self._requests.refuse(denied[1], DeniedError(f"{self._user!r} may not publish on {denied[1]}"))
+            self._requests.refuse(denied[1], self._user)
             return
         if not self.is_connected:
             self._report(error)
@@ -319,10 +320,10 @@ class Bus:
                 callback()
 
     def _report(self, error: Exception) -> None:
-        why = error.message if isinstance(error, SkybusError) else str(error) or type(error).__name__
-        if why != self._why:
-            log.warning("no connection to NATS", reason=why)
-        self._why = why
+        reason = why(error)
+        if reason != self._why:
+            log.warning("no connection to NATS", reason=reason)
+        self._why = reason
 
 
 def _read_outcome(task: asyncio.Future[Any]) -> None:

@@ -15,7 +15,7 @@ from nats.aio.client import Client as Connection
 from nats.js import JetStreamContext
 
 from skybus.bus.connection import Bus
-from skybus.bus.errors import UnavailableError
+from skybus.bus.errors import UnavailableError, why
 
 log = structlog.get_logger()
 
@@ -53,7 +53,7 @@ class Ensured:
             try:
                 await self._ensure(connection.jetstream())
             except (nats.errors.Error, OSError, UnavailableError) as error:
-                log.warning("streams could not be seen to yet", reason=str(error) or type(error).__name__)
+                log.warning("streams could not be seen to yet", reason=why(error))
                 await asyncio.sleep(_AGAIN)
             else:
                 return

@@ -111,6 +111,11 @@ ERRORS: dict[str, type[SkybusError]] = {
 """Wire code to class."""
 
 
+def why(error: BaseException) -> str:
+    """What an error says, or what it is if it says nothing."""
+    return str(error) or type(error).__name__
+
+
 def error_from_wire(code: str, message: str, details: dict[str, Any] | None = None) -> SkybusError:
     """Make the error that a service raised out of what arrived."""
     return ERRORS.get(code, SkybusError)(message, **(details or {}))

@@ -28,7 +28,6 @@ class Requester:
     """A user that the server has verified."""
 
     user: str
-    host: str = ""
 
 
 def user_token(name: str) -> str:
@@ -63,7 +62,7 @@ def verified_requester(subject: str, headers: Mapping[str, str] | None) -> Reque
     user = str(info.get("user", ""))
     if not user or user_token(user) != claimed:
         raise DeniedError(f"user {user!r} may not act as {user_name(claimed)!r}")
-    return Requester(user=user, host=str(info.get("host", "")))
+    return Requester(user=user)
 
 
 def _request_info(headers: Mapping[str, str] | None) -> dict[str, object]:

@@ -11,7 +11,7 @@ from nats.aio.client import Client as Connection
 from nats.aio.msg import Msg
 
 from skybus.bus import headers
-from skybus.bus.errors import NobodyThereError, NotSentError, SkybusError, UnavailableError
+from skybus.bus.errors import DeniedError, NobodyThereError, NotSentError, SkybusError, UnavailableError
 from skybus.bus.identity import user_token
 
 _NO_RESPONDERS = "503"
@@ -55,10 +55,10 @@ class Requests:
             timer.cancel()
             self._pending.pop(token, None)
 
-    def refuse(self, subject: str, error: SkybusError) -> None:
-        """Fail the requests on a subject that the server does not let us publish on."""
-        for pending in [p for p in self._pending.values() if p.subject == subject]:
-            _fail(pending.future, error)
+    def refuse(self, subject: str, user: str) -> None:
+        """Fail the requests on a subject that the server does not let us publish on; nats-py names it in lower case."""
+        for pending in [p for p in self._pending.values() if p.subject.lower() == subject.lower()]:
+            _fail(pending.future, DeniedError(f"{user!r} may not publish on {pending.subject}"))
 
     def fail(self, error: SkybusError) -> None:
         """Fail all that wait."""

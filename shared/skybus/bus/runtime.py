@@ -80,7 +80,7 @@ class Process:
 
     async def end(self) -> None:
         """End the side tasks."""
-        await end_tasks(reversed(self._side_tasks))
+        await end_tasks(self._side_tasks)
 
     def _on_end(self, task: asyncio.Task[None]) -> None:
         """Have the others end after one that has died: the group cancels each once, which can get lost."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Generic
@@ -18,13 +19,14 @@ import structlog
 from nats import micro
 from nats.aio.client import Client as Connection
 from nats.micro.request import Request as MicroRequest
+from nats.micro.service import Service as MicroService
 
 from skybus.bus import headers
 from skybus.bus.api.health import Absence, Health, Lead, health_of
 from skybus.bus.blob import Blobs
 from skybus.bus.connection import Bus
 from skybus.bus.endpoints import Endpoint, InternalEndpoint, Rep, Req
-from skybus.bus.errors import InvalidError, SkybusError, UnavailableError
+from skybus.bus.errors import InvalidError, SkybusError, UnavailableError, why
 from skybus.bus.identity import Requester, user_token, verified_requester
 from skybus.bus.messages import Empty, decode_request, encode
 from skybus.bus.tracing import receiving
@@ -34,6 +36,10 @@ log = structlog.get_logger()
 
 LONGEST_ID = 200
 """Characters of a request id."""
+DRAIN = 2.0
+"""Seconds that a service which ends has for what has come, and for what has been begun."""
+TELL_AFTER = 0.9
+"""The part of its time after which a requester is told what it waits for."""
 AT_ONCE = 512
 """Requests that one process works on at the same time; more wait in the subscription."""
 
@@ -106,17 +112,27 @@ class Service:
         self._name = name
         self._group = group
         self._handlers = [*handlers, *([_health(name, missing, lead)] if missing else [])]
+        self._service: MicroService | None = None
         self._running: set[asyncio.Task[None]] = set()
         self._places = asyncio.Semaphore(AT_ONCE)
         bus.on_connect.append(self._serve_on)
 
     async def drain(self) -> None:
-        """Finish what has been begun."""
+        """Take no more requests, and finish what has been begun."""
+        with suppress(nats.errors.Error, OSError):  # without a connection nothing more comes
+            async with asyncio.timeout(DRAIN):
+                await self._stop_listening()
         if self._running:
-            await asyncio.wait(self._running, timeout=2)
+            await asyncio.wait(self._running, timeout=DRAIN)
+
+    async def _stop_listening(self) -> None:
+        """Have the server send nothing more; what it has sent is begun."""
+        for endpoint in self._service._endpoints if self._service else ():
+            if endpoint._subscription:
+                await endpoint._subscription.drain()  # the service's `stop` would discard what has come
 
     async def _serve_on(self, connection: Connection) -> None:
-        service = await micro.add_service(
+        service = self._service = await micro.add_service(
             connection,
             name=f"skybus-{self._name}",
             version=VERSION,
@@ -169,19 +185,40 @@ class Service:
             raise SkybusError(f"{endpoint.name} failed inside the {self._name} service; see its log") from error
 
     async def _reply(self, request: MicroRequest, body: bytes) -> None:
-        head = {headers.KIND: headers.REPLY}
-        if len(body) > self._bus.payload_limit:
-            head[headers.BLOB] = await self._blobs.store(body)
-            body = b""
+        body, head = await self._sent(body)
         await request.respond(body, headers=head)
 
     async def _refuse(self, request: MicroRequest, error: SkybusError) -> None:
-        body = orjson.dumps({"msg": error.message, "details": error.details}, default=str)
         line = " ".join(error.message.split())[:500]
         try:
-            await request.respond_error(error.code, line, body, headers={headers.KIND: headers.REPLY})
+            body, head = await self._sent_refusal(error, line)
+            await request.respond_error(error.code, line, body, headers=head)
         except (nats.errors.Error, OSError, ValueError) as failure:
             log.warning("a refusal could not be sent", code=error.code, error=str(failure))
+
+    async def _sent_refusal(self, error: SkybusError, line: str) -> tuple[bytes, dict[str, str]]:
+        body = orjson.dumps({"msg": error.message, "details": error.details}, default=str)
+        try:
+            return await self._sent(body)
+        except UnavailableError as failure:
+            log.warning("a refusal is sent without its details", code=error.code, reason=failure.message)
+            return await self._sent(orjson.dumps({"msg": f"{line} (without details: {failure.message})"}))
+
+    async def _sent(self, body: bytes) -> tuple[bytes, dict[str, str]]:
+        """What is sent of a body, and with which headers.
+
+        Raises:
+            UnavailableError: it is larger than a message, and is not stored while the requester waits.
+        """
+        head = {headers.KIND: headers.REPLY}
+        if len(body) <= self._bus.payload_limit:
+            return body, head
+        deadline = current_deadline()
+        try:
+            async with asyncio.timeout(None if deadline is None else (deadline - time.time()) * TELL_AFTER):
+                return b"", {**head, headers.BLOB: await self._blobs.store(body)}
+        except (nats.errors.Error, OSError) as error:
+            raise UnavailableError(f"the answer is larger than a message, and not stored: {why(error)}") from error
 
 
 def _health(

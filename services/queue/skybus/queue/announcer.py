@@ -20,6 +20,7 @@ from skybus.bus.messages import Message
 from skybus.queue.book import Book
 from skybus.queue.locks import Lock
 from skybus.queue.records import Running, RunningTask
+from skybus.queue.shown import Shown
 
 log = structlog.get_logger()
 
@@ -35,17 +36,17 @@ class Announcer:
         self._publish = publish
         self._queue_uid = self._history_uid = ""
 
-    def stored(self, book: Book) -> None:
-        """The book is stored as it is now: say what is another one."""
-        flags = book.flags
+    def stored(self, shown: Shown) -> None:
+        """The book is stored as it is shown now: say what is another one."""
+        flags = shown.flags
         if flags.queue_uid != self._queue_uid:
             self._queue_uid = flags.queue_uid
-            running = book.running.item["item_uid"] if book.running else None
-            event = QueueChanged(plan_queue_uid=flags.queue_uid, qsize=len(book.line), running_item_uid=running)
+            running = shown.running.item["item_uid"] if shown.running else None
+            event = QueueChanged(plan_queue_uid=flags.queue_uid, qsize=shown.items_in_queue, running_item_uid=running)
             self._publish("queue", event)
         if flags.history_uid != self._history_uid:
             self._history_uid = flags.history_uid
-            self._publish("history", HistoryChanged(plan_history_uid=flags.history_uid, size=book.history_size))
+            self._publish("history", HistoryChanged(plan_history_uid=flags.history_uid, size=shown.items_in_history))
 
     def begun(self, running: Running) -> None:
         """An item runs."""

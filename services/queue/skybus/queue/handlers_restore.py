@@ -62,7 +62,7 @@ class RestoreHandlers:
         await self._check.require_root(DEED)
         user = current_call().requester.user
 
-        def alter(book: Book) -> api.Restored:
+        def alter(book: Book) -> None:
             staged = self._require_staged(request.restore_id, user)
             _require_all(request, staged)
             self._require_rest(book, staged)
@@ -71,15 +71,18 @@ class RestoreHandlers:
             if request.running_item:
                 staging.lose_running(book, request.running_item, request.picture_time)
             self._staged = None
-            return _restored(book)
 
-        restored = await self._keeper.change(alter)
-        self._announcer.restored(self._keeper.last)
-        return restored
+        async def work() -> api.Restored:
+            await self._keeper.answer_once(alter, _restored)
+            self._announcer.restored(self._keeper.book)
+            return _restored(self._keeper.book)
+
+        return await self._keeper.do(work)
 
     async def _add(self, request: api.RestoreAdd, user: str) -> api.RestoreAdded:
         staged = self._require_staged(request.restore_id, user)
         slots = staged.next_slots(request.queue)
+        staging.require_filed(request.history)
         added = api.RestoreAdded(
             items_in_queue=len(staged.slots) + len(slots),
             items_in_history=staged.history_size + len(request.history),

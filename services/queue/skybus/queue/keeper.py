@@ -14,7 +14,8 @@ from skybus.queue.book import Book
 from skybus.queue.guards import Entry, current_entry
 from skybus.queue.locks import Lock
 from skybus.queue.once import Start, current_key, current_start
-from skybus.queue.store import AnsweredBefore, FencedError, Store
+from skybus.queue.shown import Shown
+from skybus.queue.store import FencedError, Store
 
 log = structlog.get_logger()
 
@@ -48,7 +49,7 @@ class Keeper:
         self._changed = changed
         self._inbox: asyncio.Queue[_Turn] = asyncio.Queue()
         self._book: Book | None = None
-        self._last = Book()
+        self._last = Shown.of(Book())
         self._key = ""
         """Of the request to which the work of this turn belongs."""
         self.is_busy = False
@@ -62,9 +63,9 @@ class Keeper:
         return self._book
 
     @property
-    def last(self) -> Book:
-        """The book as it was known last, for those who only show it."""
-        return self._book or self._last
+    def last(self) -> Shown:
+        """The book as it was known last to be stored, for those who only show it."""
+        return self._last
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -127,8 +128,8 @@ class Keeper:
     async def fresh(self) -> Book:
         """The book, read again from Redis if there was any doubt about it."""
         if self._book is None:
-            self._book = self._last = await self._store.load()
-            self._changed()
+            self._book = await self._store.load()
+            self._show(self._book)
         return self._book
 
     async def _lock(self) -> Lock:
@@ -146,16 +147,16 @@ class Keeper:
                 await self._commit(book, self._key, encode(answer(book, result)))
             elif book.journal:
                 await self._commit(book)
-        except AnsweredBefore:
-            self._book = None
-            await self.fresh()  # nobody is to be shown what this would have changed
-            raise
         except BaseException:
             if book.journal:
-                self._book = None  # half a change, or one of which nothing is known: read again
+                self._book = None  # half a change, one refused, or one of which nothing is known: read again
             raise
-        self._changed()
+        self._show(book)
         return result
+
+    def _show(self, book: Book) -> None:
+        self._last = Shown.of(book)
+        self._changed()
 
     async def _commit(self, book: Book, key: str = "", answer: bytes = b"") -> None:
         await self._store.commit(book.journal, book.revision, key, answer)

@@ -74,7 +74,7 @@ class Lease:
             try:
                 self._see(await self._store.renew_lease(self._name, LASTS))
                 self._is_sure.set()
-            except UnavailableError as error:  # then nobody else can take over, either
+            except UnavailableError as error:  # whoever takes over meanwhile has the higher fencing number
                 log.debug("the lease was not renewed", reason=error.message)
             await asyncio.sleep(RENEW)
 

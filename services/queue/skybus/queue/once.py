@@ -23,7 +23,7 @@ from skybus.bus.api import engine, environment, manager
 from skybus.bus.endpoints import Endpoint
 from skybus.bus.errors import SkybusError, UnavailableError
 from skybus.bus.messages import Message, decode, encode
-from skybus.bus.service import Handler, current_call, current_deadline
+from skybus.bus.service import TELL_AFTER, Handler, current_call, current_deadline
 from skybus.queue.records import Command
 from skybus.queue.situation import Situation
 from skybus.queue.states import State
@@ -36,8 +36,8 @@ log = structlog.get_logger()
 
 REMEMBERED = 1000
 """Answers kept in memory, so that a request that is repeated soon need not be found in Redis."""
-TELL_AFTER = 0.9
-"""The part of its time after which a requester is told what it waits for."""
+LARGE = 65_536
+"""Bytes; an answer that has more is kept in Redis only."""
 _BEGUN = b""
 """In the place of an answer: the request was begun."""
 
@@ -158,10 +158,16 @@ class Once:
         if running is None:
             running = self._running[key] = asyncio.create_task(self._answer(key, endpoint, work, is_done))
             running.add_done_callback(partial(self._ended, key))
-        answer = self._answers[key] = await self._in_time(running, endpoint)
+        answer = await self._in_time(running, endpoint)
+        self._remember(key, answer)
+        return answer
+
+    def _remember(self, key: str, answer: Message) -> None:
+        if len(encode(answer)) > LARGE:
+            return
+        self._answers[key] = answer
         if len(self._answers) > REMEMBERED:
             self._answers.popitem(last=False)
-        return answer
 
     def _ended(self, key: str, running: asyncio.Task[Message]) -> None:
         del self._running[key]

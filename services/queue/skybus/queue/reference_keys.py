@@ -22,7 +22,7 @@ from redis.exceptions import RedisError
 
 from skybus.bus.api.items import Item
 from skybus.bus.api.queue import QueueMode
-from skybus.bus.errors import InvalidError, UnavailableError
+from skybus.bus.errors import InvalidError, UnavailableError, why
 from skybus.bus.messages import Message, explain
 from skybus.queue.locks import NO_LOCK, Lock
 
@@ -64,7 +64,7 @@ async def read_reference(url: str, prefix: str) -> ReferenceState:
             pipe.mget(*(start + name for name in _STRINGS))
             queue, history, strings = await pipe.execute()
     except (RedisError, OSError, ValueError) as error:
-        raise UnavailableError(f"cannot read from {url.rpartition('@')[2]}: {error or type(error).__name__}") from None
+        raise UnavailableError(f"cannot read from {url.rpartition('@')[2]}: {why(error)}") from None
     return _state(queue, history, dict(zip(_STRINGS, strings, strict=True)))
 
 

@@ -18,7 +18,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from skybus.bus.api.internal import LifeReport
 from skybus.bus.bodies import body_of, is_stub
 from skybus.bus.connection import Bus
-from skybus.bus.errors import SkybusError, UnavailableError
+from skybus.bus.errors import SkybusError, UnavailableError, why
 from skybus.bus.streams import ensure_stream, life_stream
 
 log = structlog.get_logger()
@@ -54,7 +54,7 @@ class Reports:
             try:
                 await self._read(self._bus.jetstream)
             except (nats.errors.Error, UnavailableError, OSError) as error:
-                log.warning("reading reports was interrupted", error=str(error) or type(error).__name__)
+                log.warning("reading reports was interrupted", error=why(error))
                 await asyncio.sleep(0.1)
 
     async def is_drained(self) -> bool:
@@ -73,7 +73,7 @@ class Reports:
         try:
             return await self._bus.while_connected(self._since(self._bus.jetstream, begin))
         except (nats.errors.Error, OSError) as error:
-            raise UnavailableError(f"reports cannot be read: {error or type(error).__name__}") from error
+            raise UnavailableError(f"reports cannot be read: {why(error)}") from error
 
     async def _since(self, jetstream: JetStreamContext, begin: float) -> list[LifeReport]:
         stream, found = self._bus.subjects.life_stream, list[LifeReport]()

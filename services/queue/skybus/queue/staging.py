@@ -58,6 +58,20 @@ class Staged:
         self.history_size += history_size
 
 
+def require_filed(items: Iterable[Item]) -> None:
+    """See that items can be in the history.
+
+    Raises:
+        InvalidError: one of them cannot.
+    """
+    for item in items:
+        _uid_of(item)
+        result = item.get("result")
+        times = [result.get(name) for name in ("time_start", "time_stop")] if isinstance(result, dict) else [None]
+        if not all(isinstance(moment, (int, float)) for moment in times):
+            raise InvalidError(f"this item of a history has no 'result' with time_start and time_stop: {_brief(item)}")
+
+
 def forget(book: Book) -> None:
     """Write down that what was brought before is thrown away."""
     book.journal += [("UNLINK", f"staged:{part}") for part in _PARTS]
@@ -115,7 +129,11 @@ def _uid_of(item: Item) -> str:
     uid, name = item.get("item_uid"), item.get("name")
     if isinstance(uid, str) and uid and isinstance(name, str) and item.get("item_type") in (PLAN, INSTRUCTION):
         return uid
-    raise InvalidError(f"this is no item of a queue: {str(item)[:200]}")
+    raise InvalidError(f"this is no item of a queue: {_brief(item)}")
+
+
+def _brief(item: Item) -> str:
+    return str(item)[:200]
 
 
 def _chunks(entries: Iterable[Any]) -> Iterator[list[Any]]:

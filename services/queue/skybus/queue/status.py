@@ -44,17 +44,17 @@ class StatusMaker:
         return Status(time=datetime.now().isoformat(), status_uid=self._uid, revision=self._revision, **known)
 
     def _known(self) -> dict[str, Any]:
-        book, now, environment = self.keeper.last, self.situation, self.situation.environment
+        shown, now, environment = self.keeper.last, self.situation, self.situation.environment
         exists = now.is_open
         known = environment if exists else None
         return dict(
             msg=f"RE Manager: skybus v{VERSION}",
-            items_in_queue=len(book.line),
-            items_in_history=book.history_size,
-            running_item_uid=book.running.item["item_uid"] if book.running else None,
+            items_in_queue=shown.items_in_queue,
+            items_in_history=shown.items_in_history,
+            running_item_uid=shown.running.item["item_uid"] if shown.running else None,
             manager_state=now.state,
-            queue_stop_pending=book.flags.stop_pending,
-            queue_autostart_enabled=book.flags.autostart,
+            queue_stop_pending=shown.flags.stop_pending,
+            queue_autostart_enabled=shown.flags.autostart,
             worker_environment_exists=exists,
             worker_environment_state=self._phase(),
             worker_background_tasks=environment.background_tasks if environment else 0,
@@ -63,13 +63,13 @@ class StatusMaker:
             ip_kernel_captured=known.ip_kernel_captured if known else None,
             pause_pending=now.pause_pending,
             run_list_uid=self.run_list_uid,
-            plan_queue_uid=book.flags.queue_uid,
-            plan_history_uid=book.flags.history_uid,
+            plan_queue_uid=shown.flags.queue_uid,
+            plan_history_uid=shown.flags.history_uid,
             **self.catalog.model_dump(),
-            plan_queue_mode=book.flags.mode,
-            task_results_uid=book.flags.task_results_uid,
-            lock_info_uid=book.lock.uid,
-            lock=LockState(environment=book.lock.environment, queue=book.lock.queue),
+            plan_queue_mode=shown.flags.mode,
+            task_results_uid=shown.flags.task_results_uid,
+            lock_info_uid=shown.lock.uid,
+            lock=LockState(environment=shown.lock.environment, queue=shown.lock.queue),
             unreachable=self.missing.parts,
         )
 

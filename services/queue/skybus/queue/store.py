@@ -40,7 +40,7 @@ from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from skybus.bus.api.items import Item
-from skybus.bus.errors import ConflictError, SkybusError, UnavailableError, WrongStateError
+from skybus.bus.errors import ConflictError, SkybusError, UnavailableError, WrongStateError, why
 from skybus.queue.book import Book
 from skybus.queue.line import Line, Slot
 from skybus.queue.locks import NO_LOCK, Lock
@@ -393,7 +393,7 @@ class Store:
             if isinstance(error, RedisTimeoutError):
                 self._hangs_until = time.monotonic() + HANGS
             what = "refused the change" if isinstance(error, ResponseError) else "does not answer"
-            raise UnavailableError(f"Redis {what}: {error or type(error).__name__}") from error
+            raise UnavailableError(f"Redis {what}: {why(error)}") from error
         self._hangs_until = 0.0
 
     async def _load(self, token: str) -> Book:

@@ -8,7 +8,7 @@ import nats.errors
 from nats.js.errors import KeyNotFoundError
 
 from skybus.bus.connection import Bus
-from skybus.bus.errors import UnavailableError
+from skybus.bus.errors import UnavailableError, why
 from skybus.bus.identity import user_token
 
 
@@ -39,7 +39,7 @@ class Witness:
         except KeyNotFoundError:
             return 0
         except (nats.errors.Error, OSError) as error:
-            raise UnavailableError(f"JetStream does not answer: {error or type(error).__name__}") from error
+            raise UnavailableError(f"JetStream does not answer: {why(error)}") from error
 
     async def tell(self) -> None:
         """Leave the revision of now, without waiting."""
@@ -57,8 +57,8 @@ class Witness:
         try:
             await self._bus.jetstream.publish(self._bus.subjects.kept(self._key), self._body())
         except (nats.errors.Error, OSError) as error:
-            why = str(error) or type(error).__name__
-            raise UnavailableError(f"JetStream stores nothing ({why}): output and reports wait on disk") from error
+            reason = why(error)
+            raise UnavailableError(f"JetStream stores nothing ({reason}): output and reports wait on disk") from error
 
     def _body(self) -> bytes:
         return str(self._revision()).encode()

@@ -35,11 +35,6 @@ class Health(Message):
     tasks: int = 0
     """That are open in its event loop; a number that grows for hours means that some never end."""
 
-    @property
-    def is_ready(self) -> bool:
-        """Whether it can do all that it is there for."""
-        return not self.missing
-
 
 def health_of(service: str) -> Endpoint[Empty, Health]:
     """The endpoint of a service."""
