@@ -15,7 +15,7 @@ from nats.js.object_store import ObjectStore
 
 from skybus.auth.catalogue import Changes, PackedCatalogue
 from skybus.bus import blob
-from skybus.bus.errors import SkybusError, UnavailableError
+from skybus.bus.errors import SkybusError, UnavailableError, why
 from skybus.bus.messages import Message, decode, encode
 from skybus.bus.subjects import Subjects
 
@@ -78,7 +78,7 @@ class AuthStore:
             store = await self._bucket()
             await store.put(name, body, ObjectMeta(description=description))
         except (nats.errors.Error, OSError, TimeoutError) as error:
-            raise UnavailableError(f"JetStream does not keep it: {error or type(error).__name__}") from error
+            raise UnavailableError(f"JetStream does not keep it: {why(error)}") from error
 
     async def _load(self, name: str) -> ObjectStore.ObjectResult | None:
         store = await self._bucket()

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from redis.exceptions import RedisError
 
-from skybus.bus.errors import UnavailableError
+from skybus.bus.errors import SkybusError
 from skybus.bus.settings import DEFAULT_INSTRUMENT
 from skybus.queue.redis_address import connect, copies_behind
 from skybus.queue.replicated import Script
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     try:
         was_locked = clear(options.redis_url or QueueSettings().redis(), options.redis_prefix, options.instrument)
-    except (RedisError, OSError, ValueError, UnavailableError) as error:
+    except (RedisError, OSError, ValueError, SkybusError) as error:
         sys.exit(f"the lock was not cleared: {error}")
     print("the lock is cleared" if was_locked else "there was no lock")
 

@@ -11,7 +11,7 @@ import structlog
 
 from skybus.bus.api.status import Status
 from skybus.bus.connection import Bus
-from skybus.bus.errors import SkybusError
+from skybus.bus.errors import SkybusError, why
 from skybus.bus.messages import Message, encode
 
 log = structlog.get_logger()
@@ -60,7 +60,7 @@ class Publisher:
             try:
                 await self._publish()
             except (SkybusError, nats.errors.Error, OSError) as error:
-                log.warning("an event could not be published", error=str(error))
+                log.warning("the status could not be published", error=why(error))
 
     async def keep(self) -> None:
         """Leave the newest status in the bucket where a late joiner reads it, until cancelled."""
@@ -79,10 +79,16 @@ class Publisher:
 
     async def _publish(self) -> None:
         while self._events:
-            topic, message = self._events.popleft()
-            await self._bus.publish(self._bus.subjects.event(topic), message)
-            if topic in KEPT_TOPICS:
-                await self._bus.connection.publish(self._bus.subjects.kept(topic), encode(message))
+            await self._tell(*self._events.popleft())
         self._newest = self._make_status()
         self._must_keep.set()
         await self._bus.publish(self._bus.subjects.event("status"), self._newest)
+
+    async def _tell(self, topic: str, message: Message) -> None:
+        """Send an event; one that cannot be sent, being too large for example, holds up nothing else."""
+        try:
+            await self._bus.publish(self._bus.subjects.event(topic), message)
+            if topic in KEPT_TOPICS:
+                await self._bus.connection.publish(self._bus.subjects.kept(topic), encode(message))
+        except (SkybusError, nats.errors.Error, OSError) as error:
+            log.warning("an event could not be published", topic=topic, error=why(error))

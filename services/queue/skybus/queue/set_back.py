@@ -85,7 +85,8 @@ class SetBack:
     async def _last_filed(self) -> float:
         size = (await self._keeper.do(self._keeper.fresh)).history_size
         newest = await self._store.history(size - 1, 1) if size else []
-        return newest[0]["result"]["time_stop"] - CLOCKS_DIFFER if newest else 0.0
+        last = newest[0]["result"].get("time_stop") if newest else None  # some were imported
+        return last - CLOCKS_DIFFER if last else 0.0
 
 
 def catch_up(book: Book, reports: Sequence[LifeReport], running: Running | None, doubt: Absence) -> None:

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
+from skybus.bus.errors import why
 from skybus.worker.environment.kernel_connection import connection_info, listen_as_told
 from skybus.worker.environment.registry import REGISTRY
 from skybus.worker.environment.startup import StartupError
@@ -100,7 +101,7 @@ class Kernel:
         except kernel_app.StartupCodeError as error:
             raise StartupError(f"Error while executing startup code: {error}", error.traceback) from error
         except BaseException as error:  # SystemExit among them: that is how the application gives up
-            raise StartupError(f"The IPython kernel cannot be started: {error or type(error).__name__}") from error
+            raise StartupError(f"The IPython kernel cannot be started: {why(error)}") from error
         self.connection_info = connection_info(app)
         self._loop = kernel_app.main_loop()
         self._context = contextvars.copy_context()
