@@ -21,8 +21,8 @@ LASTS = 1.0
 RENEW, LOOK, TICK = 0.3, 0.1, 0.2
 """Seconds: between renewals, between looks whether it is free, between looks at the clock."""
 HEAD_START = 1.0
-"""Seconds after a look at a Redis that did not answer: who leads could not renew its lease either, and comes first,
-since it knows what a Redis that has come back may have lost (recent.py)."""
+"""Seconds that who leads has when Redis answers again: it could not renew its lease, and comes first, since it knows
+what a Redis that has come back may have lost (recent.py)."""
 MISSED = 3.0
 """Seconds that nobody has waited after which a standby is missed: one that has died is started again meanwhile."""
 STANDBY = "standby"
@@ -104,9 +104,17 @@ class Lease:
             self._missing.lost(STANDBY, "no second queue service waits to take over")
 
     async def _is_taken(self) -> bool:
+        try:
+            return await self._store.take_lease(self._name, LASTS)
+        except UnavailableError as error:
+            log.debug("the lease cannot be read", reason=error.message)
+            await self._until_redis_answers()
+            await asyncio.sleep(HEAD_START)
+            return False
+
+    async def _until_redis_answers(self) -> None:
         while True:
             try:
-                return await self._store.take_lease(self._name, LASTS)
-            except UnavailableError as error:
-                log.debug("the lease cannot be read", reason=error.message)
-                await asyncio.sleep(HEAD_START)
+                return await self._store.ping()
+            except UnavailableError:
+                await asyncio.sleep(LOOK)

@@ -12,6 +12,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as NoConnectionError
+from redis.exceptions import ResponseError
 
 PATIENCE = 1000
 """Milliseconds that a replica has to get a change."""
@@ -36,13 +37,23 @@ class Script:
         Raises:
             NoConnectionError: too few replicas have confirmed its changes; they may be lost, or not.
         """
-        if not self._copies:
-            return await self._alone(keys=[prefix], args=args)
-        answer, copies = await self._run([prefix], args)
+        try:
+            if not self._copies:
+                return await self._alone(keys=[prefix], args=args)
+            answer, copies = await self._run([prefix], args)
+        except ResponseError as error:
+            if "NOREPLICAS" not in str(error):
+                raise
+            await self._ask_sentinels_again()
+            raise NoConnectionError("too few replicas follow it") from error
         if copies < self._copies:
-            await self._redis.connection_pool.disconnect(inuse_connections=False)  # it may be the primary no more
+            await self._ask_sentinels_again()
             raise NoConnectionError(f"no replica has confirmed the change within {PATIENCE / 1000:g} s")
         return answer
+
+    async def _ask_sentinels_again(self) -> None:
+        """Let the next connection be to whoever is the primary then; this one may not be it any more."""
+        await self._redis.connection_pool.disconnect(inuse_connections=False)
 
     async def _run(self, keys: Sequence[str], args: Sequence[Any]) -> Any:
         async with self._redis.pipeline(transaction=False) as pipe:

@@ -360,6 +360,15 @@ class Store:
             kept = await self._redis.mget([f"{self._prefix}task:{uid}" for uid in uids])
         return [orjson.loads(raw) if raw else None for raw in kept]
 
+    async def ping(self) -> None:
+        """See that Redis answers.
+
+        Raises:
+            UnavailableError: it does not.
+        """
+        with self._answering(looks=True):
+            await self._redis.ping()
+
     async def probe(self) -> None:
         """See that Redis answers, soon, that it has room, and that it takes changes where these need replicas.
 
