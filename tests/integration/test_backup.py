@@ -53,6 +53,11 @@ def plan(number: int) -> Item:
     return {"item_type": "plan", "name": "count", "kwargs": {"num": number}}
 
 
+def run(number: int) -> Item:
+    """As it is in the history."""
+    return {**plan(number), "result": {"exit_status": "completed", "time_start": 1.0, "time_stop": 2.0}}
+
+
 def numbers(items: list[Item]) -> list[int]:
     return [item["kwargs"]["num"] for item in items]
 
@@ -284,7 +289,7 @@ class Restores:
         self._order = order_file(nats.data_dir, "queue")
         self._trace = nats.data_dir / "trace"
         self._client = client
-        items = [{**plan(number), "item_uid": f"uid {number}"} for number in range(4)]
+        items = [{**made(number), "item_uid": f"uid {number}"} for number, made in enumerate((plan, plan, run, run))]
         self._contents = Contents(time=0, mode=QueueMode(), running_item={}, items_in_queue=2, items_in_history=2)
         self._parts = [(items[:1], []), (items[1:2], items[2:3]), ([], items[3:])]
         self._whole = (items[:2], items[2:], QueueMode().model_dump())
@@ -427,7 +432,7 @@ async def test_a_hundred_thousand_items_of_each_are_kept_and_put_back(nats, valk
     log = nats.data_dir / "queue.log"
     file, again = nats.data_dir / "file", nats.data_dir / "again"
     queue = [{"queue": {**plan(number), "item_uid": f"q{number}"}} for number in range(100_000)]
-    history = [{"history": {**plan(number), "item_uid": f"h{number}"}} for number in range(100_000)]
+    history = [{"history": {**run(number), "item_uid": f"h{number}"}} for number in range(100_000)]
     header = {**HEADER, "items_in_queue": 100_000, "items_in_history": 100_000}
     file.write_bytes(written([{"backup": header}, *queue, *history]))
     async with AsyncExitStack() as stack:

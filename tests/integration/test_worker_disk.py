@@ -59,10 +59,6 @@ async def environment_id(house: House) -> str:
     return (await house.bus.call(WORKER_STATE, Empty())).environment_id or await house.open()
 
 
-def has_run(house: House, attempt: str) -> bool:
-    return any(state.attempt == attempt for state in house.states)
-
-
 async def test_an_environment_that_cannot_be_written_down_is_not_started(house: House, worker: WorkerProcess) -> None:
     assert worker.process
     with no_room(worker.process.pid), pytest.raises(SkybusError, match="cannot be started"):
@@ -79,7 +75,8 @@ async def test_a_plan_runs_on_and_its_output_and_report_come_when_there_is_room(
     item = plan("say", text, number)
     with no_room(worker.environment_pid):
         attempt = await house.start(item)
-        await house.until_state(lambda state: has_run(house, attempt) and state.attempt is None)
+        await house.until_state(lambda state: state.attempt == attempt)
+        await house.until_state(lambda state: state.attempt is None)
         assert "report" not in [body["kind"] for body in house.life.bodies()]
 
     assert (await house.life.report("report", attempt=attempt))["exit_status"] == "completed"

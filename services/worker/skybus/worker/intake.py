@@ -42,11 +42,13 @@ class Intake:
         with self._lock:
             try:
                 self._write_waiting()
-                return self._spool.append(record)
+                after = self._spool.append(record)
             except OSError as error:
                 self._tell(error)
                 self._keep(record, durable=durable)
                 return None
+            self._tell_room()
+            return after
 
     def write_waiting(self) -> bool:
         """Write what waits, and tell whether nothing waits any more."""
@@ -55,9 +57,7 @@ class Intake:
                 self._write_waiting()
             except OSError:
                 return False
-            if self._is_told:
-                log.warning("messages can be written to the spool again", lost=self._lost)
-            self._is_told, self._lost = False, 0
+            self._tell_room()
             return True
 
     def _write_waiting(self) -> None:
@@ -78,3 +78,8 @@ class Intake:
         if not self._is_told:
             log.error("messages wait in memory: they cannot be written to the spool", error=str(error))
         self._is_told = True
+
+    def _tell_room(self) -> None:
+        if self._is_told:
+            log.warning("messages can be written to the spool again", lost=self._lost)
+        self._is_told, self._lost = False, 0
