@@ -7,12 +7,20 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import settings
 
 from tests.servers import NatsServer, Valkey
 
 settings.register_profile("same every time", derandomize=True)
 settings.load_profile("same every time")
+
+
+@pytest.fixture(autouse=True)
+def usual_logs() -> Iterator[None]:
+    """What a command run in this process has made of logging ends with its test."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture

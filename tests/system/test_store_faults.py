@@ -3,6 +3,7 @@ person is told."""
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import signal
 import time
@@ -11,8 +12,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from skybus.bus.api.status import Status
 from skybus.bus.errors import ConflictError
 from skybus.client.client import Client
+from skybus.client.events import last_value
 from tests.system.stack import RunningStack, stack_up
 
 
@@ -28,6 +31,12 @@ def set_back(stack: RunningStack, copy: Path | None) -> None:
     if copy:
         shutil.copytree(copy, stack.data_dir / "valkey" / "appendonlydir")
     stack.process.send_signal(signal.SIGCONT)
+
+
+async def until_witnessed(client: Client, queue_uid: str) -> None:
+    """Wait until JetStream knows how far the book is: it is told before the status is left there."""
+    while not (kept := await last_value(client.bus, "status", Status)) or kept.plan_queue_uid != queue_uid:
+        await asyncio.sleep(0.02)
 
 
 async def lines_of(client: Client, item_uid: str) -> list[str]:
@@ -49,6 +58,7 @@ async def test_nothing_runs_twice_when_redis_comes_back_with(data_dir: Path, tmp
         await client.wait(lambda status: status.items_in_history == 1 and status.re_state == "running")
         await client.add("print_lines", n=4)
         known = (await client.queue()).plan_queue_uid
+        await until_witnessed(client, known)
 
         set_back(stack, tmp_path / "copy" if is_copy else None)
         status = await client.wait(lambda status: "stored queue" in status.unreachable)
