@@ -9,9 +9,11 @@ from redis.asyncio import Redis
 from skybus.bus.api.queue import ITEM_ADD, ItemAdded
 from skybus.bus.errors import ConflictError, UnavailableError
 from skybus.bus.messages import Message
+from skybus.queue import lease
 from skybus.queue import once as once_module
 from skybus.queue.book import Book
 from skybus.queue.keeper import Keeper
+from skybus.queue.missing import Missing
 from skybus.queue.once import Once
 from skybus.queue.situation import Situation
 from skybus.queue.store import FencedError, Store
@@ -195,3 +197,32 @@ async def test_a_redis_that_may_forget_the_queue_is_told_of(valkey: Valkey, stor
         assert "appendonly no" in (await store.weaknesses())[1]
         await redis.execute_command("ACL", "SETUSER", "default", "-config")
         assert await store.weaknesses() == []
+
+
+async def test_changes_that_redis_has_lost_are_made_again_once_whoever_notices_it(valkey: Valkey, store: Store) -> None:
+    await change(store, lambda book: book.insert([plan("a")]))
+    async with Redis.from_url(valkey.url) as redis:
+        before = {name: await redis.dump(name) for name in await redis.keys("*")}
+        await change(store, lambda book: book.insert([plan("b")]))
+        await change(store, lambda book: book.remove(["a"]))
+        await redis.flushdb()
+        for name, value in before.items():
+            await redis.restore(name, 0, value)
+        book, *_ = await asyncio.gather(store.load(), *(store.renew_lease("me", 1) for _ in range(5)), store.load())
+    assert order(book) == "b"
+    assert order(await store.load()) == "b"
+
+
+async def test_who_waits_for_the_lease_does_not_take_it_at_once_when_redis_is_back(
+    valkey: Valkey, store: Store, monkeypatch
+) -> None:
+    """Who leads knows what Redis may have lost, and could not renew its lease either."""
+    monkeypatch.setattr(lease, "HEAD_START", 0)
+    waiting = lease.Lease(store, "standby", Missing(lambda: None, lambda: None), needs_standby=False)
+    valkey.stop()
+    looking = asyncio.create_task(waiting._is_taken())
+    await asyncio.wait({looking}, timeout=lease.LOOK)
+    await valkey.start()
+    assert await looking is False
+    assert await store.take_lease("leader", 1)
+    assert await waiting._is_taken() is False

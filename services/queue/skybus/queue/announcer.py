@@ -17,7 +17,6 @@ from skybus.bus.api.events import (
 from skybus.bus.api.internal import PlanReport, TaskReport
 from skybus.bus.api.items import Item
 from skybus.bus.messages import Message
-from skybus.queue.book import Book
 from skybus.queue.locks import Lock
 from skybus.queue.records import Running, RunningTask
 from skybus.queue.shown import Shown
@@ -63,10 +62,6 @@ class Announcer:
             ),
         )
         log.info("item filed", item_uid=uid, exit_status=report.exit_status)
-
-    def restored(self, book: Book) -> None:
-        """Queue and history were put back."""
-        log.warning("queue and history were put back", qsize=len(book.line), history=book.history_size)
 
     def environment(self, event: EnvironmentChanged) -> None:
         """The environment has opened, or is gone."""

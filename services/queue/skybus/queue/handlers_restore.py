@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import structlog
+
 from skybus.bus.api import backup as api
 from skybus.bus.errors import ConflictError, InvalidError, NotFoundError, WrongStateError
 from skybus.bus.service import Handler, current_call
 from skybus.queue import staging
-from skybus.queue.announcer import Announcer
 from skybus.queue.book import Book
 from skybus.queue.item_check import ItemCheck
 from skybus.queue.keeper import Keeper
@@ -16,17 +17,18 @@ from skybus.queue.situation import Situation
 from skybus.queue.staging import Staged
 from skybus.queue.states import State
 
+log = structlog.get_logger()
+
 DEED = "put a backup in the place of queue and history"
 
 
 class RestoreHandlers:
     """Takes what is brought, and puts it in the place of queue and history."""
 
-    def __init__(self, keeper: Keeper, situation: Situation, check: ItemCheck, announcer: Announcer) -> None:
+    def __init__(self, keeper: Keeper, situation: Situation, check: ItemCheck) -> None:
         self._keeper = keeper
         self._now = situation
         self._check = check
-        self._announcer = announcer
         self._staged: Staged | None = None
 
     def table(self) -> list[Handler[Any, Any]]:
@@ -62,7 +64,7 @@ class RestoreHandlers:
         await self._check.require_root(DEED)
         user = current_call().requester.user
 
-        def alter(book: Book) -> None:
+        def alter(book: Book) -> api.Restored:
             staged = self._require_staged(request.restore_id, user)
             _require_all(request, staged)
             self._require_rest(book, staged)
@@ -71,13 +73,11 @@ class RestoreHandlers:
             if request.running_item:
                 staging.lose_running(book, request.running_item, request.picture_time)
             self._staged = None
+            return _restored(book)
 
-        async def work() -> api.Restored:
-            await self._keeper.answer_once(alter, _restored)
-            self._announcer.restored(self._keeper.book)
-            return _restored(self._keeper.book)
-
-        return await self._keeper.do(work)
+        restored = await self._keeper.change(alter)
+        log.warning("queue and history were put back", qsize=restored.items_in_queue, history=restored.items_in_history)
+        return restored
 
     async def _add(self, request: api.RestoreAdd, user: str) -> api.RestoreAdded:
         staged = self._require_staged(request.restore_id, user)

@@ -109,15 +109,13 @@ class Manager:
         """Take note of what the environment says of itself."""
         await self._keeper.do(lambda: self._take_note(environment))
 
-    async def resume_life(
-        self, environment: EnvironmentState | None, *, is_drained: bool, awaited: str | None = None
-    ) -> None:
+    async def resume_life(self, environment: EnvironmentState | None, awaited: str | None, *, is_drained: bool) -> None:
         """Go on after a start, or after a time without a bus.
 
         Args:
             environment: what the living environment says, or nothing if there is none.
-            is_drained: whether every report of the worker has been dealt with.
             awaited: the environment that was open, for all that was known, before the worker was asked.
+            is_drained: whether every report of the worker has been dealt with.
         """
         await self._keeper.do(lambda: self._resume_life(environment, awaited, is_drained=is_drained))
         self._is_acquainted.set()

@@ -142,7 +142,7 @@ class QueueService:
             *QueueHandlers(keeper, manager.runner, check).table(),
             *HistoryHandlers(keeper, self._store).table(),
             *BackupHandlers(keeper, self._store).table(),
-            *RestoreHandlers(keeper, manager.situation, check, manager.announcer).table(),
+            *RestoreHandlers(keeper, manager.situation, check).table(),
             *EngineHandlers(manager, self._status).table(),
             *TaskHandlers(manager.tasks, check).table(),
             *LockHandlers(keeper, check, manager.announcer, emergency_key).table(),

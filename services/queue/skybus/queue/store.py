@@ -323,6 +323,8 @@ class Store:
     async def _make_again(self, known: int) -> None:
         with self._answering():
             found = int(await self._redis.get(self._prefix + "revision") or 0)
+        if found >= known:  # they were made meanwhile
+            return
         lost = self._recent.since(found, known)
         if not lost:
             raise SetBackError

@@ -77,7 +77,7 @@ class Surroundings:
                 self._set_back.found(await self._store.take_over())
                 await begin()
                 for weakness in await self._store.weaknesses():
-                    log.warning(f"the Redis that keeps the queue is not safe: {weakness}")
+                    log.warning("the Redis that keeps the queue may forget it", why=weakness)
             except UnavailableError as error:
                 self._missing.lost(REDIS, error.message)
                 await asyncio.sleep(pause)
@@ -137,7 +137,7 @@ class Surroundings:
         environment = await self._answer_of(ENVIRONMENT, ENVIRONMENT_STATE) if worker.environment_id else None
         await self._set_back.settle(environment)
         is_drained = worker.is_settled and await self._reports.is_drained()
-        await self._manager.resume_life(environment, is_drained=is_drained, awaited=awaited)
+        await self._manager.resume_life(environment, awaited, is_drained=is_drained)
         return environment is not None or is_drained
 
     async def _answer_of(self, part: str, question: InternalEndpoint[Empty, Rep]) -> Rep:
@@ -158,12 +158,8 @@ class Surroundings:
 
     async def _ask_for_catalog(self) -> None:
         for pause in _pauses():
-            try:
-                self._catalogue_read(await self._bus.call(CATALOG_UIDS, Empty(), timeout=PATIENCE))
-            except SkybusError as error:
-                self._missing.lost(AUTH, error.message)
-            else:
-                self._missing.found(AUTH)
+            with contextlib.suppress(SkybusError):
+                self._catalogue_read(await self._answer_of(AUTH, CATALOG_UIDS))
                 return
             await asyncio.sleep(pause)
 

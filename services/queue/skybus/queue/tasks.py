@@ -148,7 +148,9 @@ class Tasks:
             report = _lost(task, f"Failed to start the task: {error.message}")
             await self._keeper.do(lambda: self.file(report))
 
-        is_awaited = lambda: task.uid in self._keeper.last.tasks  # noqa: E731
+        def is_awaited() -> bool:
+            return task.uid in self._keeper.last.tasks
+
         self._orders.send(Order(f"task {task.uid}", TASK_RUN, task.order, is_awaited, refused))
 
     async def _withdraw(self, uid: str, key: str) -> None:
