@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from skybus.bus import headers
 from skybus.bus.api.health import Absence
 from skybus.bus.api.items import ItemSpec
 from skybus.bus.api.queue import ITEM_ADD, QUEUE_GET, ItemAdd, QueueGet
+from skybus.bus.connection import Bus
 from skybus.bus.errors import InvalidError, UnavailableError, WrongStateError
 from skybus.bus.messages import encode
 from skybus.bus.streams import docs_stream, ensure_stream
@@ -31,6 +32,7 @@ from skybus.client import status as status_module
 from skybus.client.client import Client
 from skybus.client.engine_calls import EnvironmentFailedError
 from skybus.client.retries import GaveUpError
+from skybus.client.streams import Document
 from skybus.console.__main__ import serve
 from skybus.console.settings import ConsoleSettings
 from tests.integration.bus_fixtures import CannedQueue, canned_queue, reconnected, service
@@ -235,45 +237,66 @@ async def test_console_begins_with_the_last_lines_and_goes_on_live(client: Clien
         assert stored == ["one\n", "two\nthree\n", "four\n"]
 
 
+async def publish_documents(plans: Bus, *numbers: int) -> None:
+    for number in numbers:
+        await plans.connection.request(
+            plans.subjects.document("event", "run-1"), b'{"seq_num": %d}' % number, timeout=5
+        )
+
+
+async def numbers_of(documents: AsyncGenerator[Document], number: int) -> list[int]:
+    """See the next documents."""
+    return [(await anext(documents)).doc["seq_num"] for _ in range(number)]
+
+
 async def test_documents_go_on_after_the_server_was_gone(client: Client, nats: NatsServer):
     async with asyncio.timeout(TIMEOUT), nats.bus("queue") as bus, nats.bus("environment") as plans:
         await ensure_stream(bus.jetstream, docs_stream(bus.subjects))
-        subject = bus.subjects.document("event", "run-1")
         async with aclosing(client.documents()) as documents:
             first = asyncio.create_task(anext(documents))
             await client.status()
-            await plans.connection.request(subject, b'{"seq_num": 1}', timeout=5)
+            await publish_documents(plans, 1)
             assert await first == ("event", {"seq_num": 1})
             async with reconnected(plans):
                 nats.stop()
                 await nats.start()
-            await plans.connection.request(subject, b'{"seq_num": 2}', timeout=5)
-            await plans.connection.request(subject, b'{"seq_num": 3}', timeout=5)
-            assert [(await anext(documents)).doc["seq_num"] for _ in range(2)] == [2, 3]
+            await publish_documents(plans, 2, 3)
+            assert await numbers_of(documents, 2) == [2, 3]
 
 
 async def test_documents_of_a_stream_that_was_made_anew_are_seen_from_its_first(client: Client, nats: NatsServer):
     async with asyncio.timeout(TIMEOUT), nats.bus("queue") as bus, nats.bus("environment") as plans:
-        subject = bus.subjects.document("event", "run-1")
         await ensure_stream(bus.jetstream, docs_stream(bus.subjects))
         async with aclosing(client.documents()) as documents:
             first = asyncio.create_task(anext(documents))
             await client.status()
-            for number in (1, 2, 3):
-                await plans.connection.request(subject, b'{"seq_num": %d}' % number)
-            assert [(await first).doc["seq_num"], *[(await anext(documents)).doc["seq_num"] for _ in range(2)]] == [
-                1,
-                2,
-                3,
-            ]
+            await publish_documents(plans, 1, 2, 3)
+            assert [(await first).doc["seq_num"], *await numbers_of(documents, 2)] == [1, 2, 3]
             async with reconnected(bus, plans):
                 nats.stop()
                 shutil.rmtree(nats.data_dir / "jetstream")
                 await nats.start()
             await ensure_stream(bus.jetstream, docs_stream(bus.subjects))
-            for number in (4, 5):
-                await plans.connection.request(subject, b'{"seq_num": %d}' % number)
-            assert [(await anext(documents)).doc["seq_num"] for _ in range(2)] == [4, 5]
+            await publish_documents(plans, 4, 5)
+            assert await numbers_of(documents, 2) == [4, 5]
+
+
+async def test_documents_of_a_copy_that_lacks_the_newest_are_not_seen_again(client: Client, nats: NatsServer):
+    async with asyncio.timeout(TIMEOUT), nats.bus("queue") as bus, nats.bus("environment") as plans:
+        stream = docs_stream(bus.subjects)
+        await ensure_stream(bus.jetstream, stream)
+        async with aclosing(client.documents()) as documents:
+            first = asyncio.create_task(anext(documents))
+            await client.status()
+            await publish_documents(plans, 1, 2, 3)
+            assert [(await first).doc["seq_num"], *await numbers_of(documents, 2)] == [1, 2, 3]
+            for seq in (2, 3):  # as a copy that is behind looks
+                await bus.jetstream.delete_msg(stream.name or "", seq)
+            async with reconnected(bus, plans, client.bus):
+                nats.stop()
+                await nats.start()
+            await publish_documents(plans, 4)
+            assert await numbers_of(documents, 1) == [4]
 
 
 async def test_an_error_instead_of_the_status_comes_to_who_waits(client: Client, queue: CannedQueue):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from skybus.bus import headers
+from skybus.bus import copies, headers
 from skybus.bus.api.console import CONSOLE_GET, LATEST, ConsoleChunk, ConsoleGet, ConsolePage
 from skybus.bus.connection import Bus
 from skybus.bus.errors import InvalidError
@@ -233,6 +233,22 @@ async def test_what_is_refused_is_skipped_where_nobody_waits_for_it(nats: NatsSe
             for number in (1, 5):
                 await bus.connection.publish(bus.subjects.event("console.x"), headers={SEQUENCE: str(number)})
             assert [await first, await anext(numbers)] == [1, 5]
+
+
+async def test_what_was_announced_is_waited_for_while_the_copy_that_is_read_is_behind(nats: NatsServer, monkeypatch):
+    monkeypatch.setattr(copies, "_BEHIND", 0)
+    ends = [3, 3, 3, 3, 6]
+
+    async def read(seq: int) -> Page[int]:
+        end = ends.pop(0)
+        return Page(list(range(seq, end + 1)), end + 1, complete=True)
+
+    async with nats.bus("console") as bus, asyncio.timeout(10):
+        tail = Tail(bus, bus.subjects.event("console.>"), lambda message: sequence_of(message) or 0, read)
+        async with aclosing(tail.follow(lambda: read(1))) as numbers:
+            seen = [await anext(numbers) for _ in range(3)]
+            await bus.connection.publish(bus.subjects.event("console.x"), headers={SEQUENCE: "6"})
+            assert [*seen, *[await anext(numbers) for _ in range(3)]] == [1, 2, 3, 4, 5, 6]
 
 
 @pytest.mark.parametrize(

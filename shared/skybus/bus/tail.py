@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import structlog
@@ -26,8 +27,11 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 SEQUENCE = "Nats-Sequence"
+_STORED = "Nats-Time-Stamp"
 _AGAIN = 0.5
 """Seconds until it is tried again to read what could not be read."""
+_BEHIND = 60.0
+"""Seconds to look for what the stream has announced; the server with the copy may have been stopped for long."""
 _WAITING = 20_000
 """Messages that may wait for a slow reader; beyond that they are dropped here and read from the stream."""
 
@@ -113,12 +117,13 @@ class Tail(Generic[T]):
 
     async def _missed(self, place: _Place, until: int | None) -> AsyncGenerator[T]:
         """Go through what was missed; on a cluster the copy that is read may be behind the one that has told us."""
-        async for _ in Looks():
+        async for _ in Looks(_BEHIND):
             page = await self._read(place.next_seq) if place.next_seq else None
             async for value in self._stored(page, place):
                 yield value
             if page is None or until is None or not self._is_missing(until, place):
                 return
+        log.error("the stream lacks what it has announced", subject=self.subject, seq=place.next_seq, until=until)
 
     async def _stored(self, page: Page[T] | None, place: _Place) -> AsyncGenerator[T]:
         while page:
@@ -159,6 +164,14 @@ class Tail(Generic[T]):
                 if self.skip_unreadable:
                     return None
                 await asyncio.sleep(_AGAIN)
+
+
+def stored_at(message: Msg) -> float:
+    """When the stream has stored a message, unix s; 0 if it does not say."""
+    try:
+        return datetime.fromisoformat((message.headers or {}).get(_STORED, "")).timestamp()
+    except ValueError:
+        return 0.0
 
 
 def sequence_of(message: Msg) -> int | None:

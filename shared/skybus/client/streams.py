@@ -13,8 +13,7 @@ from skybus.bus.api.console import CONSOLE_GET, ConsoleChunk, ConsoleGet
 from skybus.bus.bodies import body_of
 from skybus.bus.connection import Bus
 from skybus.bus.console_chunks import chunk_of
-from skybus.bus.copies import Looks
-from skybus.bus.tail import Page, Tail, sequence_of
+from skybus.bus.tail import Page, Tail, sequence_of, stored_at
 from skybus.client.calls import Calls
 
 _PAGE = 100
@@ -49,10 +48,11 @@ async def console(calls: Calls, request: ConsoleGet, *, follow: bool) -> AsyncGe
 
 async def documents(bus: Bus) -> AsyncGenerator[Document]:
     """Go through the documents of all runs, from now on."""
-    subject = bus.subjects.document("*", "*")
-    tail = Tail(bus, bus.subjects.event("doc.>"), _document_of, lambda seq: _documents_from(bus, subject, seq))
+    pages = _DocumentPages(bus)
+    tail = Tail(bus, bus.subjects.event("doc.>"), _stored_document, pages.read)
     async with aclosing(tail.follow()) as found:
-        async for document in found:
+        async for stored, document in found:
+            pages.newest = max(pages.newest, stored)
             yield document
 
 
@@ -73,40 +73,42 @@ class _ConsolePages:
         return Page(page.chunks, page.next_seq, page.complete)
 
 
-async def _documents_from(bus: Bus, subject: str, seq: int) -> Page[Document]:
-    """Read missed documents; a number beyond the end means that the stream was made anew."""
-    page = await _documents_page(bus, subject, seq)
-    if page.entries or not await _is_beyond(bus, subject, seq):
-        return page
-    return await _documents_page(bus, subject, 1)
+class _DocumentPages:
+    """Reads missed documents one by one: people have no right to more than direct get."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._subject = bus.subjects.document("*", "*")
+        self.newest = 0.0
+        """When the newest document was stored that was seen."""
+
+    async def read(self, seq: int) -> Page[tuple[float, Document]]:
+        """Read from a number on; one beyond the end of a stream that was made anew means its beginning."""
+        page = await self._page(seq)
+        return page if page.entries or not await self._is_anew(seq) else await self._page(1)
+
+    async def _is_anew(self, seq: int) -> bool:
+        """Whether the end is before what was seen and newer: of a copy that is behind, it is older."""
+        newest = await self._stored({"last_by_subj": self._subject})
+        end = sequence_of(newest)
+        return end is None or (end < seq - 1 and stored_at(newest) > self.newest)
+
+    async def _page(self, seq: int) -> Page[tuple[float, Document]]:
+        found: list[tuple[float, Document]] = []
+        while len(found) < _PAGE:
+            message = await self._stored({"seq": seq, "next_by_subj": self._subject})
+            stored = sequence_of(message)
+            if stored is None:
+                return Page(found, seq, complete=True)
+            found.append(_stored_document(message))
+            seq = stored + 1
+        return Page(found, seq, complete=False)
+
+    async def _stored(self, query: dict[str, Any]) -> Msg:
+        return await self._bus.request_raw(f"$JS.API.DIRECT.GET.{self._bus.subjects.docs_stream}", orjson.dumps(query))
 
 
-async def _is_beyond(bus: Bus, subject: str, seq: int) -> bool:
-    """Whether documents up to a number have never been stored; the copy that is asked may be behind."""
-    async for _ in Looks():
-        newest = sequence_of(await _stored(bus, {"last_by_subj": subject})) or 0
-        if newest >= seq - 1:
-            return False
-    return True
-
-
-async def _documents_page(bus: Bus, subject: str, seq: int) -> Page[Document]:
-    """Read documents one by one: people have no right to more than direct get."""
-    found: list[Document] = []
-    while len(found) < _PAGE:
-        message = await _stored(bus, {"seq": seq, "next_by_subj": subject})
-        stored = sequence_of(message)
-        if stored is None:
-            return Page(found, seq, complete=True)
-        found.append(_document_of(message))
-        seq = stored + 1
-    return Page(found, seq, complete=False)
-
-
-async def _stored(bus: Bus, query: dict[str, Any]) -> Msg:
-    return await bus.request_raw(f"$JS.API.DIRECT.GET.{bus.subjects.docs_stream}", orjson.dumps(query))
-
-
-def _document_of(message: Msg) -> Document:
+def _stored_document(message: Msg) -> tuple[float, Document]:
+    """When it was stored, and the document."""
     name = (message.headers or {}).get("Nats-Subject", message.subject).split(".doc.")[1].split(".")[0]
-    return Document(name, orjson.loads(body_of(message)))
+    return stored_at(message), Document(name, orjson.loads(body_of(message)))

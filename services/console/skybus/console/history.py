@@ -33,7 +33,6 @@ class ConsoleHistory:
     async def get(self, request: ConsoleGet) -> ConsolePage:
         """Read console output."""
         subject = self._filter(request.item_uid)
-        await self._stream.catch_up()
         if request.last_lines is None:
             return await self._page(subject, request)
         if request.since is not None or request.seq is not None:
@@ -48,14 +47,10 @@ class ConsoleHistory:
         return self._subjects.console(f"worker.{item_uid}")
 
     async def _page(self, subject: str, request: ConsoleGet) -> ConsolePage:
-        found = await self._read(subject, request)
-        return found if found.next_seq else await self._page_at_end(subject, request)
-
-    async def _page_at_end(self, subject: str, request: ConsoleGet) -> ConsolePage:
-        """Look again, now knowing where the end was; a number beyond the end means that the stream was made anew."""
-        end = await self._stream.last_seq()
-        is_beyond = request.seq is not None and request.seq > end + 1
-        found = await self._read(subject, request.model_copy(update={"seq": 1}) if is_beyond else request)
+        """Read a page; a number beyond the end means that the stream was made anew."""
+        seq = request.seq or 1
+        end = await self._stream.end(at_least=seq - 1)
+        found = await self._read(subject, request.model_copy(update={"seq": 1}) if seq > end + 1 else request)
         return found if found.next_seq else ConsolePage(chunks=[], next_seq=end + 1, complete=True)
 
     async def _read(self, subject: str, request: ConsoleGet) -> ConsolePage:
@@ -69,9 +64,10 @@ class ConsoleHistory:
         return ConsolePage(chunks=wanted, next_seq=next_seq, complete=batch.pending == 0)
 
     async def _last(self, subject: str, number: int) -> ConsolePage:
+        newest_of_all = await self._stream.end()
         newest = await self._stream.last(subject)
         if newest is None:
-            return ConsolePage(chunks=[], next_seq=await self._stream.last_seq() + 1, complete=True)
+            return ConsolePage(chunks=[], next_seq=newest_of_all + 1, complete=True)
         end = chunk_of(newest).seq
         chunks = await self._backwards(subject, end, number)
         return ConsolePage(chunks=last_lines(chunks, number), next_seq=end + 1, complete=True)

@@ -9,6 +9,7 @@ from typing import Any
 import nats.errors
 import orjson
 from nats.aio.msg import Msg
+from nats.js.api import StreamState
 
 from skybus.bus.connection import Bus
 from skybus.bus.copies import Looks
@@ -46,22 +47,37 @@ class StoredStream:
         found = await self._ask({"last_by_subj": subject})
         return found.messages[0] if found.messages else None
 
-    async def catch_up(self) -> None:
-        """Wait, where the stream has several copies, until the one that is read has what was stored before this."""
-        if self.bus.replicas == 1:
-            return
-        end = await self.last_seq()
-        async for _ in Looks():
-            if not end or (await self._ask({"seq": end})).messages:
-                return
+    async def end(self, at_least: int = 0) -> int:
+        """The newest sequence number that was given out, when the copy that is read has got so far.
 
-    async def last_seq(self) -> int:
-        """The newest sequence number that was given out, whether or not its message is still there."""
+        Args:
+            at_least: what was known of it. A server that was stopped while it led the stream goes on with what it knew
+                then, for a moment; only if the end stays below, the stream was made anew.
+
+        Raises:
+            UnavailableError: the copy stays behind, or nobody leads the stream.
+        """
+        state = await self._state()
+        if self.bus.replicas == 1:
+            return state.last_seq
+        async for _ in Looks():
+            if state.last_seq >= at_least:
+                break
+            state = await self._state()
+        async for _ in Looks():
+            if await self._is_read(state):
+                return state.last_seq
+        raise UnavailableError(f"the copy of the stream {self.name} that is read is behind")
+
+    async def _is_read(self, state: StreamState) -> bool:
+        """Whether the copy that is read has what is there."""
+        return not state.messages or bool((await self._ask({"seq": state.last_seq})).messages)
+
+    async def _state(self) -> StreamState:
         try:
-            info = await self.bus.jetstream.stream_info(self.name)
+            return (await self.bus.jetstream.stream_info(self.name)).state
         except (nats.errors.Error, TimeoutError):
             raise UnavailableError(f"the stream {self.name} cannot be read now") from None
-        return info.state.last_seq
 
     async def _ask(self, query: dict[str, Any]) -> Batch:
         connection = self.bus.connection
