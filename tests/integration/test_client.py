@@ -238,10 +238,9 @@ async def test_console_begins_with_the_last_lines_and_goes_on_live(client: Clien
 
 
 async def publish_documents(plans: Bus, *numbers: int) -> None:
+    subject = plans.subjects.document("event", "run-1")
     for number in numbers:
-        await plans.connection.request(
-            plans.subjects.document("event", "run-1"), b'{"seq_num": %d}' % number, timeout=5
-        )
+        await plans.connection.request(subject, b'{"seq_num": %d}' % number, timeout=5)
 
 
 async def numbers_of(documents: AsyncGenerator[Document], number: int) -> list[int]:
