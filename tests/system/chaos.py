@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Coroutine
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -234,11 +235,7 @@ class Outcome:
         numbers = [chunk.seq for chunk in self.chunks]
         assert numbers == list(range(1, len(numbers) + 1)), "the console stream has a gap"
         if self.followed is not None:
-            place = next(
-                (i for i, pair in enumerate(zip(numbers, self.followed, strict=False)) if len(set(pair)) > 1), 0
-            )
-            seen = f"a client that followed the console has seen {self.followed[place : place + 5]} from {place + 1} on"
-            assert self.followed[: len(numbers)] == numbers, seen
+            _check_followed(self.followed[: len(numbers)], numbers)
         lines = read_lines(self.chunks)
         for item in self.history:
             printed = lines.pop(item["item_uid"], [])
@@ -246,6 +243,11 @@ class Outcome:
             is_completed = item["result"]["exit_status"] == "completed"
             assert printed == expected[: LINES if is_completed else len(printed)], f"{item} has printed {printed}"
         assert not lines, "output of items that were not filed"
+
+
+def _check_followed(seen: list[int], stored: list[int]) -> None:
+    alike = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(seen, stored, strict=False)))
+    assert seen == stored, f"who followed the console has seen {seen[alike : alike + 5]} after {alike}"
 
 
 class Run(NamedTuple):
