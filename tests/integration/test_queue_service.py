@@ -27,7 +27,7 @@ from skybus.bus.api.queue import (
     QUEUE_CLEAR,
     ItemAdd,
 )
-from skybus.bus.api.status import Status
+from skybus.bus.api.status import STATUS_GET, Status
 from skybus.bus.endpoints import Endpoint
 from skybus.bus.errors import ConflictError, DeniedError, InvalidError, UnavailableError, WrongStateError
 from skybus.bus.messages import Empty, encode
@@ -362,6 +362,19 @@ async def test_a_place_that_is_none_is_refused_and_the_refusal_shows_the_item(na
         with pytest.raises(InvalidError, match="validation of 2 out of 2"):
             await client.add_items([COUNT, COUNT], pos="front", after_uid="any")
         assert (await client.queue()).qsize == 0
+
+
+async def test_the_first_status_has_the_lists_of_an_auth_that_has_only_begun(nats, valkey, house, client) -> None:
+    house.late_lists = 3
+    async with queue_service(nats, valkey):
+        assert (await client.call(STATUS_GET, Empty())).plans_allowed_uid == "1"
+
+
+async def test_the_first_status_does_not_wait_long_for_auth(nats, valkey, house, client, monkeypatch) -> None:
+    monkeypatch.setattr(surroundings, "FIRST_PATIENCE", 0.1)
+    house.is_silent.add("auth")
+    async with queue_service(nats, valkey):
+        assert (await client.call(STATUS_GET, Empty())).plans_allowed_uid == ""
 
 
 async def test_the_status_says_since_when_redis_auth_and_worker_do_not_answer(

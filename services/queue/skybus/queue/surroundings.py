@@ -34,6 +34,8 @@ LOOK_EVERY = 2.0
 """Seconds between questions to those that have answered."""
 PATIENCE = 2.0
 """Seconds that a part has for its answer."""
+FIRST_PATIENCE = 1.5
+"""Seconds that auth, which is started with us, has at first for its lists."""
 REDIS, JETSTREAM, WORKER, ENVIRONMENT, AUTH = "redis", "jetstream", "worker", "environment", "auth"
 
 
@@ -67,8 +69,8 @@ class Surroundings:
         self._in_doubt = in_doubt
         self._catalogue_read = catalogue_read
         self._life_is_known = asyncio.Event()
-        self.has_asked = asyncio.Event()
-        """Set when the worker was asked for the first time, whether it has answered or not."""
+        self._has_asked_worker = asyncio.Event()
+        self._has_asked_auth = asyncio.Event()
 
     async def take_over(self, begin: Callable[[], Awaitable[Any]]) -> None:
         """Become the one who writes, as soon as Redis answers."""
@@ -93,6 +95,11 @@ class Surroundings:
             await self._bus.wait_connected()
             await asyncio.gather(self.ask_for_environment(), self._ask_for_catalog())
             done()
+
+    async def until_asked(self) -> None:
+        """Wait until worker and auth were asked for the first time, whether they have answered or not."""
+        await self._has_asked_worker.wait()
+        await self._has_asked_auth.wait()
 
     async def watch(self) -> None:
         """See who does not answer any more, until cancelled."""
@@ -126,7 +133,7 @@ class Surroundings:
             except (SkybusError, nats.errors.Error, OSError) as error:
                 log.debug("it is not known yet what there is", reason=str(error))
             finally:
-                self.has_asked.set()
+                self._has_asked_worker.set()
             await asyncio.sleep(pause)
 
     async def _resume_life(self) -> bool:
@@ -157,9 +164,11 @@ class Surroundings:
             self._in_doubt.set()
 
     async def _ask_for_catalog(self) -> None:
+        asyncio.get_running_loop().call_later(FIRST_PATIENCE, self._has_asked_auth.set)
         for pause in _pauses():
             with contextlib.suppress(SkybusError):
                 self._catalogue_read(await self._answer_of(AUTH, CATALOG_UIDS))
+                self._has_asked_auth.set()
                 return
             await asyncio.sleep(pause)
 
