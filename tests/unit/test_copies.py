@@ -1,6 +1,6 @@
-"""A copy of a stream that is behind is waited for.
+"""A copy of the console stream that is behind is not believed.
 
-How far a real copy is behind cannot be had at will, so the copies here are canned.
+How far a real copy is behind cannot be had at will, so the copies here are canned: each question may go to another one.
 """
 
 from __future__ import annotations
@@ -13,41 +13,78 @@ from nats.aio.msg import Msg
 from nats.js.api import StreamState
 
 from skybus.bus import copies
+from skybus.bus.api.console import ConsoleGet
 from skybus.bus.errors import UnavailableError
+from skybus.bus.subjects import Subjects
+from skybus.bus.tail import SEQUENCE
+from skybus.console.history import ConsoleHistory
 from skybus.console.stored import Batch, StoredStream
 
+SUBJECTS = Subjects("sim")
 
-class Copy(StoredStream):
-    """One of three copies: what its leader says is the end, and what it has itself, one after the other."""
+
+class Copies(StoredStream):
+    """The ends that a leader says and those of the copies that answer, one after the other."""
 
     def __init__(self, ends: list[int], held: list[int]) -> None:
-        super().__init__(SimpleNamespace(replicas=3), "CONSOLE_sim")  # pyright: ignore[reportArgumentType]
+        super().__init__(SimpleNamespace(replicas=3), SUBJECTS.console_stream)  # pyright: ignore[reportArgumentType]
         self._ends, self._held = ends, held
 
     async def _state(self) -> StreamState:
-        end = self._ends.pop(0) if len(self._ends) > 1 else self._ends[0]
+        end = next_of(self._ends)
         return StreamState(messages=end, bytes=0, first_seq=1, last_seq=end, consumer_count=0)
 
     async def _ask(self, query: dict[str, Any]) -> Batch:
-        held = self._held.pop(0) if len(self._held) > 1 else self._held[0]
-        return Batch([Msg(_client=None)] if query["seq"] <= held else [], 0)  # pyright: ignore[reportArgumentType]
+        held = next_of(self._held)
+        if "last_by_subj" in query:
+            return Batch([stored(held)], 0)
+        first = query.get("seq") or held + 1  # nothing is as new as the times that are asked for here
+        found = [stored(seq) for seq in range(first, held + 1)][: query["batch"]]
+        return Batch(found, max(held + 1 - first - len(found), 0))
 
 
-async def test_the_end_is_told_when_the_copy_that_is_read_has_got_so_far():
-    held = [10, 10, 12]
-    assert await Copy([12], held).end() == 12
-    assert held == [12]
+def next_of(values: list[int]) -> int:
+    """The last one stays."""
+    return values.pop(0) if len(values) > 1 else values[0]
 
 
-async def test_a_copy_that_stays_behind_is_not_read(monkeypatch):
+def stored(seq: int) -> Msg:
+    head = {SEQUENCE: str(seq), "Nats-Time-Stamp": f"2026-01-01T00:00:{seq:02}Z"}
+    return Msg(_client=None, subject=SUBJECTS.console("worker.-"), data=b"line\n", headers=head)  # pyright: ignore[reportArgumentType]
+
+
+async def read(ends: list[int], held: list[int], **fields: object) -> tuple[list[int], int]:
+    """Numbers of a page, and where to go on."""
+    page = await ConsoleHistory(Copies(ends, held), SUBJECTS).get(ConsoleGet.model_validate(fields))
+    return [chunk.seq for chunk in page.chunks], page.next_seq
+
+
+async def test_a_page_has_all_that_the_leader_has():
+    assert await read([12], [10, 9, 12], seq=9) == ([9, 10, 11, 12], 13)
+    assert await read([12], [10, 10, 12], seq=11) == ([11, 12], 13)
+    assert await read([12], [10], seq=1, limit=4) == ([1, 2, 3, 4], 5)
+    assert await read([12], [11], seq=13) == ([], 13)
+
+
+async def test_nothing_new_is_believed_of_a_copy_that_is_not_behind():
+    assert await read([12], [10, 10, 12, 12], since=2e9) == ([], 13)
+
+
+async def test_the_last_lines_are_those_of_the_leader():
+    assert await read([12], [10, 12, 11, 12], last_lines=5) == ([8, 9, 10, 11, 12], 13)
+
+
+@pytest.mark.parametrize("place", [{"seq": 11}, {"since": 2e9}, {"last_lines": 5}])
+async def test_copies_that_stay_behind_are_not_read(monkeypatch, place: dict[str, int]):
     monkeypatch.setattr(copies, "_BEHIND", 0)
     with pytest.raises(UnavailableError, match="behind"):
-        await Copy([12], [10]).end()
+        await read([12], [10], **place)
 
 
 async def test_a_leader_that_does_not_know_yet_that_it_is_none_is_asked_again():
-    assert await Copy([5, 5, 12], [12]).end(at_least=9) == 12
+    assert await read([5, 5, 12], [12], seq=10) == ([10, 11, 12], 13)
 
 
-async def test_an_end_that_stays_before_what_was_known_is_that_of_a_new_stream():
-    assert await Copy([5], [12]).end(at_least=9) == 5
+async def test_an_end_that_stays_before_what_was_known_is_that_of_a_new_stream(monkeypatch):
+    monkeypatch.setattr(copies, "_BEHIND", 0)
+    assert await read([2], [2], seq=10) == ([1, 2], 3)

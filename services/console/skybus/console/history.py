@@ -10,7 +10,7 @@ from skybus.bus.errors import InvalidError
 from skybus.bus.service import Handler
 from skybus.bus.subjects import Subjects
 from skybus.console.chunks import count_breaks, last_lines
-from skybus.console.stored import StoredStream
+from skybus.console.stored import End, StoredStream
 
 _PAGE_BYTES = 2 << 20
 _MOST_BYTES = 32 << 20
@@ -37,7 +37,7 @@ class ConsoleHistory:
             return await self._page(subject, request)
         if request.since is not None or request.seq is not None:
             raise InvalidError("'last_lines' goes with neither 'since' nor 'seq'")
-        return await self._last(subject, request.last_lines)
+        return await self._last(subject, request, request.last_lines)
 
     def _filter(self, item_uid: str | None) -> str:
         if item_uid is None:
@@ -50,24 +50,36 @@ class ConsoleHistory:
         """Read a page; a number beyond the end means that the stream was made anew."""
         seq = request.seq or 1
         end = await self._stream.end(at_least=seq - 1)
-        found = await self._read(subject, request.model_copy(update={"seq": 1}) if seq > end + 1 else request)
-        return found if found.next_seq else ConsolePage(chunks=[], next_seq=end + 1, complete=True)
+        wanted = request.model_copy(update={"seq": 1}) if seq > end.seq + 1 else request
+        found = await self._read(subject, wanted, await self._reach(end, request))
+        return found if found.next_seq else ConsolePage(chunks=[], next_seq=end.seq + 1, complete=True)
 
-    async def _read(self, subject: str, request: ConsoleGet) -> ConsolePage:
+    async def _reach(self, end: End, request: ConsoleGet) -> int:
+        """How far the copy that answers must be.
+
+        An answer with the output of one item does not show that; the copy is looked at before, which as a rule is the
+        same that answers then.
+        """
+        if request.item_uid is None:
+            return end.newest
+        await self._stream.last(self._subjects.console(">"), end.newest)
+        return 0
+
+    async def _read(self, subject: str, request: ConsoleGet, until: int) -> ConsolePage:
         """Read a page; `next_seq` is 0 if nothing is there."""
         batch = await self._stream.read(
-            subject, seq=request.seq, since=request.since, batch=request.limit, max_bytes=_PAGE_BYTES
+            subject, seq=request.seq, since=request.since, batch=request.limit, max_bytes=_PAGE_BYTES, until=until
         )
         chunks = [chunk_of(message) for message in batch.messages]
         next_seq = chunks[-1].seq + 1 if chunks else 0
         wanted = [chunk for chunk in chunks if request.since is None or chunk.time >= request.since]
         return ConsolePage(chunks=wanted, next_seq=next_seq, complete=batch.pending == 0)
 
-    async def _last(self, subject: str, number: int) -> ConsolePage:
-        newest_of_all = await self._stream.end()
-        newest = await self._stream.last(subject)
+    async def _last(self, subject: str, request: ConsoleGet, number: int) -> ConsolePage:
+        end_of_all = await self._stream.end()
+        newest = await self._stream.last(subject, await self._reach(end_of_all, request))
         if newest is None:
-            return ConsolePage(chunks=[], next_seq=newest_of_all + 1, complete=True)
+            return ConsolePage(chunks=[], next_seq=end_of_all.seq + 1, complete=True)
         end = chunk_of(newest).seq
         chunks = await self._backwards(subject, end, number)
         return ConsolePage(chunks=last_lines(chunks, number), next_seq=end + 1, complete=True)
@@ -87,7 +99,9 @@ class ConsoleHistory:
     async def _window(self, subject: str, start: int, end: int) -> list[ConsoleChunk]:
         chunks: list[ConsoleChunk] = []
         while start <= end:
-            batch = await self._stream.read(subject, seq=start, batch=min(end - start + 1, 1000), max_bytes=_PAGE_BYTES)
+            batch = await self._stream.read(
+                subject, seq=start, batch=min(end - start + 1, 1000), max_bytes=_PAGE_BYTES, until=end
+            )
             part = [chunk_of(message) for message in batch.messages]
             chunks += [chunk for chunk in part if chunk.seq <= end]
             if not part or batch.pending == 0:

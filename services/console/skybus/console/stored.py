@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import nats.errors
 import orjson
@@ -14,6 +14,7 @@ from nats.js.api import StreamState
 from skybus.bus.connection import Bus
 from skybus.bus.copies import Looks
 from skybus.bus.errors import SkybusError, UnavailableError
+from skybus.bus.tail import sequence_of, stored_at
 
 _TIMEOUT = 5.0
 _NOT_FOUND, _END = "404", "204"
@@ -27,6 +28,20 @@ class Batch:
     pending: int
     """So many more match."""
 
+    @property
+    def end(self) -> int:
+        """The sequence number of the last one, 0 if there is none."""
+        return sequence_of(self.messages[-1]) or 0 if self.messages else 0
+
+
+class End(NamedTuple):
+    """How far a stream is."""
+
+    seq: int
+    """The newest sequence number that was given out, whether or not its message is still there."""
+    newest: int
+    """That which every copy must have; 0 if there is nothing, or only one copy, which is never behind."""
+
 
 @dataclass
 class StoredStream:
@@ -35,43 +50,71 @@ class StoredStream:
     bus: Bus
     name: str
 
-    async def read(
-        self, subject: str, *, seq: int | None = None, since: float | None = None, batch: int, max_bytes: int
-    ) -> Batch:
-        """Read from a sequence number or a time (unix s) on; the subject may have wildcards."""
-        start = {"start_time": _rfc3339(since)} if since is not None and seq is None else {"seq": seq or 1}
-        return await self._ask({**start, "next_by_subj": subject, "batch": batch, "max_bytes": max_bytes})
-
-    async def last(self, subject: str) -> Msg | None:
-        """The newest message under a subject."""
-        found = await self._ask({"last_by_subj": subject})
-        return found.messages[0] if found.messages else None
-
-    async def end(self, at_least: int = 0) -> int:
-        """The newest sequence number that was given out, when the copy that is read has got so far.
+    async def end(self, at_least: int = 0) -> End:
+        """How far the stream is, as its leader says.
 
         Args:
             at_least: what was known of it. A server that was stopped while it led the stream goes on with what it knew
                 then, for a moment; only if the end stays below, the stream was made anew.
 
         Raises:
-            UnavailableError: the copy stays behind, or nobody leads the stream.
+            UnavailableError: nobody leads the stream.
         """
         state = await self._state()
         if self.bus.replicas == 1:
-            return state.last_seq
+            return End(state.last_seq, 0)
         async for _ in Looks():
             if state.last_seq >= at_least:
                 break
             state = await self._state()
-        async for _ in Looks():
-            if await self._is_read(state):
-                return state.last_seq
-        raise UnavailableError(f"the copy of the stream {self.name} that is read is behind")
+        return End(state.last_seq, state.last_seq if state.messages else 0)
 
-    async def _is_read(self, state: StreamState) -> bool:
-        """Whether the copy that is read has what is there."""
-        return not state.messages or bool((await self._ask({"seq": state.last_seq})).messages)
+    async def read(
+        self,
+        subject: str,
+        *,
+        seq: int | None = None,
+        since: float | None = None,
+        batch: int,
+        max_bytes: int,
+        until: int = 0,
+    ) -> Batch:
+        """Read from a sequence number or a time (unix s) on.
+
+        Each question may go to another copy, so it is the answer that must show how far the copy is.
+
+        Args:
+            subject: may have wildcards.
+            seq: if it is not the time that counts.
+            since: compared with the time of storing.
+            batch: so many messages at the most.
+            max_bytes: of all, but there is one at least.
+            until: the message with this number is there: a copy without it is asked again.
+
+        Raises:
+            UnavailableError: no copy has got so far.
+        """
+        start = {"start_time": _rfc3339(since)} if since is not None and seq is None else {"seq": seq or 1}
+        async for _ in Looks():
+            found = await self._ask({**start, "next_by_subj": subject, "batch": batch, "max_bytes": max_bytes})
+            if found.pending or found.end >= until or (seq or 0) > until:
+                return found
+            if "start_time" in start and not found.messages and await self._is_before(subject, until, since or 0):
+                return found
+        raise UnavailableError(f"the copies of the stream {self.name} that can be read are behind")
+
+    async def _is_before(self, subject: str, until: int, since: float) -> bool:
+        """Whether the newest message was stored before a time, and the copy that says so is not behind."""
+        newest = await self.last(subject)
+        return newest is not None and (sequence_of(newest) or 0) >= until and stored_at(newest) < since
+
+    async def last(self, subject: str, until: int = 0) -> Msg | None:
+        """The newest message under a subject; `until` as in `read`."""
+        async for _ in Looks():
+            found = await self._ask({"last_by_subj": subject})
+            if found.end >= until:
+                return found.messages[0] if found.messages else None
+        raise UnavailableError(f"the copies of the stream {self.name} that can be read are behind")
 
     async def _state(self) -> StreamState:
         try:
