@@ -75,16 +75,18 @@ class Gauges:
         return Sample(now, part, process.pid, rss, heap, process.num_fds(), process.num_threads(), tasks)
 
     def growth(self, begin: float, length: float) -> list[Growth]:
-        """Compare the samples of `length` seconds after `begin` with those of the last `length` seconds."""
-        end = self.samples[-1].seconds
-        early = [sample for sample in self.samples if begin <= sample.seconds <= begin + length]
-        late = [sample for sample in self.samples if sample.seconds >= end - length]
-        return [Growth(part, _of(part, early), _of(part, late)) for part in self._parts]
+        """Compare the samples of `length` seconds after `begin`, half-way to the end, and before the end."""
+        last = self.samples[-1].seconds - length
+        begins = (begin, (begin + last) / 2, last)
+        early, middle, late = (
+            [sample for sample in self.samples if start <= sample.seconds <= start + length] for start in begins
+        )
+        return [Growth(part, _of(part, early), _of(part, middle), _of(part, late)) for part in self._parts]
 
 
 @dataclass(frozen=True)
 class Growth:
-    """What a part took early and late."""
+    """What a part took early, half-way and late."""
 
     HEADING = f"{'':<12}{'MB':>6}{'later':>7}{'times':>7}{'heap':>7}{'later':>7}{'times':>7}" + "".join(
         f"{what:>12}" for what in COUNTS
@@ -92,6 +94,7 @@ class Growth:
 
     part: str
     early: list[Sample]
+    middle: list[Sample]
     late: list[Sample]
 
     def factor(self, what: str) -> float:
@@ -99,12 +102,18 @@ class Growth:
         return _median(self.late, what) / _median(self.early, what)
 
     def leaks(self) -> list[str]:
-        """Of what there is never as little late as there was at most early."""
+        """Of what there is never as little late as there was at most half-way.
+
+        A pool of connections or threads has one more from the first moment on that needs it, and then no more; what
+        leaks goes on growing.
+        """
         return [
-            f"{self.part}: at least {min(late)} {what}, at most {max(early)} before"
+            f"{self.part}: at least {min(late)} {what}, at most {max(before)} before"
             for what in COUNTS
-            for early, late in [([getattr(sample, what) for sample in some] for some in (self.early, self.late))]
-            if min(late) > max(early)
+            for before, late in [
+                ([getattr(sample, what) for sample in some] for some in ([*self.early, *self.middle], self.late))
+            ]
+            if min(late) > max(before)
         ]
 
     def line(self) -> str:
