@@ -230,7 +230,7 @@ class InProcess(House):
         self._service._witness.is_heard = True  # there is no JetStream
         await self._service._surroundings.take_over(self._service._begin)
         self._keeping = asyncio.create_task(self._service._keeper.run())
-        await self._service._surroundings.ask_for_environment()
+        await self._service._surroundings.ask()
 
     async def _stop(self) -> None:
         if self._keeping:

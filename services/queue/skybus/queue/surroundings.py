@@ -93,8 +93,12 @@ class Surroundings:
             await self._in_doubt.wait()
             self._in_doubt.clear()
             await self._bus.wait_connected()
-            await asyncio.gather(self.ask_for_environment(), self._ask_for_catalog())
+            await self.ask()
             done()
+
+    async def ask(self) -> None:
+        """Ask until it is known whether there is an environment, and what lists auth has."""
+        await asyncio.gather(self._ask_for_environment(), self._ask_for_catalog())
 
     async def until_asked(self) -> None:
         """Wait until worker and auth were asked for the first time, whether they have answered or not."""
@@ -123,7 +127,7 @@ class Surroundings:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._life_is_known.wait(), longest)
 
-    async def ask_for_environment(self) -> None:
+    async def _ask_for_environment(self) -> None:
         """Ask until it is known whether there is an environment, and go on from there."""
         for pause in _pauses():
             try:
