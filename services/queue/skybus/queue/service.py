@@ -119,7 +119,7 @@ class QueueService:
         process.start(self._lease.hold(), "lease")
         process.start(self._lease.tick(), "clock")
         await process.connect()
-        process.start(self._tell_the_world(), "publisher")
+        process.start(self._publisher.run(), "publisher")
         process.start(self._publisher.keep(), "status keeper")
         process.start(self._reports.run(), "reports")
         process.start(self._surroundings.resume(self._publisher.status_changed), "resume")
@@ -163,10 +163,6 @@ class QueueService:
             return await handler.answer(request)
 
         return dataclasses.replace(handler, answer=answer)
-
-    async def _tell_the_world(self) -> None:
-        await self._surroundings.until_asked()
-        await self._publisher.run()
 
     async def _begin(self) -> None:
         def alter(book: Book) -> None:
