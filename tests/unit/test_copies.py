@@ -60,14 +60,14 @@ async def read(ends: list[int], held: list[int], **fields: object) -> tuple[list
 
 
 async def test_a_page_has_all_that_the_leader_has():
-    assert await read([12], [10, 9, 12], seq=9) == ([9, 10, 11, 12], 13)
-    assert await read([12], [10, 10, 12], seq=11) == ([11, 12], 13)
-    assert await read([12], [10], seq=1, limit=4) == ([1, 2, 3, 4], 5)
+    assert await read([12], [10, 10, 9, 12], seq=9) == ([9, 10, 11, 12], 13)
+    assert await read([12], [10, 10, 10, 12], seq=11) == ([11, 12], 13)
+    assert await read([], [10], seq=1, limit=4) == ([1, 2, 3, 4], 5)  # the leader is not asked
     assert await read([12], [11], seq=13) == ([], 13)
 
 
 async def test_nothing_new_is_believed_of_a_copy_that_is_not_behind():
-    assert await read([12], [10, 10, 12, 12], since=2e9) == ([], 13)
+    assert await read([12], [10, 10, 10, 12], since=2e9) == ([], 13)
 
 
 async def test_the_last_lines_are_those_of_the_leader():

@@ -17,17 +17,17 @@ def chunk_of(message: Msg) -> ConsoleChunk:
     source, _, item = subject.split(".", 3)[3].partition(".")
     return ConsoleChunk(
         seq=int(head["Nats-Sequence"]),
-        time=_time(message, head),
+        time=_time(message),
         source=source,
         item_uid=head.get(headers.ITEM) or (item if item not in ("", "-") else None),
         text=body_of(message).decode("utf-8", "replace"),
     )
 
 
-def _time(message: Msg, head: dict[str, str]) -> float:
+def _time(message: Msg) -> float:
     """When it was written, or else stored: plan code may say anything."""
     try:
-        written = float(head[headers.TIME])
+        written = float((message.headers or {})[headers.TIME])
     except (KeyError, ValueError):
         return stored_at(message)
     return written if 0 <= written <= LATEST else stored_at(message)

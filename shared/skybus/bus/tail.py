@@ -30,7 +30,7 @@ SEQUENCE = "Nats-Sequence"
 _STORED = "Nats-Time-Stamp"
 _AGAIN = 0.5
 """Seconds until it is tried again to read what could not be read."""
-_BEHIND = 60.0
+_ANNOUNCED = 60.0
 """Seconds to look for what the stream has announced; the server with the copy may have been stopped for long."""
 _WAITING = 20_000
 """Messages that may wait for a slow reader; beyond that they are dropped here and read from the stream."""
@@ -117,7 +117,7 @@ class Tail(Generic[T]):
 
     async def _missed(self, place: _Place, until: int | None) -> AsyncGenerator[T]:
         """Go through what was missed; on a cluster the copy that is read may be behind the one that has told us."""
-        async for _ in Looks(_BEHIND):
+        async for _ in Looks(_ANNOUNCED):
             page = await self._read(place.next_seq) if place.next_seq else None
             async for value in self._stored(page, place):
                 yield value

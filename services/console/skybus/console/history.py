@@ -47,7 +47,12 @@ class ConsoleHistory:
         return self._subjects.console(f"worker.{item_uid}")
 
     async def _page(self, subject: str, request: ConsoleGet) -> ConsolePage:
-        """Read a page; a number beyond the end means that the stream was made anew."""
+        found = await self._read(subject, request)
+        is_sure = found.next_seq > 0 and self._stream.is_single
+        return found if is_sure or not found.complete else await self._page_at_end(subject, request)
+
+    async def _page_at_end(self, subject: str, request: ConsoleGet) -> ConsolePage:
+        """Read again, now knowing where the end is; a number beyond it means that the stream was made anew."""
         seq = request.seq or 1
         end = await self._stream.end(at_least=seq - 1)
         wanted = request.model_copy(update={"seq": 1}) if seq > end.seq + 1 else request
@@ -65,7 +70,7 @@ class ConsoleHistory:
         await self._stream.last(self._subjects.console(">"), end.newest)
         return 0
 
-    async def _read(self, subject: str, request: ConsoleGet, until: int) -> ConsolePage:
+    async def _read(self, subject: str, request: ConsoleGet, until: int = 0) -> ConsolePage:
         """Read a page; `next_seq` is 0 if nothing is there."""
         batch = await self._stream.read(
             subject, seq=request.seq, since=request.since, batch=request.limit, max_bytes=_PAGE_BYTES, until=until

@@ -40,7 +40,7 @@ class End(NamedTuple):
     seq: int
     """The newest sequence number that was given out, whether or not its message is still there."""
     newest: int
-    """That which every copy must have; 0 if there is nothing, or only one copy, which is never behind."""
+    """That which every copy must have; 0 if there is nothing, or only one copy."""
 
 
 @dataclass
@@ -49,6 +49,11 @@ class StoredStream:
 
     bus: Bus
     name: str
+
+    @property
+    def is_single(self) -> bool:
+        """Whether there is one copy, which is never behind."""
+        return self.bus.replicas == 1
 
     async def end(self, at_least: int = 0) -> End:
         """How far the stream is, as its leader says.
@@ -61,7 +66,7 @@ class StoredStream:
             UnavailableError: nobody leads the stream.
         """
         state = await self._state()
-        if self.bus.replicas == 1:
+        if self.is_single:
             return End(state.last_seq, 0)
         async for _ in Looks():
             if state.last_seq >= at_least:
@@ -99,14 +104,11 @@ class StoredStream:
             found = await self._ask({**start, "next_by_subj": subject, "batch": batch, "max_bytes": max_bytes})
             if found.pending or found.end >= until or (seq or 0) > until:
                 return found
-            if "start_time" in start and not found.messages and await self._is_before(subject, until, since or 0):
-                return found
-        raise UnavailableError(f"the copies of the stream {self.name} that can be read are behind")
-
-    async def _is_before(self, subject: str, until: int, since: float) -> bool:
-        """Whether the newest message was stored before a time, and the copy that says so is not behind."""
-        newest = await self.last(subject)
-        return newest is not None and (sequence_of(newest) or 0) >= until and stored_at(newest) < since
+            if since is not None and seq is None and not found.messages:
+                newest = await self.last(subject, until)
+                if newest and stored_at(newest) < since:
+                    return found
+        raise self._behind()
 
     async def last(self, subject: str, until: int = 0) -> Msg | None:
         """The newest message under a subject; `until` as in `read`."""
@@ -114,7 +116,10 @@ class StoredStream:
             found = await self._ask({"last_by_subj": subject})
             if found.end >= until:
                 return found.messages[0] if found.messages else None
-        raise UnavailableError(f"the copies of the stream {self.name} that can be read are behind")
+        raise self._behind()
+
+    def _behind(self) -> UnavailableError:
+        return UnavailableError(f"the copies of the stream {self.name} that can be read are behind")
 
     async def _state(self) -> StreamState:
         try:
