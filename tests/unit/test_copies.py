@@ -5,6 +5,7 @@ How far a real copy is behind cannot be had at will, so the copies here are cann
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,6 +22,7 @@ from skybus.console.history import ConsoleHistory
 from skybus.console.stored import Batch, StoredStream
 
 SUBJECTS = Subjects("sim")
+BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Copies(StoredStream):
@@ -38,9 +40,13 @@ class Copies(StoredStream):
         held = next_of(self._held)
         if "last_by_subj" in query:
             return Batch([stored(held)], 0)
-        first = query.get("seq") or held + 1  # nothing is as new as the times that are asked for here
+        first = query.get("seq") or second_of(query["start_time"])
         found = [stored(seq) for seq in range(first, held + 1)][: query["batch"]]
         return Batch(found, max(held + 1 - first - len(found), 0))
+
+
+def second_of(time: str) -> int:
+    return round((datetime.fromisoformat(time) - BEGIN).total_seconds())
 
 
 def next_of(values: list[int]) -> int:
@@ -49,7 +55,8 @@ def next_of(values: list[int]) -> int:
 
 
 def stored(seq: int) -> Msg:
-    head = {SEQUENCE: str(seq), "Nats-Time-Stamp": f"2026-01-01T00:00:{seq:02}Z"}
+    """One each second."""
+    head = {SEQUENCE: str(seq), "Nats-Time-Stamp": (BEGIN + timedelta(seconds=seq)).isoformat()}
     return Msg(_client=None, subject=SUBJECTS.console("worker.-"), data=b"line\n", headers=head)  # pyright: ignore[reportArgumentType]
 
 
@@ -68,6 +75,10 @@ async def test_a_page_has_all_that_the_leader_has():
 
 async def test_nothing_new_is_believed_of_a_copy_that_is_not_behind():
     assert await read([12], [10, 10, 10, 12], since=2e9) == ([], 13)
+
+
+async def test_what_one_copy_lacks_is_read_from_another_one_that_has_something_as_new():
+    assert await read([12], [10, 10, 12, 12], since=BEGIN.timestamp() + 11) == ([11, 12], 13)
 
 
 async def test_the_last_lines_are_those_of_the_leader():

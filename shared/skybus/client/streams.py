@@ -48,7 +48,7 @@ async def console(calls: Calls, request: ConsoleGet, *, follow: bool) -> AsyncGe
 
 async def documents(bus: Bus) -> AsyncGenerator[Document]:
     """Go through the documents of all runs, from now on."""
-    pages = _DocumentPages(bus)
+    pages = DocumentPages(bus)
     tail = Tail(bus, bus.subjects.event("doc.>"), _stored_document, pages.read)
     async with aclosing(tail.follow()) as found:
         async for stored, document in found:
@@ -73,7 +73,7 @@ class _ConsolePages:
         return Page(page.chunks, page.next_seq, page.complete)
 
 
-class _DocumentPages:
+class DocumentPages:
     """Reads missed documents one by one: people have no right to more than direct get."""
 
     def __init__(self, bus: Bus) -> None:
