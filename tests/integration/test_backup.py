@@ -368,6 +368,12 @@ async def test_items_that_cannot_be_in_queue_or_history_are_refused(nats, valkey
         request = RestoreFinish(restore_id=begun.restore_id, items_in_queue=2, items_in_history=0)
         with pytest.raises(InvalidError, match="of 2 and 0 items"):
             await client.call(RESTORE_FINISH, request)
+        for ran in (item, {**plan(1), "properties": "none"}, {**plan(1), "properties": {"time_start": "now"}}):
+            request = RestoreFinish(
+                restore_id=begun.restore_id, items_in_queue=1, items_in_history=0, running_item={"item_uid": "b", **ran}
+            )
+            with pytest.raises(InvalidError, match=r"'a'|properties"):
+                await client.call(RESTORE_FINISH, request)
 
 
 def read(file: Path) -> tuple[Contents, list[Part]]:

@@ -101,8 +101,11 @@ def lose_running(book: Book, shown: Item, picture_time: float) -> None:
         book: is changed.
         shown: the item as clients saw it while it ran.
         picture_time: when that was, unix seconds.
+
+    Raises:
+        InvalidError: it is none that can have run.
     """
-    marks = shown.get("properties") or {}
+    marks = _marks_of(shown)
     item = {name: value for name, value in shown.items() if name != "properties"}
     if _uid_of(item) in book.line:
         raise InvalidError(f"the item '{_uid_of(item)}' is in the queue, and was running, too")
@@ -130,6 +133,13 @@ def _uid_of(item: Item) -> str:
     if isinstance(uid, str) and uid and isinstance(name, str) and item.get("item_type") in (PLAN, INSTRUCTION):
         return uid
     raise InvalidError(f"this is no item of a queue: {_brief(item)}")
+
+
+def _marks_of(shown: Item) -> dict[str, Any]:
+    marks = shown.get("properties") or {}
+    if isinstance(marks, dict) and isinstance(marks.get("time_start") or 0, (int, float)):
+        return marks
+    raise InvalidError(f"the 'properties' of the running item are no dictionary with its time_start: {_brief(shown)}")
 
 
 def _brief(item: Item) -> str:
