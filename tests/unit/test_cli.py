@@ -15,7 +15,7 @@ from skybus.cli.__main__ import make_app
 from skybus.cli.arguments import make_item, moment, one_uid, position_of, split_arguments
 from skybus.cli.hints import sentence
 from skybus.cli.output import arguments, clock, shorten
-from skybus.cli.queue_commands import _given
+from skybus.cli.queue_commands import _changed, _given
 from skybus.cli.watch_command import bar
 
 
@@ -47,6 +47,16 @@ def test_item_is_made_of_words():
 def test_metadata_beside_a_whole_item_is_refused():
     with pytest.raises(typer.BadParameter, match="--meta"):
         _given(None, None, '{"name": "count"}', '{"sample": "x"}')
+
+
+def test_an_item_is_changed_by_words_or_replaced_as_a_whole():
+    present = {"item_type": "plan", "name": "count", "args": [["det"]], "kwargs": {"num": 1, "delay": 1}}
+    assert _changed(present, ["num=2"], None) == {**present, "kwargs": {"num": 2, "delay": 1}}
+    assert _changed(present, ["sleep", "3"], None) == {"item_type": "plan", "name": "sleep", "args": [3]}
+    assert _changed(present, [], '{"name": "sleep"}') == {"item_type": "plan", "name": "sleep"}
+    for words, item in (([], None), (["num=2"], '{"name": "sleep"}')):
+        with pytest.raises(typer.BadParameter, match="--item"):
+            _changed(present, words, item)
 
 
 def test_level_that_no_log_has_is_refused():

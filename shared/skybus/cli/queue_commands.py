@@ -185,13 +185,13 @@ def _given(plan: str | None, words: list[str] | None, item: str | None, meta: st
 
 
 def _changed(present: Item, words: list[str], item: str | None) -> Item:
+    if bool(item) == bool(words):
+        raise typer.BadParameter("to change it, give key=value, a plan with its arguments, or --item alone")
     if item:
         return {"item_type": present["item_type"], **json_object(item, "--item")}
-    if not words:
-        raise typer.BadParameter("nothing to change: give key=value, a plan with its arguments, or --item")
-    if "=" not in words[0]:
+    args, kwargs = split_arguments(words)
+    if args:
         return make_item(words[0], words[1:])
-    _, kwargs = split_arguments(words)
     return {**present, "kwargs": {**present.get("kwargs", {}), **kwargs}}
 
 
