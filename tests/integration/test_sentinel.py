@@ -22,9 +22,11 @@ from skybus.queue.store import Store
 from tests.integration.queue_fixtures import COUNT, StandIns, client, house
 from tests.integration.test_queue_once import queue_process
 from tests.system.deployed import Deployed, deployed
+from tests.system.stack import stack_up
 
 __all__ = ["client", "house"]
 PATIENCE = 40
+STOP = {"item_type": "instruction", "name": "queue_stop"}
 
 
 @pytest.fixture
@@ -136,6 +138,16 @@ async def test_the_queue_service_goes_on_with_another_primary(
 async def wait_cleared(event: asyncio.Event) -> None:
     event.clear()
     await event.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+async def test_a_stack_on_one_machine_goes_on_with_another_primary(place: Deployed, url: str, data_dir: Path) -> None:
+    async with stack_up(data_dir / "stack", "--redis-url", url) as stack, stack.client() as client:
+        first = await client.add_item(STOP)
+        await place.kill("valkey0")
+        second = await client.add_item(STOP)
+        assert [item["item_uid"] for item in (await client.queue()).items] == [first["item_uid"], second["item_uid"]]
 
 
 @pytest.mark.timeout(120)
