@@ -251,6 +251,23 @@ async def test_what_was_announced_is_waited_for_while_the_copy_that_is_read_is_b
             assert [*seen, *[await anext(numbers) for _ in range(3)]] == [1, 2, 3, 4, 5, 6]
 
 
+async def test_what_was_not_heard_of_one_item_is_read_when_its_next_output_comes(prints: Prints, nats: NatsServer):
+    """As in an election, when a leader has stored something and has not passed it on."""
+    request = ConsoleGet(item_uid="a", seq=1)
+    async with asyncio.timeout(10), nats.bus("console") as bus:
+        await prints.put("1", "a")
+        async with aclosing(console(Calls(prints.people, ClientSettings()), request, follow=True)) as chunks:
+            seen = [await anext(chunks)]
+            config = (await bus.jetstream.stream_info(bus.subjects.console_stream)).config
+            await bus.jetstream.update_stream(config.evolve(republish=None))
+            await prints.put("2", "a")
+            await bus.jetstream.update_stream(config)
+            for text, item in (("3", "b"), ("4", "a"), ("5", "b"), ("6", "a")):
+                await prints.put(text, item)
+            seen += [await anext(chunks) for _ in range(3)]
+        assert [chunk.text for chunk in seen] == ["1", "2", "4", "6"]
+
+
 @pytest.mark.parametrize(
     ("texts", "number", "expected"),
     [

@@ -1,8 +1,9 @@
 """Following a stream: read what is stored, go on live, read again what was missed.
 
-The stream publishes again what it has stored, with the sequence number in `Nats-Sequence` (streams.py). A number
-that is lower than the one awaited has been seen; one that is higher shows a gap, and so may a new connection: then the
-stream is read from the awaited number on. Nothing is seen twice, and nothing that the stream still has is left out.
+The stream publishes again what it has stored, with the sequence number in `Nats-Sequence` and that of the message
+before it under the same subject in `Nats-Last-Sequence` (NATS ADR-28). A number that is lower than the one awaited has
+been seen; one before it that has not shows a gap, and so may a new connection: then the stream is read from the awaited
+number on. Nothing is seen twice, and nothing that the stream still has is left out.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import structlog
 from nats.aio.msg import Msg
@@ -26,7 +27,7 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 
-SEQUENCE = "Nats-Sequence"
+SEQUENCE, LAST_SEQUENCE = "Nats-Sequence", "Nats-Last-Sequence"
 _STORED = "Nats-Time-Stamp"
 _AGAIN = 0.5
 """Seconds until it is tried again to read what could not be read."""
@@ -44,14 +45,21 @@ class Page(NamedTuple, Generic[T]):
     complete: bool
 
 
+class _Entry(NamedTuple, Generic[T]):
+    seq: int
+    previous: int
+    """The sequence number before it of all that is followed, as far as that is known; 0 if there is none."""
+    value: T
+
+
 class _Inbox(Generic[T]):
     """What arrives live; `None` says that something may have been missed."""
 
     def __init__(self) -> None:
-        self._queue: asyncio.Queue[tuple[int, T] | None] = asyncio.Queue(_WAITING)
+        self._queue: asyncio.Queue[_Entry[T] | None] = asyncio.Queue(_WAITING)
         self.get = self._queue.get
 
-    def put(self, entry: tuple[int, T] | None) -> None:
+    def put(self, entry: _Entry[T] | None) -> None:
         if not self._queue.full():
             self._queue.put_nowait(entry)
             return
@@ -71,9 +79,6 @@ class _Place:
     def is_seen(self, seq: int) -> bool:
         return self.next_seq is not None and seq < self.next_seq
 
-    def is_gap(self, seq: int) -> bool:
-        return self.next_seq is not None and seq > self.next_seq
-
 
 @dataclass
 class Tail(Generic[T]):
@@ -84,7 +89,8 @@ class Tail(Generic[T]):
         parse: makes an entry of a message.
         read: reads a page from a sequence number on. A number beyond the end of the stream means that the stream was
             made anew; then it reads from its beginning.
-        is_whole: whether the subject covers the whole stream, so that sequence numbers follow each other.
+        is_whole: whether the subject covers the whole stream, so that sequence numbers follow each other; if not, each
+            message tells only which was before it under its own subject.
         skip_unreadable: go on without what cannot be read, instead of waiting until it can.
     """
 
@@ -104,24 +110,21 @@ class Tail(Generic[T]):
                     yield value
             while True:
                 entry = await inbox.get()
-                if place.next_seq and (entry is None or self._is_missing(entry[0], place)):
-                    async for value in self._missed(place, entry[0] if entry else None):
+                if place.next_seq and (entry is None or not place.is_seen(entry.previous)):
+                    async for value in self._missed(place, entry.previous if entry else 0):
                         yield value
-                if entry is None or place.is_seen(entry[0]):
+                if entry is None or place.is_seen(entry.seq):
                     continue
-                place.next_seq = entry[0] + 1
-                yield entry[1]
+                place.next_seq = entry.seq + 1
+                yield entry.value
 
-    def _is_missing(self, seq: int, place: _Place) -> bool:
-        return self.is_whole and place.is_gap(seq)
-
-    async def _missed(self, place: _Place, until: int | None) -> AsyncGenerator[T]:
+    async def _missed(self, place: _Place, until: int) -> AsyncGenerator[T]:
         """Go through what was missed; on a cluster the copy that is read may be behind the one that has told us."""
         async for _ in Looks(_ANNOUNCED):
             page = await self._read(place.next_seq) if place.next_seq else None
             async for value in self._stored(page, place):
                 yield value
-            if page is None or until is None or not self._is_missing(until, place):
+            if page is None or place.is_seen(until):
                 return
         log.error("the stream lacks what it has announced", subject=self.subject, seq=place.next_seq, until=until)
 
@@ -139,7 +142,8 @@ class Tail(Generic[T]):
         async def receive(message: Msg) -> None:
             seq = sequence_of(message)
             if seq is not None:
-                inbox.put((seq, self.parse(message)))
+                previous = seq - 1 if self.is_whole else _number(message, LAST_SEQUENCE) or 0
+                inbox.put(_Entry(seq, previous, self.parse(message)))
 
         subscription = await self.bus.subscribe(self.subject, receive)
         self.bus.on_connect.append(inbox.on_connect)
@@ -176,6 +180,9 @@ def stored_at(message: Msg) -> float:
 
 def sequence_of(message: Msg) -> int | None:
     """The stream's sequence number of a message that a stream has published again, or nothing."""
-    head: dict[str, Any] = message.headers or {}
-    number = head.get(SEQUENCE, "")
-    return int(number) if number.isdigit() and head.get(headers.KIND) != headers.REPLY else None
+    return _number(message, SEQUENCE) if (message.headers or {}).get(headers.KIND) != headers.REPLY else None
+
+
+def _number(message: Msg, name: str) -> int | None:
+    number = (message.headers or {}).get(name, "")
+    return int(number) if number.isdigit() else None
