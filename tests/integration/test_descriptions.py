@@ -125,6 +125,25 @@ def test_a_name_of_nothing_is_refused_for_a_device_and_taken_for_a_string(ours: 
     assert view.problem({"item_type": "plan", "name": "hint_str", "args": [name]}) is None
 
 
+@pytest.mark.parametrize(
+    ("plan", "args"),
+    [
+        ("scan", [["det1"], "motr1", -1, 1]),
+        ("scan", [["det1"], "motor1", -1, 1, "motr2", -1, 1]),
+        ("list_scan", [["det1"], "motr1", [1, 2]]),
+        ("grid_scan", [["det1"], "motor1", -1, 1, 3, "motr2", -1, 1, 3]),
+        ("mv", ["motor1", "Open", "motr2", 1]),
+    ],
+)
+def test_a_misspelt_motor_of_a_plan_of_bluesky_is_refused(ours: Lists, plan: str, args: list[Any]) -> None:
+    view = _view(ours.plans, ours.devices)
+    problem = view.problem({"item_type": "plan", "name": plan, "args": args})
+    assert problem
+    assert "Parameter 'args': Device 'motr" in problem.msg
+    corrected = [arg.replace("motr", "motor") if isinstance(arg, str) else arg for arg in args]
+    assert view.problem({"item_type": "plan", "name": plan, "args": corrected}) is None
+
+
 def test_every_plan_has_a_json_schema(ours: Lists) -> None:
     schemas, definitions = _view(ours.plans, ours.devices).schemas()
     described = PlanSchemas(schemas=schemas, definitions=definitions, uid="")

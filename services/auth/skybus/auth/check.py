@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from skybus.auth.bluesky_args import device_names
 from skybus.auth.hints import hint_for
 from skybus.auth.parameter_types import TypeMismatchError, check_value, places_of
 from skybus.auth.type_words import shorten, shown
@@ -193,11 +194,13 @@ def _check_function(item: Mapping[str, Any], name: str, group: str, allows: Call
 def _check_plan(item: Mapping[str, Any], name: str, rights: _Rights) -> None:
     if name not in rights.allowed["plan"]:
         raise rights.refuse("plan", name)
-    parameters = rights.allowed["plan"][name].get("parameters", [])
+    plan = rights.allowed["plan"][name]
+    parameters = plan.get("parameters", [])
     arguments = _bind(name, parameters, rights.signature(name), item)
     for parameter in parameters:
         if parameter["name"] in arguments:
             _check_argument(parameter, arguments[parameter["name"]], rights)
+            _check_motors(plan, parameter, arguments[parameter["name"]], rights)
     _check_meta(item)
 
 
@@ -291,6 +294,12 @@ def _parts(parameter: Mapping[str, Any], type_string: str, value: Any) -> Iterat
         yield from ((places[n % len(places)], inner) for n, inner in enumerate(value))
     else:
         yield f"list[{type_string}]", value
+
+
+def _check_motors(plan: Mapping[str, Any], parameter: Mapping[str, Any], value: Any, rights: _Rights) -> None:
+    if parameter["kind"]["name"] == "VAR_POSITIONAL":
+        for text in device_names(plan, value):
+            _ParameterNames(parameter["name"], {}, rights).check_name(("device",), text)
 
 
 def _check_denied_names(parameter: Mapping[str, Any], value: Any, rights: _Rights) -> None:
