@@ -104,17 +104,18 @@ class Growth:
     def leaks(self) -> list[str]:
         """Of what there is never as little late as there was at most half-way.
 
-        A pool of connections or threads has one more from the first moment on that needs it, and then no more; what
-        leaks goes on growing.
+        A pool of connections has one more from the first moment on that needs it, and then no more; what leaks goes on
+        growing. A pool of threads may get its second one after an hour, so of threads there must be more half-way, too.
         """
-        return [
-            f"{self.part}: at least {min(late)} {what}, at most {max(before)} before"
-            for what in COUNTS
-            for before, late in [
-                ([getattr(sample, what) for sample in some] for some in ([*self.early, *self.middle], self.late))
-            ]
-            if min(late) > max(before)
-        ]
+        found: list[str] = []
+        for what in COUNTS:
+            early, middle, late = (
+                [getattr(sample, what) for sample in some] for some in (self.early, self.middle, self.late)
+            )
+            before = max(*early, *middle)
+            if min(late) > before and (what != "threads" or min(middle) > max(early)):
+                found.append(f"{self.part}: at least {min(late)} {what}, at most {before} before")
+        return found
 
     def line(self) -> str:
         """A row of the table."""
