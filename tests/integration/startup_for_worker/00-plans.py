@@ -60,6 +60,14 @@ def steps(number: int, delay: float = 0.02) -> MsgGenerator:
     return number
 
 
+def runs_in_a_row(number: int) -> MsgGenerator:
+    """Open and close runs, and stay a while with all of them closed."""
+    for _ in range(number):
+        yield from bps.open_run()
+        yield from bps.close_run()
+    yield from bps.sleep(0.5)
+
+
 def move_twice() -> MsgGenerator:
     """Move the slow axis."""
     yield from bps.mv(axis, 1.0)  # from nowhere: it does not know yet where it is

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -50,6 +50,9 @@ log = structlog.get_logger()
 
 ENGINE_PATIENCE = 1.0
 """Seconds that the RunEngine's loop has to take note of what it is asked for; one that is stuck takes note later."""
+RUNS_SETTLE = 0.1
+"""Seconds after which it is told that the list of runs has changed, which may be long, and which clients read again:
+a plan that closes a run opens the next one, or ends, within milliseconds."""
 CELL_PATIENCE = 0.5
 """Seconds that a cell has to end after the plan that it has run, before the end of the plan is reported."""
 
@@ -77,6 +80,7 @@ class EnvironmentHandlers:
         self._progress: ProgressMeter | None = None
         self._ended = EndedPlans()
         self._end_by_hand: asyncio.TimerHandle | None = None
+        self._runs_settle: asyncio.TimerHandle | None = None
 
     def table(self) -> list[Handler[Any, Any]]:
         """Who answers what."""
@@ -107,6 +111,9 @@ class EnvironmentHandlers:
         self._ended.add(report)
         if self._progress:
             self._progress.finish()
+        if self._runs_settle:
+            self._runs_settle.cancel()
+        self._runs_settle = None
         self._attempt = self._progress = self._engine = None
         assert self._space
         self._state.change(
@@ -275,9 +282,13 @@ class EnvironmentHandlers:
             raise WrongStateError(reason(error)) from error
         return EngineAsked(is_heard=bool(done))
 
-    def _runs_changed(self, changes: Mapping[str, Any]) -> None:
-        if self._attempt:
-            self._state.change(**changes)
+    def _runs_changed(self) -> None:
+        if self._attempt and self._runs_settle is None:
+            self._runs_settle = asyncio.get_running_loop().call_later(RUNS_SETTLE, self._tell_runs, self._attempt)
+
+    def _tell_runs(self, attempt: Attempt) -> None:
+        self._runs_settle = None
+        self._state.change(**attempt.runs.told)
 
 
 def _answered(asking: asyncio.Future[None]) -> None:

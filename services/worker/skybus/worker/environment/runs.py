@@ -24,8 +24,8 @@ class RunList:
         """Of all runs."""
         self.exit_statuses: set[str | None] = set()
         """Of all closed runs."""
-        self.uid = _new_uid()
-        """Changes with the list."""
+        self.told: dict[str, Any] = {}
+        """What the state says of the list; replaced as a whole, since another thread reads it."""
 
     def take(self, name: str, document: Mapping[str, Any]) -> bool:
         """Learn from a document; tell whether the list has changed."""
@@ -36,7 +36,7 @@ class RunList:
             self.shown = [_closed(run, document) if run.uid == document["run_start"] else run for run in self.shown]
         else:
             return False
-        self.uid = _new_uid()
+        self.told = {"runs": self.shown, "run_list_uid": str(uuid.uuid4())}
         return True
 
     def _open(self, run: Run) -> None:
@@ -56,7 +56,3 @@ def _scan_id(start: Mapping[str, Any]) -> int | None:
         return int(start["scan_id"])
     except (KeyError, TypeError, ValueError):  # a site may count its scans in another way
         return None
-
-
-def _new_uid() -> str:
-    return str(uuid.uuid4())

@@ -63,7 +63,7 @@ class Telling:
         return ProgressMeter(item_uid, self._loop, self._progress)
 
     def document_sender(
-        self, attempt: Attempt, progress: ProgressMeter, runs_changed: Callable[[Mapping[str, Any]], None]
+        self, attempt: Attempt, progress: ProgressMeter, runs_changed: Callable[[], None]
     ) -> OnDocument:
         """What is to be done with each document of an attempt, in the thread of the RunEngine."""
         sender = DocumentSender(self._outbox, self._bus.subjects)
@@ -75,8 +75,7 @@ class Telling:
                 log.exception("a document could not be sent", name=name)
             progress.take(name, document)
             if attempt.runs.take(name, document):
-                changes = {"runs": attempt.runs.shown, "run_list_uid": attempt.runs.uid}
-                self._loop.call_soon_threadsafe(runs_changed, changes)
+                self._loop.call_soon_threadsafe(runs_changed)
 
         return on_document
 
