@@ -280,10 +280,10 @@ def _time_console(side: Side) -> float:
 def _check_lines(side: Side, text: str) -> float:
     """Return the time of day in the first line; remark upon lines that were lost or came out of order.
 
-    A line may be torn: the reference's own log messages come between a text and its newline. That is no loss.
+    A line may be torn: log messages, which begin with the date, come between a text and its newline. That is no loss.
     """
     begin = re.search(r"bench-begin (\d+\.\d{6})", text)
-    got = [int(number) for number in re.findall(r"bench-line (\d+)", text)]
+    got = [int(number) for number in re.findall(r"bench-line (\d+?)(?=\s|\d{4}-\d\d-\d\d|$)", text)]
     if begin is None:
         raise WrongResultError(f"the first line was lost; {len(got)} of {CONSOLE_LINES} came")
     if lost := CONSOLE_LINES - len(set(got)):
