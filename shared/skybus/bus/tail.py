@@ -3,7 +3,8 @@
 The stream publishes again what it has stored, with the sequence number in `Nats-Sequence` and that of the message
 before it under the same subject in `Nats-Last-Sequence` (NATS ADR-28). A number that is lower than the one awaited has
 been seen; one before it that has not shows a gap, and so may a new connection: then the stream is read from the awaited
-number on. Nothing is seen twice, and nothing that the stream still has is left out.
+number on. Nothing is seen twice, and nothing that the stream still has is left out; of what is stored and never
+published again, as when its leader dies, one learns with the next message.
 """
 
 from __future__ import annotations

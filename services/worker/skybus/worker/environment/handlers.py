@@ -113,7 +113,7 @@ class EnvironmentHandlers:
             self._progress.finish()
         if self._runs_settle:
             self._runs_settle.cancel()
-        self._runs_settle = None
+            self._runs_settle = None
         self._attempt = self._progress = self._engine = None
         assert self._space
         self._state.change(
