@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any, TypeVar
 
 import orjson
@@ -36,7 +37,7 @@ class Empty(Request):
 def encode(message: Message) -> bytes:
     """Write a message as JSON."""
     try:
-        return orjson.dumps(message, default=_plain, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY)
+        return orjson.dumps(message, default=_plain, option=orjson.OPT_NON_STR_KEYS | _numpy_option())
     except (TypeError, orjson.JSONEncodeError) as error:
         return _encode_slowly(message, error)
 
@@ -75,6 +76,11 @@ def _explain_one(error: Any) -> str:
     if not where or where.endswith("lock_key"):  # what was given may hold a key
         return f"parameter {where!r}: {error['msg']}" if where else error["msg"]
     return f"parameter {where!r}: {error['msg']} (given: {shown})"
+
+
+def _numpy_option() -> int:
+    """Let orjson write values of numpy; it would load numpy to know them, 0.1 s for a service that has none."""
+    return orjson.OPT_SERIALIZE_NUMPY if "numpy" in sys.modules else 0
 
 
 def _encode_slowly(message: Message, reason: Exception) -> bytes:
