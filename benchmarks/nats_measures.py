@@ -17,6 +17,11 @@ from skybus.client.client import Client
 Step = Callable[[Client], Awaitable[object]]
 
 
+def ping(side: Side) -> list[float]:
+    """Have the server answer a PING: what each of the two ways of a request through it takes at least."""
+    return _times(side, lambda client: client.bus.connection.flush(), 100)
+
+
 def status(side: Side) -> list[float]:
     """Ask for the status, one request after the other."""
     return _times(side, lambda client: client.call(STATUS_GET, Empty()), 100)
