@@ -34,7 +34,7 @@ from skybus.client.queue_calls import made, plan_item
 from skybus.client.retries import GaveUpError
 from tests.servers import NatsServer, Valkey
 from tests.system.crash_steps import Order, Point, install, order_file
-from tests.system.stack import processes_of
+from tests.system.stack import kill_processes_of
 
 PATIENCE = 100
 """Seconds for anything that is waited for."""
@@ -273,8 +273,7 @@ class House:
         for process in self._processes.values():
             process.kill()
             process.join()
-        for left in processes_of(self.data_dir):
-            left.kill()
+        kill_processes_of(self.data_dir)
         self.nats.stop()
         self.valkey.stop()
 

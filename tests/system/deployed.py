@@ -29,7 +29,7 @@ from skybus.stack.child import Child, notify_socket, until_listening
 from skybus.stack.cluster import HOME, PRIMARY, Machine, write_cluster
 from skybus.stack.servers import valkey_binary
 from tests.servers import free_port, running
-from tests.system.stack import processes_of
+from tests.system.stack import kill_processes_of
 
 UNITS = Path(__file__).parents[2] / "deploy" / "systemd"
 BIN = Path(sys.executable).parent
@@ -124,11 +124,18 @@ class Deployed:
 
     async def leader_of_meta(self) -> str | None:
         """The NATS server that decides where streams are."""
-        for number, port in enumerate(self.monitors):
-            if f"nats{number}" in self.parts:
-                answer = await asyncio.to_thread(_get, f"http://{HOST}:{port}/jsz")
-                return self._nats_of(answer["meta_cluster"].get("leader"))
-        return None
+        asked = next(name for name in self.parts if name.startswith("nats"))
+        return self._nats_of((await self._meta_of(asked)).get("leader"))
+
+    async def is_formed(self) -> bool:
+        """Whether there is a server that decides where streams are, and it hears the others."""
+        leader = await self.leader_of_meta()
+        others = (await self._meta_of(leader)).get("replicas", []) if leader else []
+        return [other["current"] and not other.get("offline") for other in others] == [True, True]
+
+    async def _meta_of(self, nats: str) -> dict[str, Any]:
+        port = self.monitors[int(nats[-1])]
+        return (await asyncio.to_thread(_get, f"http://{HOST}:{port}/jsz"))["meta_cluster"]
 
     async def primary(self) -> str:
         """The Valkey that takes changes, as the Sentinels have it."""
@@ -166,8 +173,7 @@ class Deployed:
             number = signal.SIGINT if name.startswith("worker") else signal.SIGKILL
             self.parts[name].stop_signal = number
             await self.parts[name].stop(4)
-        for left in processes_of(self.root):
-            left.kill()
+        kill_processes_of(self.root)
 
     def _nats_of(self, server: str | None) -> str | None:
         names = [f"{HOST}_{machine.nats}" for machine in self.machines]

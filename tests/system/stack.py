@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,6 +95,13 @@ def processes_of(data_dir: Path) -> list[psutil.Process]:
     return found
 
 
+def kill_processes_of(data_dir: Path) -> None:
+    """Kill them all; some end by themselves, when what has started them is dead."""
+    for process in processes_of(data_dir):
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
 def _is_part(process: psutil.Process, name: str) -> bool:
     """Of the queue services the standby is the one that has not connected to NATS."""
     program = "queue" if name == "standby" else name
@@ -131,8 +138,7 @@ async def stack_up(data_dir: Path, *options: str, **settings: str) -> AsyncItera
         yield stack
     finally:
         await stack.stop()
-        for left in processes_of(stack.data_dir):
-            left.kill()
+        kill_processes_of(stack.data_dir)
 
 
 async def until_ready(process: asyncio.subprocess.Process) -> str:

@@ -108,9 +108,9 @@ async def spread_chaos(root: Path, runs: Path, rounds: int, seed: str, victims: 
 
 @pytest.fixture
 async def cluster(data_dir: Path):
-    """Three NATS servers that have chosen one who places streams."""
+    """Three NATS servers that have chosen one who places streams, and who knows that the others are there."""
     async with deployed(data_dir / "place", "nats") as place:
-        while not await place.leader_of_meta():
+        while not await place.is_formed():
             await asyncio.sleep(0.05)  # nothing tells
         yield place
 

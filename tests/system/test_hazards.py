@@ -30,7 +30,7 @@ from skybus.queue import surroundings
 from skybus.queue.store import Store
 from tests.integration.queue_fixtures import COUNT, client, house, opened, queue_service
 from tests.servers import Valkey
-from tests.system.stack import RunningStack, processes_of, stack_up
+from tests.system.stack import RunningStack, kill_processes_of, stack_up
 
 __all__ = ["client", "house"]
 
@@ -212,8 +212,7 @@ def plan(name: str, *args: Any, **kwargs: Any) -> Item:
 def kill_all(stack: RunningStack) -> None:
     """As when the machine dies."""
     stack.process.kill()
-    for process in processes_of(stack.data_dir):
-        process.kill()
+    kill_processes_of(stack.data_dir)
 
 
 async def test_redis_can_be_far_away_and_encrypted() -> None:

@@ -21,7 +21,7 @@ import zmq.asyncio
 
 from skybus.client.client import Client
 from tests.servers import Valkey
-from tests.system.stack import BIN, processes_of
+from tests.system.stack import BIN, kill_processes_of
 
 PUBLIC, PRIVATE = (key.decode() for key in zmq.curve_keypair())
 WHO = {"user": "visitor", "user_group": "primary"}
@@ -76,8 +76,7 @@ class Site:
                 process.send_signal(signal.SIGINT)
             async with asyncio.timeout(15):
                 await process.wait()
-            for left in processes_of(self.data_dir):
-                left.kill()
+            kill_processes_of(self.data_dir)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from skybus.stack import datadir
 from skybus.stack.up import Stack, UpOptions
 from tests.promises import within
 from tests.servers import free_port
-from tests.system.stack import BIN, lines, lines_of, processes_of, stack_up, until_ready
+from tests.system.stack import BIN, kill_processes_of, lines, lines_of, processes_of, stack_up, until_ready
 
 
 async def up(*options: str) -> tuple[int, str]:
@@ -156,8 +156,7 @@ async def test_after_kill_9_of_everything_at_once_all_is_there_that_was_acknowle
             permissions["user_groups"]["root"]["forbidden_plans"] = ["^count$"]
             await client.call(PERMISSIONS_SET, PermissionsSet(user_group_permissions=permissions))
             await client.call(LOCK, LockSet(lock_key="the key", queue=True))
-        for process in processes_of(data_dir):
-            process.kill()
+        kill_processes_of(data_dir)
         await stack.process.wait()
         async with second_up(data_dir), stack.client() as client, asyncio.timeout(20):
             await client.wait(lambda status: status.items_in_history == 2 and status.manager_state == "idle")
@@ -183,8 +182,7 @@ async def second_up(data_dir: Path) -> AsyncIterator[None]:
         process.send_signal(signal.SIGINT)
         assert await process.wait() == 0
     finally:
-        for left in processes_of(data_dir):
-            left.kill()
+        kill_processes_of(data_dir)
         await process.wait()
 
 
