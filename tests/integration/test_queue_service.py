@@ -34,6 +34,7 @@ from skybus.bus.messages import Empty, encode
 from skybus.client.client import Client
 from skybus.client.events import topic_of
 from skybus.queue import surroundings
+from skybus.queue.publisher import PACE
 from skybus.worker.outbox import Outbox
 from skybus.worker.spool import Spool
 from tests.integration.queue_fixtures import COUNT, StandIns, client, house, opened, queue_service
@@ -350,6 +351,25 @@ async def test_each_change_of_queue_and_history_is_an_event(nats, valkey, house,
         assert (await told["queue"].get())["running_item_uid"] is None
         await client.clear_history()
         assert (await told["history"].get())["size"] == 0
+
+
+async def test_a_burst_of_changes_is_told_to_all_who_follow_in_few_statuses(nats, valkey, house, client) -> None:
+    told = list[Status]()
+    all_are_queued = asyncio.Event()
+
+    async def note(message: Msg) -> None:
+        told.append(Status.model_validate_json(message.data))
+        if told[-1].items_in_queue == 200:
+            all_are_queued.set()
+
+    async with queue_service(nats, valkey):
+        await opened(house, client)
+        await client.bus.subscribe(client.bus.subjects.event("status"), note)
+        await client.bus.connection.flush()
+        begin = time.monotonic()
+        await asyncio.gather(*(client.add_item(COUNT) for _ in range(200)))
+        await all_are_queued.wait()
+        assert len(told) <= (time.monotonic() - begin) / PACE + 2
 
 
 async def test_a_place_that_is_none_is_refused_and_the_refusal_shows_the_item(nats, valkey, house, client) -> None:

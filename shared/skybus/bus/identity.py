@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import orjson
 
@@ -30,6 +31,7 @@ class Requester:
     user: str
 
 
+@lru_cache
 def user_token(name: str) -> str:
     """Encode a user name as one subject token: bytes outside `A-Za-z0-9_-` become `=XX`, as in quoted-printable."""
     if not name or len(name) > 128 or not name.isprintable():

@@ -162,10 +162,10 @@ class Service:
 
     async def _answer(self, handler: Handler[Any, Any], request: MicroRequest) -> None:
         head = request.headers or {}
+        structlog.contextvars.bind_contextvars(request_id=head.get(headers.REQUEST_ID))  # of this task only
         with receiving(handler.endpoint.name, head):
             try:
-                with structlog.contextvars.bound_contextvars(request_id=head.get(headers.REQUEST_ID)):
-                    await self._reply(request, await self._result(handler, request, head))
+                await self._reply(request, await self._result(handler, request, head))
             except SkybusError as error:
                 await self._refuse(request, error)
             except (nats.errors.Error, OSError) as error:  # the asker is told by its own connection

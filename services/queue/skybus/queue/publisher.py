@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import nats.errors
 import structlog
@@ -19,6 +20,8 @@ log = structlog.get_logger()
 KEPT_EVENTS = 10_000
 KEPT_TOPICS = ("environment",)
 """Topics whose last event is left for late joiners at once; the status, which changes often, is left by `keep`."""
+PACE = 0.01
+"""Seconds from one status to the next at least: a burst of changes is told together, to everybody who follows."""
 KEEP_AFTER = 0.1
 """Seconds until a status is left for late joiners: a change seldom comes alone."""
 
@@ -38,29 +41,42 @@ class Publisher:
         self._make_status = make_status
         self._tell_witness = tell_witness
         self._wake = asyncio.Event()
+        self._is_told = True
+        """Whether the last status that was published is the newest."""
+        self._due = 0.0
+        """When the next one may be published, by the event loop's clock."""
         self._events: deque[tuple[str, Message]] = deque(maxlen=KEPT_EVENTS)
         self._newest: Status | None = None
         self._must_keep = asyncio.Event()
 
     def status_changed(self) -> None:
         """The status is not what it was."""
+        self._is_told = False
         self._wake.set()
 
     def event(self, topic: str, message: Message) -> None:
         """Send an event before the next status."""
         self._events.append((topic, message))
-        self._wake.set()
+        self.status_changed()
 
     async def run(self) -> None:
         """Publish until cancelled."""
+        loop = asyncio.get_running_loop()
         while True:
-            await self._wake.wait()
-            self._wake.clear()
+            await self._until_due()
             await self._bus.wait_connected()
-            try:
-                await self._publish()
-            except (SkybusError, nats.errors.Error, OSError) as error:
-                log.warning("the status could not be published", error=why(error))
+            while self._events:
+                await self._tell(*self._events.popleft())
+            if not self._is_told and loop.time() >= self._due:
+                self._due = loop.time() + PACE
+                await self._publish_status()
+
+    async def _until_due(self) -> None:
+        """Wait for something to tell: an event at once, a status that has waited for its time."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(None if self._is_told else self._due):
+                await self._wake.wait()
+        self._wake.clear()
 
     async def keep(self) -> None:
         """Leave the newest status in the bucket where a late joiner reads it, until cancelled."""
@@ -77,12 +93,13 @@ class Publisher:
             except (SkybusError, nats.errors.Error, OSError) as error:
                 log.warning("the status could not be kept", error=str(error))
 
-    async def _publish(self) -> None:
-        while self._events:
-            await self._tell(*self._events.popleft())
-        self._newest = self._make_status()
-        self._must_keep.set()
-        await self._bus.publish(self._bus.subjects.event("status"), self._newest)
+    async def _publish_status(self) -> None:
+        try:
+            self._is_told, self._newest = True, self._make_status()
+            self._must_keep.set()
+            await self._bus.publish(self._bus.subjects.event("status"), self._newest)
+        except (SkybusError, nats.errors.Error, OSError) as error:
+            log.warning("the status could not be published", error=why(error))
 
     async def _tell(self, topic: str, message: Message) -> None:
         """Send an event; one that cannot be sent, being too large for example, holds up nothing else."""
