@@ -107,7 +107,7 @@ FIGURES = [
     Figure("reopen", "environment open, right after a close", measures.reopen_environment),
     Figure("status", "status, round trip", measures.status, at_most(1, "status"), rounds=10),
     Figure("add", "queue_item_add, round trip", measures.add_item, at_most(1, "add"), rounds=10),
-    Figure("nats_ping", "PING to NATS (a request takes two)", nats_measures.ping, rounds=10, skybus_only=True),
+    Figure("nats_bare", "bare request of nats-py", nats_measures.bare_request, rounds=10, skybus_only=True),
     Figure(
         "nats_status",
         "status over NATS, round trip",

@@ -1,9 +1,13 @@
 """Round trips over NATS, through the Python client; skybus only, compared with the reference's 0MQ round trips."""
 
+import subprocess
+import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import echo
 import uvloop
 from sides import Side, Skybus
 from zmq_client import SHORT_PLAN
@@ -17,9 +21,15 @@ from skybus.client.client import Client
 Step = Callable[[Client], Awaitable[object]]
 
 
-def ping(side: Side) -> list[float]:
-    """Have the server answer a PING: what each of the two ways of a request through it takes at least."""
-    return _times(side, lambda client: client.bus.connection.flush(), 100)
+def bare_request(side: Side) -> list[float]:
+    """Have a process that does nothing else answer through nats-py: what a request takes before we do anything."""
+
+    def request(client: Client) -> Awaitable[object]:
+        subject = client.bus.subjects.command(client.bus.user, echo.ENDPOINT)
+        return client.bus.connection.request(subject, timeout=5)
+
+    with _echo(side):
+        return _times(side, request, 100)
 
 
 def status(side: Side) -> list[float]:
@@ -33,6 +43,19 @@ def add_item(side: Side) -> list[float]:
     samples = _times(side, lambda client: client.call(ITEM_ADD, request), 40)
     _times(side, lambda client: client.call(QUEUE_CLEAR, QueueChange()), 1)
     return samples
+
+
+@contextmanager
+def _echo(side: Side) -> Iterator[None]:
+    assert isinstance(side, Skybus)
+    command = [sys.executable, echo.__file__, side.data_dir]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        process.stdout.readline()
+        try:
+            yield
+        finally:
+            process.terminate()
 
 
 def _times(side: Side, step: Step, count: int) -> list[float]:
