@@ -290,7 +290,7 @@ async def test_sigterm_aborts_the_plan_and_its_report_comes_first(house, worker)
 
     await exited(house, environment_id)
     kinds = [(body["kind"], body.get("attempt")) for body in house.life.bodies()]
-    assert kinds == [("opened", None), ("report", attempt), ("exited", None)]
+    assert kinds == [("opened", None), ("report", attempt), ("exited", attempt)]
     assert house.life.bodies()[1]["exit_status"] == "aborted"
 
 

@@ -95,6 +95,16 @@ async def test_an_environment_that_dies_is_filed_within_a_second(client: Client,
     assert await is_first_again(client, name)
 
 
+async def test_a_plan_that_is_lost_is_filed_with_all_runs_that_it_has_opened(client: Client) -> None:
+    uid = (await client.add("kill_in_a_run"))["item_uid"]
+    await client.start()
+
+    result = await result_of(client, uid)
+    first, second = result["scan_ids"]
+    assert second == first + 1
+    assert len(set(result["run_uids"])) == 2
+
+
 async def test_a_plan_that_asks_for_too_much_memory_fails_alone(client: Client) -> None:
     result = await result_of(client, await begin(client, "ask_for_too_much"))
 

@@ -8,9 +8,9 @@ import signal
 
 import bluesky.plan_stubs as bps
 from bluesky import RunEngine
-from bluesky.plans import count  # noqa: F401
+from bluesky.plans import count
 from bluesky.utils import Msg, MsgGenerator
-from ophyd.sim import det  # noqa: F401  # pyright: ignore[reportAttributeAccessIssue]
+from ophyd.sim import det  # pyright: ignore[reportAttributeAccessIssue]
 
 RE = RunEngine({})
 HOARD: list[bytearray] = []
@@ -19,6 +19,13 @@ HOARD: list[bytearray] = []
 def kill() -> MsgGenerator:
     """Be killed."""
     yield from _last_words()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def kill_in_a_run() -> MsgGenerator:
+    """Be killed as soon as the second run is open."""
+    yield from count([det])
+    yield Msg("open_run")
     os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from skybus.bus.api.engine import Run
-from skybus.bus.api.internal import PlanReport
+from skybus.bus.api.internal import EnvironmentExited, PlanReport
 from skybus.bus.api.items import PLAN, Item
 from skybus.bus.messages import Message
 from skybus.queue.book import Book
@@ -75,6 +75,19 @@ def failed(running: Running, why: str, runs: Sequence[Run] = (), traceback: str 
         msg=why,
         traceback=traceback,
     )
+
+
+def lost(running: Running, exited: EnvironmentExited, seen: Sequence[Run] = ()) -> PlanReport:
+    """The report of an attempt whose environment is gone.
+
+    Args:
+        running: the attempt.
+        exited: what is known of the end of the environment.
+        seen: runs of the attempt that the environment had told of; it may have been about to tell of more, or may not
+            have been able to write them down.
+    """
+    noted = exited.runs if exited.attempt == running.attempt else []
+    return failed(running, exited.msg, max(noted, seen, key=len), exited.last_words)
 
 
 def _begin_next(book: Book, environment_id: str, *, pause_pending: bool) -> Running | None:

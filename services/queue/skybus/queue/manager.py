@@ -42,8 +42,6 @@ from skybus.queue.tasks import Tasks
 
 log = structlog.get_logger()
 
-GONE = "RE Worker environment is gone"
-
 
 class Manager:
     """What happens with the queue of one instrument.
@@ -154,13 +152,12 @@ class Manager:
                 self.environments.opened(report)
                 await self.runner.autostart()
             case EnvironmentExited():
-                await self._lose(report.environment_id, report.msg or GONE, report.output_tail)
+                await self._lose(report)
                 self.environments.exited(report)
 
-    async def _lose(self, environment_id: str, why: str, output_tail: str = "") -> None:
-        last_words = f"The last output of the environment:\n{output_tail}" if output_tail else ""
-        await self.runner.lose(environment_id, why, last_words)
-        await self.tasks.lose(environment_id, why, last_words)
+    async def _lose(self, exited: EnvironmentExited) -> None:
+        await self.runner.lose(exited)
+        await self.tasks.lose(exited)
 
     async def _take_note(self, environment: EnvironmentState) -> None:
         was_taken = self.situation.is_kernel_taken
@@ -177,7 +174,7 @@ class Manager:
         if environment and self.environments.is_gone(environment):
             return
         if environment is None and is_drained and awaited:
-            await self._handle_report(EnvironmentExited(environment_id=awaited, msg=GONE))
+            await self._handle_report(EnvironmentExited(environment_id=awaited))
         book = await self._keeper.fresh()
         if is_drained:
             await self._lose_former(book, environment.environment_id if environment else self.situation.environment_id)
@@ -197,7 +194,7 @@ class Manager:
         if book.running:
             started_in.add(book.running.environment_id)
         for former in started_in - {environment_id}:
-            await self._lose(former, GONE)
+            await self._lose(EnvironmentExited(environment_id=former))
 
     def _resume_without(self, book: Book, *, is_drained: bool) -> None:
         is_settled = is_drained or (book.running is None and not book.tasks)

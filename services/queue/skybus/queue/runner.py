@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import structlog
 
-from skybus.bus.api.internal import PLAN_RUN, PlanReport, PlanRun
+from skybus.bus.api.internal import PLAN_RUN, EnvironmentExited, PlanReport, PlanRun
 from skybus.bus.api.items import PLAN, Item
 from skybus.bus.errors import NotFoundError, SkybusError, UnavailableError, WrongStateError
 from skybus.bus.messages import Message
@@ -120,21 +120,15 @@ class Runner:
         self._announcer.filed(step.filed, report)
         await self._follow(step)
 
-    async def lose(self, environment_id: str, why: str, last_words: str) -> None:
-        """File the running item as failed if it ran in an environment that is gone and has sent no report.
-
-        Args:
-            environment_id: of the environment.
-            why: it is gone.
-            last_words: stand where the traceback would.
-        """
+    async def lose(self, exited: EnvironmentExited) -> None:
+        """File the running item as failed if it ran in the environment that is gone and has sent no report."""
         book = await self._keeper.fresh()
         running = book.running
-        if running is None or running.environment_id != environment_id:
+        if running is None or running.environment_id != exited.environment_id:
             return
-        report = deciding.failed(running, why, self._now.runs("active"), last_words)
+        report = deciding.lost(running, exited, self._now.runs("active"))
         if await self._file_last(report):
-            log.error("the running plan was lost", item_uid=report.item_uid, reason=why)
+            log.error("the running plan was lost", item_uid=report.item_uid, reason=exited.msg)
 
     def order_again(self, running: Running) -> None:
         """Tell the environment to run an item which it may have been told before.

@@ -105,7 +105,7 @@ def catch_up(book: Book, reports: Sequence[LifeReport], running: Running | None,
                 ended.add(report.attempt)
                 _file(book, report)
             case EnvironmentExited() if book.running and book.running.environment_id == report.environment_id:
-                book.file(deciding.failed(book.running, report.msg), was_lost=True)
+                book.file(deciding.lost(book.running, report), was_lost=True)
     if running and running.attempt not in ended:
         _end_former(book, running.attempt)
         book.take_up(running)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from skybus.bus.api.internal import TASK_RUN, ScriptTask, TaskReport, TaskRun
+from skybus.bus.api.internal import TASK_RUN, EnvironmentExited, ScriptTask, TaskReport, TaskRun
 from skybus.bus.api.tasks import TaskResult, TaskStarted, TaskStatus
 from skybus.bus.connection import Bus
 from skybus.bus.errors import SkybusError, UnavailableError, WrongStateError
@@ -93,11 +93,11 @@ class Tasks:
         if task is not None:
             await self._is_over(task)
 
-    async def lose(self, environment_id: str, why: str, last_words: str) -> None:
+    async def lose(self, exited: EnvironmentExited) -> None:
         """Keep what came of the tasks of an environment that is gone and has sent no report of them."""
         book = await self._keeper.fresh()
-        for task in [task for task in book.tasks.values() if task.environment_id == environment_id]:
-            await self._keep(_lost(task, why, last_words))
+        for task in [task for task in book.tasks.values() if task.environment_id == exited.environment_id]:
+            await self._keep(_lost(task, exited.msg, exited.last_words))
 
     def order_again(self, book: Book, environment_id: str) -> None:
         """Tell an environment of its tasks, of which it may not have heard; it runs each once."""

@@ -13,6 +13,7 @@ from skybus.bus.subjects import Subjects
 from skybus.worker.console_message import console_message
 from skybus.worker.folder import EnvironmentFolder
 from skybus.worker.processes import say_exit
+from skybus.worker.run_notes import read_notes
 from skybus.worker.spool import Record, Spool
 
 TAIL_LINES = 120
@@ -91,8 +92,11 @@ def _account(folder: EnvironmentFolder, output_tail: str, end: End) -> Environme
         msg = "The environment was closed"
     else:
         msg = say_exit(exit_code, memory_kill=end.memory_kill)
+    attempt, runs = read_notes(folder.runs)
     return EnvironmentExited(
         environment_id=folder.environment_id,
+        attempt=attempt,
+        runs=runs,
         exit_code=exit_code,
         requested=closing or end.destroyed is not None,
         msg=msg,

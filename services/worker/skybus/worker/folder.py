@@ -55,6 +55,11 @@ class EnvironmentFolder:
         return self.path / "item"
 
     @property
+    def runs(self) -> Path:
+        """The runs that the present attempt has opened; see `run_notes.py`."""
+        return self.path / "runs"
+
+    @property
     def closing(self) -> Path:
         """Exists if somebody asked the environment to close."""
         return self.path / "closing"

@@ -301,9 +301,18 @@ class EnvironmentExited(Message):
     """The exit code, a negative signal number, or nothing if nobody could see it."""
     requested: bool = False
     """Whether a close or a destroy asked for it."""
-    msg: str = ""
+    msg: str = "RE Worker environment is gone"
     """In words, with the signal's name."""
     output_tail: str = Field(default="", max_length=20_000)
+    attempt: str = ""
+    """The one that was begun last."""
+    runs: list[Run] = []
+    """That it has opened, whether they were closed or not."""
+
+    @property
+    def last_words(self) -> str:
+        """What stands where the traceback of lost work would."""
+        return f"The last output of the environment:\n{self.output_tail}" if self.output_tail else ""
 
 
 LifeReport = PlanReport | TaskReport | EnvironmentOpened | EnvironmentExited

@@ -43,6 +43,7 @@ from skybus.worker.kernel_options import KernelOptions
 from skybus.worker.memory import end_without_memory
 from skybus.worker.order import Order
 from skybus.worker.outbox import Outbox
+from skybus.worker.run_notes import RunNotes
 from skybus.worker.spool import Spool
 
 log = structlog.get_logger()
@@ -167,7 +168,8 @@ class Host:
             "skybus-environment", settings.subjects(), lambda: settings.access("environment"), settings.replicas
         )
         self._outbox = Outbox(Spool(self._folder.spool), self._bus, self._folder.undelivered)
-        self._telling = Telling(order.environment_id, self._outbox, self._bus, self._loop)
+        notes = RunNotes(self._folder.runs)
+        self._telling = Telling(order.environment_id, self._outbox, notes, self._bus, self._loop)
         self._output = Output(self._folder.fifo, self._folder.item, self._telling.console)
         self._state = StateKeeper(order.environment_id, self._bus)
         self._executor = Executor(self._output, self, interruptible if order.kernel else nullcontext)

@@ -27,6 +27,11 @@ class RunList:
         self.told: dict[str, Any] = {}
         """What the state says of the list; replaced as a whole, since another thread reads it."""
 
+    @property
+    def newest(self) -> Run:
+        """The one that was opened last."""
+        return self.shown[-1]
+
     def take(self, name: str, document: Mapping[str, Any]) -> bool:
         """Learn from a document; tell whether the list has changed."""
         if name == "start":

@@ -22,6 +22,7 @@ from skybus.worker.environment.documents import DocumentSender
 from skybus.worker.environment.engine import OnDocument
 from skybus.worker.environment.progress import ProgressMeter
 from skybus.worker.outbox import Outbox
+from skybus.worker.run_notes import RunNotes
 
 log = structlog.get_logger()
 
@@ -29,9 +30,12 @@ log = structlog.get_logger()
 class Telling:
     """The voice of an environment."""
 
-    def __init__(self, environment_id: str, outbox: Outbox, bus: Bus, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, environment_id: str, outbox: Outbox, notes: RunNotes, bus: Bus, loop: asyncio.AbstractEventLoop
+    ) -> None:
         self._environment_id = environment_id
         self._outbox = outbox
+        self._notes = notes
         self._bus = bus
         self._loop = loop
         self._chunks = count()
@@ -67,6 +71,7 @@ class Telling:
     ) -> OnDocument:
         """What is to be done with each document of an attempt, in the thread of the RunEngine."""
         sender = DocumentSender(self._outbox, self._bus.subjects)
+        self._notes.begin(attempt.uid)
 
         def on_document(name: str, document: Mapping[str, Any]) -> None:
             try:
@@ -75,6 +80,8 @@ class Telling:
                 log.exception("a document could not be sent", name=name)
             progress.take(name, document)
             if attempt.runs.take(name, document):
+                if name == "start":
+                    self._notes.add(attempt.runs.newest)
                 self._loop.call_soon_threadsafe(runs_changed)
 
         return on_document
