@@ -23,8 +23,9 @@ from skybus.bus.api.tasks import (
     TaskResultGet,
     TaskStatusGet,
 )
-from skybus.bus.errors import WrongStateError
+from skybus.bus.errors import NotFoundError, WrongStateError
 from skybus.client.client import Client
+from skybus.client.task_calls import TaskFailedError
 from tests.integration.queue_fixtures import COUNT, StandIns, client, house, opened, queue_service
 
 __all__ = ["client", "house"]
@@ -93,6 +94,25 @@ async def test_functions_run_beside_each_other_and_are_told_of_by_events(nats, v
         uids = [first.task_uid, second.task_uid, "?"]
         statuses = (await client.call(TASK_STATUS, TaskStatusGet(task_uids=uids))).statuses
         assert statuses == dict(zip(uids, ("completed", "running", "not_found"), strict=True))
+
+
+async def test_who_waits_for_a_task_gets_what_it_has_returned_or_why_it_failed(nats, valkey, house, client) -> None:
+    async with queue_service(nats, valkey):
+        await opened(house, client)
+        uids = [await client.run_function("f", [number], in_background=True) for number in range(2)]
+        waiting = [asyncio.create_task(client.wait_task(uid)) for uid in uids]
+        orders = [await house.tasks.get() for _ in uids]
+        with pytest.raises(TimeoutError, match=f"{uids[0]} was not over within 0.01 s"):
+            await client.wait_task(uids[0], timeout=0.01)
+        await house.task_done(orders[1], success=False, msg="it failed", traceback="here")
+        with pytest.raises(TaskFailedError, match="it failed") as failure:
+            await waiting[1]
+        assert failure.value.details == {"traceback": "here"}
+        await house.task_done(orders[0], return_value=[1, 2])
+        assert await waiting[0] == [1, 2]
+        assert await client.wait_task(uids[0]) == [1, 2]
+        with pytest.raises(NotFoundError, match="no task nobody"):
+            await client.wait_task("nobody")
 
 
 async def test_what_the_environment_refuses_was_never_begun(nats, valkey, house: StandIns, client) -> None:

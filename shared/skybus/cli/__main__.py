@@ -16,6 +16,7 @@ _COMMANDS = {
     "env": "skybus.cli.environment_commands",
     "queue": "skybus.cli.queue_commands",
     "re": "skybus.cli.engine_commands",
+    "task": "skybus.cli.task_commands",
     "history": "skybus.cli.history_commands",
     "console": "skybus.cli.console_command",
     "backup": "skybus.cli.backup_commands",

@@ -7,6 +7,7 @@ from skybus.bus.errors import SkybusError
 _HINTS = (
     ("environment does not exist", "`skybus env open` opens it"),
     ("no environment has been opened yet", "`skybus env open` opens one"),
+    ("environment is not open", "`skybus env open` opens it"),
     ("environment already exists", "`skybus env close` closes it"),
     ("not in the list of allowed plans", "`skybus plans` lists those that you may run"),
     ("is not in the queue", "`skybus queue list` shows what is"),
@@ -17,6 +18,7 @@ _HINTS = (
     ("Queue execution is in progress", "`skybus queue stop` stops the queue after the running plan"),
     ("is busy", "`skybus status` shows with what"),
     ("not idle", "`skybus status` shows what it does"),
+    ("must be in idle state", "`skybus status` shows what it does; a task with --background need not wait"),
     ("no service answers", "`skybus doctor` shows what is missing; `skybus up` starts everything"),
     ("cannot read the credentials", "`skybus up` makes those of the user 'operator'"),
     ("was lost", "try again"),

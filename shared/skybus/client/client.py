@@ -40,9 +40,10 @@ from skybus.client.events import Event, events, last_value
 from skybus.client.queue_calls import QueueCalls, made
 from skybus.client.settings import ClientSettings, settings_of
 from skybus.client.streams import Document, console, documents
+from skybus.client.task_calls import TaskCalls
 
 
-class Client(QueueCalls, EngineCalls, BackupCalls):
+class Client(QueueCalls, EngineCalls, TaskCalls, BackupCalls):
     """A connection to one instrument; see the module for how it is used."""
 
     @classmethod
