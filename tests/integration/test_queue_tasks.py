@@ -153,12 +153,13 @@ async def test_tasks_and_results_outlive_the_queue_service(nats, valkey, house, 
         foreground = (await client.call(SCRIPT_UPLOAD, SCRIPT)).task_uid
         order = await house.tasks.get()
         await client.wait(lambda status: status.manager_state == "executing_task")
+        waiting = asyncio.create_task(client.wait_task(foreground))
     async with queue_service(nats, valkey):
         await client.wait(lambda status: status.manager_state == "executing_task")
         assert (await result_of(client, beside)).result["return_value"] == 7
-        await house.task_done(order)
+        await house.task_done(order, return_value=8)
         await client.wait("idle")
-        assert (await result_of(client, foreground)).status == "completed"
+        assert await waiting == 8
 
 
 async def test_a_task_that_ended_while_nobody_listened_is_filed(nats, valkey, house, client) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import aclosing
 from typing import Any
 
-from skybus.bus.api.status import Status
 from skybus.bus.api.tasks import (
     ENVIRONMENT_UPDATE,
     FUNCTION_EXECUTE,
@@ -90,16 +90,16 @@ class TaskCalls(Calls):
             raise TimeoutError(f"task {task_uid} was not over within {timeout:g} s") from None
 
     async def _ended(self, task_uid: str) -> TaskResult:
-        while True:
-            before = (await self.status()).task_results_uid
-            known = await self.task(task_uid)
-            if known.status != "running":
-                return known
-
-            def has_news(status: Status, before: str = before) -> bool:
-                return status.task_results_uid != before
-
-            await self.wait(has_news)
+        results_uid = ""
+        async with aclosing(self._watch.changes()) as statuses:
+            async for status in statuses:
+                if status.task_results_uid == results_uid:
+                    continue
+                results_uid = status.task_results_uid
+                known = await self.task(task_uid)
+                if known.status != "running":
+                    return known
+        raise AssertionError("the status never ends")
 
 
 def _outcome(ended: TaskResult) -> Any:
