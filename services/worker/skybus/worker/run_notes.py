@@ -39,7 +39,7 @@ def read_notes(path: Path) -> tuple[str, list[Run]]:
         attempt, *lines = path.read_bytes().split(b"\n")
     except OSError:
         return "", []
-    return attempt.decode(), [run for line in lines if (run := _read(line))]
+    return attempt.decode(errors="replace"), [run for line in lines if (run := _read(line))]
 
 
 def _read(line: bytes) -> Run | None:
