@@ -58,8 +58,9 @@ class Figure:
     """The reference's figure to compare with, if it is another one."""
 
 
-TURNAROUND_BUDGET = 15.0
-"""Milliseconds; the run fails if skybus takes longer at the median."""
+TURNAROUND_BUDGET = 10.0
+TURNAROUND_LIMIT = 15.0
+"""Milliseconds at the median: what is to be reached, and what the run fails over; a machine is slower at times."""
 
 
 def at_most(factor: float, name: str) -> Budget:

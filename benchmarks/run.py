@@ -1,4 +1,4 @@
-"""Measures skybus and the reference in one run; exits with 1 if the turnaround of a plan is over its budget."""
+"""Measures skybus and the reference in one run; exits with 1 if the turnaround of a plan is over its limit."""
 
 import argparse
 import json
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import processes
 import table
-from figures import FIGURES, TURNAROUND_BUDGET, Figure, Results, medians, select
+from figures import FIGURES, TURNAROUND_LIMIT, Figure, Results, medians, select
 from sides import Reference, Side, Skybus
 
 Samples = dict[str, list[float]]
@@ -78,10 +78,10 @@ def _sides(options: argparse.Namespace) -> list[Callable[[], Side]]:
 
 
 def _exit_code(options: argparse.Namespace, figures: Sequence[Figure], results: Results) -> int:
-    """Return 1 if skybus' turnaround was asked for and is over its budget or could not be measured."""
+    """Return 1 if skybus' turnaround was asked for and is over its limit or could not be measured."""
     if options.reference_only or "turnaround" not in [figure.name for figure in figures]:
         return 0
-    return int(not results.skybus.get("turnaround", float("inf")) <= TURNAROUND_BUDGET)
+    return int(not results.skybus.get("turnaround", float("inf")) <= TURNAROUND_LIMIT)
 
 
 def _parse() -> argparse.Namespace:

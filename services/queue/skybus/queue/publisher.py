@@ -21,7 +21,9 @@ KEPT_EVENTS = 10_000
 KEPT_TOPICS = ("environment",)
 """Topics whose last event is left for late joiners at once; the status, which changes often, is left by `keep`."""
 PACE = 0.01
-"""Seconds from one status to the next at least: a burst of changes is told together, to everybody who follows."""
+"""Seconds from one status to the next, in a burst of changes: they are told together, to everybody who follows."""
+AT_ONCE = 10
+"""Statuses that follow each other without that: who waits for the next state is told when it is reached."""
 KEEP_AFTER = 0.1
 """Seconds until a status is left for late joiners: a change seldom comes alone."""
 
@@ -68,7 +70,8 @@ class Publisher:
             while self._events:
                 await self._tell(*self._events.popleft())
             if not self._is_told and loop.time() >= self._due:
-                self._due = loop.time() + PACE
+                # the generic cell rate algorithm (ITU-T I.371), with AT_ONCE as its tolerance
+                self._due = max(self._due, loop.time() - AT_ONCE * PACE) + PACE
                 await self._publish_status()
 
     async def _until_due(self) -> None:
