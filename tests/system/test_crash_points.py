@@ -294,6 +294,8 @@ async def undergo(house: House, case: Case, point: Point | None) -> tuple[Trace,
         reached = not house.withdraw(case.role)
         assert died[0].done() or not reached, "nobody has died"
         died[0].cancel()
+        if reached and victim == "environment":  # it may have died when all was over
+            await house.until(CONDITIONS["environment_closed"])
         await house.until(is_over)
         trace = read_trace(traces[0])
         outcome = await house.look()
