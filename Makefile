@@ -4,10 +4,10 @@ BIN := .venv/bin
 COMPAT := ../shared/compat/run
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-slow lint format bench compat lock clean
+.PHONY: help setup demo up test test-unit test-faults test-slow lint format bench compat lock clean
 
 help: ## show this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 setup: .venv/.ready ## make .venv with everything in it
 
@@ -26,11 +26,17 @@ demo: setup ## run the main job once, start to end
 up: setup ## run the whole stack here until Ctrl-C
 	@$(BIN)/skybus up
 
-test: setup ## run all tests but the slow ones
-	@$(BIN)/python -m pytest
+test: setup ## run the unit, integration and system tests, two at a time
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup
 
-test-slow: setup ## run the slow tests
-	@$(BIN)/python -m pytest -m slow
+test-unit: setup ## run the unit tests alone
+	@$(BIN)/python -m pytest tests/unit
+
+test-faults: setup ## kill and stop servers and services, in up to 20 minutes
+	@$(BIN)/python -m pytest -m "faults and not slow"
+
+test-slow: setup ## run the long forms: every crash point, hundreds of faults, random sequences, an hour of plans
+	@$(BIN)/python -m pytest -m "slow or hypothesis" --hypothesis-profile=random
 
 lint: setup ## ruff, pyright and the import contracts
 	@$(BIN)/ruff check .

@@ -10,10 +10,21 @@ import pytest
 import structlog
 from hypothesis import settings
 
+from tests.seed import SEED
 from tests.servers import NatsServer, Valkey
 
-settings.register_profile("same every time", derandomize=True)
-settings.load_profile("same every time")
+settings.register_profile("fixed", derandomize=True, deadline=None, max_examples=200)
+settings.register_profile("random", deadline=None, max_examples=2000, print_blob=True, database=None)
+settings.load_profile("fixed")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    config.option.hypothesis_seed = SEED
+
+
+def pytest_report_header() -> str:
+    return f"seed: {SEED} (SKYBUS_TEST_SEED)"
 
 
 @pytest.fixture(autouse=True)

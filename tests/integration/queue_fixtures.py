@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -304,3 +308,26 @@ async def opened(house: StandIns, client: Client) -> None:
     await client.open_environment(wait=False)
     await house.opened()
     await client.wait(lambda status: status.worker_environment_exists)
+
+
+@asynccontextmanager
+async def queue_process(nats: NatsServer, valkey: Valkey, **settings: Any) -> AsyncIterator[subprocess.Popen]:
+    told = {"SKYBUS_DATA_DIR": nats.data_dir, "SKYBUS_REDIS_URL": valkey.url, **settings}
+    with (nats.data_dir / "queue.log").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "skybus.queue"],
+            env={**os.environ, **{name: str(value) for name, value in told.items()}},
+            stderr=log,
+        )
+    try:
+        yield process
+    finally:
+        process.kill()
+        await asyncio.to_thread(process.wait)
+
+
+async def until_said(log: Path, what: str) -> None:
+    """Wait for a line in the log of the processes; a standby says nothing on the bus."""
+    async with asyncio.timeout(20):
+        while what not in log.read_text():
+            await asyncio.sleep(0.01)

@@ -6,12 +6,9 @@ The queue service is a process; worker, environment and auth are the stand-ins o
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import subprocess
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 import orjson
@@ -22,8 +19,7 @@ from skybus.bus.api.internal import EnvironmentPhase
 from skybus.bus.endpoints import Endpoint
 from skybus.bus.errors import UnavailableError, WrongStateError
 from skybus.client.client import Client
-from tests.integration.queue_fixtures import COUNT, StandIns, client, house, opened, queue_service
-from tests.servers import NatsServer, Valkey
+from tests.integration.queue_fixtures import COUNT, StandIns, client, house, opened, queue_process, queue_service
 
 __all__ = ["client", "house"]
 
@@ -137,22 +133,6 @@ REQUESTS = [
     Request(environment.ENVIRONMENT_DESTROY, then=is_gone),
 ]
 """One after the other, from an empty queue."""
-
-
-@asynccontextmanager
-async def queue_process(nats: NatsServer, valkey: Valkey, **settings: Any) -> AsyncIterator[subprocess.Popen]:
-    told = {"SKYBUS_DATA_DIR": nats.data_dir, "SKYBUS_REDIS_URL": valkey.url, **settings}
-    with (nats.data_dir / "queue.log").open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "skybus.queue"],
-            env={**os.environ, **{name: str(value) for name, value in told.items()}},
-            stderr=log,
-        )
-    try:
-        yield process
-    finally:
-        process.kill()
-        await asyncio.to_thread(process.wait)
 
 
 class Asker:

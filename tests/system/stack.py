@@ -152,6 +152,22 @@ async def until_ready(process: asyncio.subprocess.Process) -> str:
     raise AssertionError(f"skybus up ended with {await process.wait()}: {said}")
 
 
+@asynccontextmanager
+async def second_up(data_dir: Path) -> AsyncIterator[None]:
+    """Bring a stack up that chooses its ports itself."""
+    process = await asyncio.create_subprocess_exec(
+        str(BIN / "skybus"), "up", "--data-dir", str(data_dir), stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        await until_ready(process)
+        yield
+        process.send_signal(signal.SIGINT)
+        assert await process.wait() == 0
+    finally:
+        kill_processes_of(data_dir)
+        await process.wait()
+
+
 async def lines_of(client: Client, item_uid: str, number: int) -> list[str]:
     """What `print_lines` has printed up to its last line; streams do not wait for each other."""
     text = ""

@@ -9,14 +9,11 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
-import pytest
 from redis.asyncio import Redis
 
 from skybus.bus.api.internal import PLAN_PAUSE
-from skybus.bus.api.items import Item
 from skybus.bus.api.queue import (
     ITEM_MOVE_BATCH,
     ITEM_REMOVE_BATCH,
@@ -30,7 +27,6 @@ from skybus.queue import surroundings
 from skybus.queue.store import Store
 from tests.integration.queue_fixtures import COUNT, client, house, opened, queue_service
 from tests.servers import Valkey
-from tests.system.stack import RunningStack, kill_processes_of, stack_up
 
 __all__ = ["client", "house"]
 
@@ -185,34 +181,6 @@ async def test_a_plan_that_ran_when_everything_died_has_failed(nats, valkey, hou
         await opened(house, client)
         assert (await client.status()).manager_state == "idle"
         assert house.orders.empty()
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(200)
-async def test_a_plan_that_ran_when_the_machine_died_has_failed(data_dir: Path) -> None:
-    async with stack_up(data_dir) as stack, stack.client() as client, asyncio.timeout(80):
-        await client.open_environment()
-        await client.set_mode({"loop": True})
-        await client.set_autostart(enable=True)
-        await client.add_items([plan("slow_count", ["det"], num=1000), plan("count", ["det"])])
-        running = (await client.wait("running")).running_item_uid
-        kill_all(stack)
-    async with stack_up(data_dir) as stack, stack.client() as client, asyncio.timeout(80):
-        status = await client.wait(lambda status: status.items_in_history == 1 and status.manager_state == "idle")
-        (lost,) = (await client.history()).items
-        assert (lost["item_uid"], lost["result"]["exit_status"]) == (running, "failed")
-        assert [item["name"] for item in (await client.queue()).items] == ["slow_count", "count"]
-        assert (status.plan_queue_mode.loop, status.queue_autostart_enabled) == (True, False)
-
-
-def plan(name: str, *args: Any, **kwargs: Any) -> Item:
-    return {"item_type": "plan", "name": name, "args": list(args), "kwargs": kwargs}
-
-
-def kill_all(stack: RunningStack) -> None:
-    """As when the machine dies."""
-    stack.process.kill()
-    kill_processes_of(stack.data_dir)
 
 
 async def test_redis_can_be_far_away_and_encrypted() -> None:

@@ -7,22 +7,16 @@ import json
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from skybus.bus.api.lock import LOCK, UNLOCK, LockSet, Unlock
-from skybus.bus.api.permissions import PERMISSIONS_GET, PERMISSIONS_SET, PermissionsSet
-from skybus.bus.errors import LockedError
-from skybus.bus.messages import Empty
 from skybus.client.client import Client
 from skybus.stack import datadir
 from skybus.stack.up import Stack, UpOptions
 from tests.promises import within
 from tests.servers import free_port
-from tests.system.stack import BIN, kill_processes_of, lines, lines_of, processes_of, stack_up, until_ready
+from tests.system.stack import BIN, processes_of, second_up, stack_up
 
 
 async def up(*options: str) -> tuple[int, str]:
@@ -117,82 +111,6 @@ async def test_everything_stops_also_while_a_plan_runs(data_dir: Path, number: i
         assert all(is_free(port) for port in ports)
         assert not (data_dir / "listen.json").exists()
         assert list((data_dir / "run").glob("*.ready")) == []
-
-
-async def test_after_kill_9_the_next_up_takes_the_running_plan_back(data_dir: Path) -> None:
-    async with stack_up(data_dir) as stack:
-        async with stack.client() as client:
-            await client.open_environment()
-            await client.add("print_lines", n=60, delay=0.1)
-            await client.start()
-            await client.wait(lambda status: status.re_state == "running")
-        environment = stack.pid_of("environment")
-        stack.process.kill()
-        await stack.process.wait()
-        async with second_up(data_dir), stack.client() as client, asyncio.timeout(20):
-            await client.wait(lambda status: status.items_in_history == 1)
-            assert stack.pid_of("environment") == environment
-            (item,) = (await client.history()).items
-            assert item["result"]["exit_status"] == "completed"
-            assert await lines_of(client, item["item_uid"], 60) == lines(60)
-
-
-async def test_after_kill_9_of_everything_at_once_all_is_there_that_was_acknowledged(
-    data_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """NATS and Valkey as well: queue, history, lock, console, and permissions unless each start reads their file."""
-    monkeypatch.setenv("SKYBUS_USER_GROUP_PERMISSIONS_RELOAD", "ON_REQUEST")
-    async with stack_up(data_dir) as stack:
-        async with stack.client() as client:
-            await client.open_environment()
-            done = await client.add("print_lines", n=3)
-            await client.start()
-            await client.wait("queue_drained")
-            lost = await client.add("slow_count", ["det"], num=1000, delay=0.1)
-            await client.start()
-            await client.wait(lambda status: status.re_state == "running")
-            waiting = await client.add("print_lines", n=2)
-            permissions = (await client.call(PERMISSIONS_GET, Empty())).user_group_permissions
-            permissions["user_groups"]["root"]["forbidden_plans"] = ["^count$"]
-            await client.call(PERMISSIONS_SET, PermissionsSet(user_group_permissions=permissions))
-            await client.call(LOCK, LockSet(lock_key="the key", queue=True))
-        kill_processes_of(data_dir)
-        await stack.process.wait()
-        async with second_up(data_dir), stack.client() as client, asyncio.timeout(20):
-            await client.wait(lambda status: status.items_in_history == 2 and status.manager_state == "idle")
-            history = [(item["item_uid"], item["result"]["exit_status"]) for item in (await client.history()).items]
-            assert history == [(done["item_uid"], "completed"), (lost["item_uid"], "failed")]
-            again, last = (await client.queue()).items
-            assert (again["name"], last["item_uid"]) == ("slow_count", waiting["item_uid"])
-            with pytest.raises(LockedError):
-                await client.clear()
-            await client.call(UNLOCK, Unlock(lock_key="the key"))
-            assert (await client.call(PERMISSIONS_GET, Empty())).user_group_permissions == permissions
-            assert await lines_of(client, done["item_uid"], 3) == lines(3)
-
-
-@asynccontextmanager
-async def second_up(data_dir: Path) -> AsyncIterator[None]:
-    process = await asyncio.create_subprocess_exec(
-        str(BIN / "skybus"), "up", "--data-dir", str(data_dir), stdout=asyncio.subprocess.PIPE
-    )
-    try:
-        await until_ready(process)
-        yield
-        process.send_signal(signal.SIGINT)
-        assert await process.wait() == 0
-    finally:
-        kill_processes_of(data_dir)
-        await process.wait()
-
-
-async def test_a_dead_process_is_started_again(data_dir: Path) -> None:
-    async with stack_up(data_dir) as stack, stack.client() as client, asyncio.timeout(10):
-        before = stack.find("queue")
-        before.kill()
-        await client.wait(lambda status: status.manager_state == "initializing")
-        await client.wait(lambda status: status.manager_state == "idle")
-        assert stack.pid_of("queue") != before.pid
 
 
 @pytest.mark.timeout(180)

@@ -26,8 +26,6 @@ from skybus.client.client import Client
 from tests.system.stack import RunningStack
 
 STARTUP = Path(__file__).parent / "startup_for_chaos"
-SEED = os.environ.get("SKYBUS_CHAOS_SEED", "1")
-"""Another one, or that of a run which has failed."""
 SUBMITTERS = ("ann", "bob", "cem")
 PARTS = ("queue", "standby", "worker", "environment", "auth", "console", "bridge", "nats", "valkey")
 LINES = 4

@@ -38,8 +38,8 @@ from skybus.bus.api.status import Status
 from skybus.bus.errors import SkybusError
 from skybus.bus.headers import MESSAGE_ID
 from skybus.client.status import CONDITIONS
-from tests.system.crash_house import HOLD, House, Outcome
-from tests.system.crash_steps import AFTER, BEFORE, Point, read_trace
+from tests.faults.crash_house import HOLD, House, Outcome
+from tests.faults.crash_steps import AFTER, BEFORE, Point, read_trace
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -6,7 +6,6 @@ import asyncio
 import signal
 import time
 from contextlib import AsyncExitStack, suppress
-from pathlib import Path
 
 import pytest
 
@@ -14,18 +13,10 @@ from skybus.bus.api.items import ItemSpec
 from skybus.bus.api.queue import ITEM_ADD, ItemAdd
 from skybus.bus.errors import UnavailableError
 from skybus.client.client import Client
-from tests.integration.queue_fixtures import COUNT, StandIns, client, house, opened
-from tests.integration.test_queue_once import queue_process
+from tests.integration.queue_fixtures import COUNT, StandIns, client, house, opened, queue_process, until_said
 from tests.promises import within
 
 __all__ = ["client", "house"]
-
-
-async def until_said(log: Path, what: str) -> None:
-    """Wait for a line in the log of the processes; a standby says nothing on the bus."""
-    async with asyncio.timeout(20):
-        while what not in log.read_text():
-            await asyncio.sleep(0.01)
 
 
 async def until_answered(client: Client) -> float:

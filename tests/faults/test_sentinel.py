@@ -19,9 +19,8 @@ from skybus.client.client import Client
 from skybus.queue.book import Book
 from skybus.queue.redis_address import connect, read_sentinels
 from skybus.queue.store import Store
-from tests.integration.queue_fixtures import COUNT, StandIns, client, house
-from tests.integration.test_queue_once import queue_process
-from tests.system.deployed import Deployed, deployed
+from tests.faults.deployed import Deployed, deployed
+from tests.integration.queue_fixtures import COUNT, StandIns, client, house, queue_process
 from tests.system.stack import stack_up
 
 __all__ = ["client", "house"]

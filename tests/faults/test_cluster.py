@@ -21,9 +21,10 @@ from skybus.bus.tasks import end_tasks
 from skybus.client.client import Client
 from skybus.worker.outbox import Outbox
 from skybus.worker.spool import Spool
+from tests.faults.chaos import PATIENCE, STARTUP, live_through
+from tests.faults.deployed import Deployed, deployed, deployed_whole, ends_of_logs
+from tests.seed import SEED
 from tests.servers import NatsServer
-from tests.system.chaos import PATIENCE, SEED, STARTUP, live_through
-from tests.system.deployed import Deployed, deployed, deployed_whole, ends_of_logs
 
 STREAMS = ("CONSOLE_sim", "LIFE_sim", "DOCS_sim", "KV_STATE_sim")
 META, REDIS, QUEUE = "meta", "redis", "queue"
@@ -101,7 +102,7 @@ async def spread_chaos(root: Path, runs: Path, rounds: int, seed: str, victims: 
             faults = LeaderFaults(place, client, seed, victims, said)
             await live_through(faults.run(rounds), client, runs, seed)
     except BaseException:
-        print(f"seed {seed} (SKYBUS_CHAOS_SEED):", *said, sep="\n  ")
+        print(f"seed {seed} (SKYBUS_TEST_SEED):", *said, sep="\n  ")
         print(ends_of_logs(root))
         raise
 

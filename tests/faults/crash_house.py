@@ -32,8 +32,8 @@ from skybus.bus.tasks import end_tasks
 from skybus.client.client import Client
 from skybus.client.queue_calls import made, plan_item
 from skybus.client.retries import GaveUpError
+from tests.faults.crash_steps import Order, Point, install, order_file
 from tests.servers import NatsServer, Valkey
-from tests.system.crash_steps import Order, Point, install, order_file
 from tests.system.stack import kill_processes_of
 
 PATIENCE = 100

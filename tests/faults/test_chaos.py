@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.chaos import PATIENCE, SEED, STARTUP, Faults, live_through
+from tests.faults.chaos import PATIENCE, STARTUP, Faults, live_through
+from tests.seed import SEED
 from tests.system.stack import stack_up
 
 
 async def spread_chaos(data_dir: Path, runs: Path, rounds: int, seed: str) -> None:
     async with stack_up(data_dir, "--standby", "--startup-dir", str(STARTUP)) as stack, stack.client() as client:
-        print(f"seed {seed} (SKYBUS_CHAOS_SEED)")
+        print(f"seed {seed} (SKYBUS_TEST_SEED)")
         faults = Faults(stack, client, seed)
         try:
             await live_through(faults.run(rounds), client, runs, seed)

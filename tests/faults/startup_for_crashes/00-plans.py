@@ -10,7 +10,7 @@ from bluesky import plan_stubs as bps
 
 sys.path.insert(0, os.environ["SKYBUS_TEST_ROOT"])
 
-from tests.system.crash_steps import install
+from tests.faults.crash_steps import install
 
 install("environment", Path(os.environ["SKYBUS_DATA_DIR"]))
 
