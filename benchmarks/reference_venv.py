@@ -1,5 +1,6 @@
 """Makes the virtual environments that the reference, its clients and a beamline's startup code run in."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -60,14 +61,21 @@ def _same_as_ours(*names: str) -> list[str]:
 
 
 def _install(folder: Path, wanted: list[str], stamp_name: str) -> Path:
-    stamp = folder / stamp_name
+    """One process at a time; the others wait until it is done."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _install_alone(folder, wanted, folder / stamp_name)
+    return folder
+
+
+def _install_alone(folder: Path, wanted: list[str], stamp: Path) -> None:
     if stamp.exists() and stamp.read_text().split() == wanted:
-        return folder
+        return
     print(f"installing {', '.join(wanted)} into {folder}", file=sys.stderr)
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     subprocess.run([folder / "bin" / "python", "-m", "pip", "install", "--quiet", *wanted], check=True)
     stamp.write_text("\n".join(wanted) + "\n")
-    return folder
 
 
 def valkey_server(venv: Path) -> Path:

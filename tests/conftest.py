@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
 from hypothesis import settings
 
+from tests import leftovers
 from tests.seed import SEED
 from tests.servers import NatsServer, Valkey
 
@@ -25,6 +28,39 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_report_header() -> str:
     return f"seed: {SEED} (SKYBUS_TEST_SEED)"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Tests that share what their module has set up run in one process."""
+    fixtures = getattr(item, "_fixtureinfo").name2fixturedefs  # noqa: B009 - pytest has no public name for it
+    shared = {name for name, definitions in fixtures.items() if definitions[-1].scope == "module"}
+    if shared - {nothing_is_left_by_the_module.__name__}:
+        item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef) -> Generator[None, Any, Any]:
+    """Look at the tasks of each event loop in which tests run, before it is closed."""
+    made = yield
+    if isinstance(made, asyncio.Runner):
+        loop = made.get_loop()
+        leftovers.follow(loop)
+        fixturedef.addfinalizer(lambda: leftovers.forget(loop))
+    return made
+
+
+@pytest.fixture(autouse=True, scope="module")
+def nothing_is_left_by_the_module() -> Iterator[None]:
+    with leftovers.none_left():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(nothing_is_left_by_the_module: None) -> Iterator[None]:
+    """Behind the test and its own fixtures; those of its module were there before."""
+    with leftovers.none_left():
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import socket
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,22 +18,7 @@ from skybus.bus.tasks import end_tasks
 from skybus.stack.accounts import server_config
 from skybus.stack.credentials import Identity, ensure_credentials
 from skybus.stack.servers import nats_binary, valkey_binary, valkey_config
-
-_GIVEN = set[int]()
-
-
-def free_port() -> int:
-    """A port that is free and was not given before: the kernel draws at random, sometimes the same one twice."""
-    while (port := _drawn_port()) in _GIVEN:
-        pass
-    _GIVEN.add(port)
-    return port
-
-
-def _drawn_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+from tests.ports import free_port
 
 
 async def until_listening(process: subprocess.Popen, connect) -> None:

@@ -1,11 +1,13 @@
 """Startup code loads as its authors wrote it, and failures point at their own lines."""
 
+import asyncio
 import os
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from bluesky.run_engine import _ensure_event_loop_running, set_bluesky_event_loop
 
 from skybus.worker.environment import reference_names
 from skybus.worker.environment.registry import REGISTRY, RegisteredDevice
@@ -131,8 +133,20 @@ def test_annotation_of_a_missing_parameter_is_refused():
             yield a
 
 
+@pytest.fixture
+def engine_loop():
+    """The loop in which RunEngines of this process work."""
+    loop = asyncio.new_event_loop()
+    set_bluesky_event_loop(loop)
+    yield
+    loop.call_soon_threadsafe(loop.stop)
+    _ensure_event_loop_running.loop_to_thread[loop].join()
+    loop.close()
+    set_bluesky_event_loop(None)
+
+
 @pytest.mark.usefixtures("_stand_in")
-def test_simulated_profile_has_devices_plans_and_an_engine():
+def test_simulated_profile_has_devices_plans_and_an_engine(engine_loop):
     namespace = load_startup(StartupSource(directory=PROFILE_SIM))
 
     assert {"det", "motor1", "count", "print_lines", "failing_plan", "move_and_count"} <= set(namespace)

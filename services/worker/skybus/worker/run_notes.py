@@ -32,6 +32,10 @@ class RunNotes:
         with suppress(OSError):
             os.write(self._file, encode(run) + b"\n")
 
+    def close(self) -> None:
+        """Close the file; the process does so when it ends."""
+        os.close(self._file)
+
 
 def read_notes(path: Path) -> tuple[str, list[Run]]:
     """The attempt that was begun last, and the runs that it has opened."""
