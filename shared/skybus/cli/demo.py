@@ -93,7 +93,8 @@ async def _stack(folder: Path) -> AsyncIterator[Listen]:
         await asyncio.wait_for(_until_ready(process), PATIENCE)
         yield Listen.model_validate_json((folder / LISTEN_FILE).read_bytes())
         _step("stop everything")
-        await _stop(process)
+        if code := await _stop(process):
+            raise DemoError(f"`skybus up` ended with exit code {code}")
     finally:
         if process.returncode is None:
             await _stop(process)
@@ -108,13 +109,12 @@ async def _until_ready(process: asyncio.subprocess.Process) -> None:
     raise DemoError(f"`skybus up` ended with exit code {await process.wait()}")
 
 
-async def _stop(process: asyncio.subprocess.Process) -> None:
+async def _stop(process: asyncio.subprocess.Process) -> int:
     begin = time.monotonic()
     process.send_signal(signal.SIGINT)
     code = await asyncio.wait_for(process.wait(), PATIENCE)
     out.print(f"  stopped in {time.monotonic() - begin:.2f} s")
-    if code:
-        raise DemoError(f"`skybus up` ended with exit code {code}")
+    return code
 
 
 async def _open(client: Client) -> None:
