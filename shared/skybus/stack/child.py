@@ -52,6 +52,8 @@ class Child:
     told: dict[str, str] = field(default_factory=dict)
     """What it has told of itself when it was ready."""
     _process: asyncio.subprocess.Process | None = None
+    _log_begin: int = 0
+    """Where in its log the present life begins."""
     _stopping: bool = False
 
     async def start(self) -> None:
@@ -108,6 +110,7 @@ class Child:
         if self.log_file.exists() and self.log_file.stat().st_size > _LOG_LIMIT:
             self.log_file.replace(self.log_file.with_suffix(".log.1"))
         with self.log_file.open("ab") as output:
+            self._log_begin = output.tell()
             return await asyncio.create_subprocess_exec(
                 *self.command,
                 stdin=asyncio.subprocess.DEVNULL,
@@ -120,7 +123,9 @@ class Child:
             )
 
     def _last_words(self, lines: int = 3) -> str:
-        written = self.log_file.read_text(errors="replace").strip().splitlines()
+        with self.log_file.open("rb") as log_file:
+            log_file.seek(self._log_begin)
+            written = log_file.read().decode(errors="replace").strip().splitlines()
         return " | ".join(written[-lines:]) or f"it wrote nothing to {self.log_file}"
 
 
