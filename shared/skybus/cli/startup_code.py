@@ -15,18 +15,25 @@ import sys
 from importlib.machinery import PathFinder
 from importlib.util import find_spec
 
-name, *rest = sys.argv[1].split(".")
-spec = find_spec(name)
-for part in rest:
-    if spec is None or spec.submodule_search_locations is None:
-        sys.exit(f"there is no module {name!r}" if spec is None else f"{name!r} is a module and no package")
-    if spec.origin and spec.loader and "__path__" in (spec.loader.get_source(name) or ""):
-        sys.exit(0)  # what sets its own path knows more than we do
-    name = f"{name}.{part}"
-    spec = PathFinder.find_spec(name, spec.submodule_search_locations)
-sys.exit(f"there is no module {name!r}" if spec is None else 0)
+def missing():
+    name, *rest = sys.argv[1].split(".")
+    spec = find_spec(name)
+    for part in rest:
+        if spec is None:
+            break
+        if spec.submodule_search_locations is None:
+            return f"{name} is a module and no package"
+        if spec.origin and spec.loader and "__path__" in (spec.loader.get_source(spec.name) or ""):
+            return ""  # a package that sets its own path knows more than we do
+        name = f"{name}.{part}"
+        spec = PathFinder.find_spec(part, spec.submodule_search_locations)
+    return "" if spec else f"there is no module {name}"
+
+if reason := missing():
+    print("skybus-missing:", reason)
 """
 """Finds a module without running any of its packages: startup code belongs in the environment process alone."""
+_MISSING = "skybus-missing:"
 _PATIENCE = 20.0
 """Seconds that the interpreter has to look for a module."""
 
@@ -83,13 +90,15 @@ def _require(what: str, path: str | Path, option: str, *, is_directory: bool) ->
 
 
 def _require_module(name: str, python: Path) -> None:
+    """Refuse a module only if the interpreter says that it is not there; what else is wrong shows when it opens."""
     command = [str(python), "-P", "-c", _FIND, name]
     try:
-        found = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE, stdin=subprocess.DEVNULL)
+        said = subprocess.run(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, timeout=_PATIENCE)
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
         raise NotFoundError(f"{python} cannot look for the startup module {name}: {error}") from None
-    if found.returncode:
-        reason = found.stderr.strip().rpartition("\n")[2]
+    _, is_missing, reason = said.stdout.rpartition(_MISSING)
+    if is_missing:
         raise NotFoundError(
-            f"the startup module {name} is not there for {python} ({reason}): check --startup-module and PYTHONPATH"
+            f"the startup module {name} is not there for {python} ({reason.strip()}): check --startup-module and "
+            "PYTHONPATH"
         )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import re
 import socket as unix
 from pathlib import Path
@@ -58,8 +60,9 @@ def _bind_one(socket: zmq.Socket, addresses: list[str]) -> None:
 
 def _reason(error: OSError | zmq.ZMQError, address: str) -> str:
     port = address.rpartition(":")[2]
-    said = str(error.strerror or error)
-    return f"{said} by {port_holder(int(port))}" if error.errno == zmq.EADDRINUSE and port.isdigit() else said
+    if error.errno == zmq.EADDRINUSE and port.isdigit():
+        return f"{os.strerror(errno.EADDRINUSE)} by {port_holder(int(port))}"
+    return str(error.strerror or error)
 
 
 def _require_unused(path: str) -> None:
