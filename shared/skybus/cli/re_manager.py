@@ -40,7 +40,9 @@ def re_manager(context: typer.Context) -> None:
         flags, remarks = parse(context.args)
         settings = settle(flags, os.environ, simulated_dir(), remarks)
         python = os.environ.get("SKYBUS_ENVIRONMENT_PYTHON")
-        require_startup_code(settings.place, Path(python) if python else None, kernel=settings["use_ipython_kernel"])
+        require_startup_code(
+            settings.place, Path(python).expanduser() if python else None, kernel=settings["use_ipython_kernel"]
+        )
         _run(settings, default_data_dir().absolute())
     except SkybusError as error:
         refuse("re-manager", error.message)

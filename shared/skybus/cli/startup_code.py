@@ -80,7 +80,7 @@ def _is_profile_named(place: Place, *, kernel: bool) -> bool:
 
 def _require(what: str, path: str | Path, option: str, *, is_directory: bool) -> None:
     try:
-        mode = Path(path).expanduser().stat().st_mode
+        mode = Path(path).stat().st_mode
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise NotFoundError(f"{what} {path} is not there ({reason}): check {option}") from None
@@ -93,7 +93,7 @@ def _require_module(name: str, python: Path) -> None:
     """Refuse a module only if the interpreter says that it is not there; what else is wrong shows when it opens."""
     command = [str(python), "-P", "-c", _FIND, name]
     try:
-        said = subprocess.run(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, timeout=_PATIENCE)
+        said = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, text=True, timeout=_PATIENCE)
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
         raise NotFoundError(f"{python} cannot look for the startup module {name}: {error}") from None
     _, is_missing, reason = said.stdout.rpartition(_MISSING)

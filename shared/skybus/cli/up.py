@@ -99,7 +99,8 @@ def up(
         )
         kernel = shared.get("SKYBUS_USE_IPYTHON_KERNEL") == "true"
         require_startup_folder(place, kernel=kernel)
-        require_startup_code(place, environment_python, kernel=kernel)
+        python = environment_python and environment_python.expanduser().absolute()
+        require_startup_code(place, python, kernel=kernel)
         folder = folder_of(place)
         settings = {
             "SKYBUS_INSTRUMENT": instrument,
@@ -109,7 +110,7 @@ def up(
             "SKYBUS_STARTUP_PROFILE": place.startup_profile,
             "SKYBUS_IPYTHON_DIR": place.ipython_dir,
             **shared,
-            "SKYBUS_ENVIRONMENT_PYTHON": environment_python and environment_python.absolute(),
+            "SKYBUS_ENVIRONMENT_PYTHON": python,
             "SKYBUS_USER_GROUP_PERMISSIONS": (
                 user_group_permissions.resolve() if user_group_permissions else permissions_beside(folder)
             ),

@@ -173,6 +173,6 @@ def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None
 
 
 def end_with_parent() -> None:
-    """Have the kernel end this process when `up` is killed (PR_SET_PDEATHSIG, Linux only)."""
+    """Ask the kernel to end this process when its parent is killed (PR_SET_PDEATHSIG, Linux only)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)
