@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -71,8 +71,14 @@ def main() -> None:
     words = [word for word in sys.argv[1:] if not word.startswith("-")]
     wanted = words[0] if words else None
     with _plain_interrupt(), quick_imports(*(("rich",) if wanted in _PLAIN else ())):
-        app = make_app(wanted)
-    app()
+        command = _command(wanted)
+    command()
+
+
+def _command(wanted: str | None) -> Callable[[], None]:
+    from typer.main import get_command
+
+    return get_command(make_app(wanted))
 
 
 @contextmanager
