@@ -12,10 +12,7 @@ from pathlib import Path
 import pytest
 
 from skybus.client.client import Client
-from skybus.stack import datadir
-from skybus.stack.up import Stack, UpOptions
 from tests.promises import within
-from tests.servers import free_port
 from tests.system.stack import BIN, processes_of, second_up, stack_up
 
 
@@ -60,17 +57,6 @@ async def test_up_has_its_own_servers_where_those_of_a_cluster_are_exported(data
     async with stack_up(data_dir, **nowhere, **other), Client.connect(data_dir=data_dir) as client:
         assert client.bus.subjects.inst == "srx"
         assert (await client.status()).manager_state == "idle"
-
-
-def test_a_port_that_was_asked_for_is_given_to_nobody_else(data_dir: Path) -> None:
-    port = free_port()
-    (data_dir / "ports.json").write_text(json.dumps(dict.fromkeys(("nats", "control", "info"), port)))
-    held = datadir.take(data_dir)
-    try:
-        Stack(UpOptions(data_dir, zmq_info_addr=f"tcp://127.0.0.1:{port}"), held)._write_listen()
-    finally:
-        held.release()
-    assert len(set(ports_of(data_dir))) == 3
 
 
 @pytest.mark.parametrize("option", ["--nats-port", "--zmq-control-addr"])

@@ -138,11 +138,15 @@ def _stop_on_signal(process: Process) -> None:
         loop.add_signal_handler(number, stop, number)
 
 
-def tell_ready() -> None:
-    """Say that the service answers, by the protocol of systemd's sd_notify(3); somebody may have ceased to listen."""
+def tell_ready(**facts: str) -> None:
+    """Say that the service answers, by the protocol of systemd's sd_notify(3); somebody may have ceased to listen.
+
+    Args:
+        facts: what `skybus up` learns besides; systemd ignores names that begin with `X_`.
+    """
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock, contextlib.suppress(OSError):
         sock.connect("\0" + address[1:] if address.startswith("@") else address)
-        sock.sendall(b"READY=1")
+        sock.sendall("\n".join(["READY=1", *(f"{name}={fact}" for name, fact in facts.items())]).encode())

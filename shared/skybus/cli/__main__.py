@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
-
-import typer
+from typing import TYPE_CHECKING
 
 from skybus.bus.quick_imports import quick_imports
+
+if TYPE_CHECKING:
+    import typer  # loaded in `main`, where Ctrl-C makes no traceback
 
 _COMMANDS = {
     "status": "skybus.cli.status_command",
@@ -42,6 +47,8 @@ _PLAIN = ("up", "re-manager")
 
 def make_app(wanted: str | None = None) -> typer.Typer:
     """Make the application: with one command, whose modules alone are loaded, or with all of them."""
+    import typer
+
     app = typer.Typer(
         no_args_is_help=True,
         help=_HELP,
@@ -63,9 +70,27 @@ def main() -> None:
     """Run the command line; the console script."""
     words = [word for word in sys.argv[1:] if not word.startswith("-")]
     wanted = words[0] if words else None
-    with quick_imports(*(("rich",) if wanted in _PLAIN else ())):
-        app = make_app(wanted)
-    app()
+    with _plain_interrupt(), quick_imports(*(("rich",) if wanted in _PLAIN else ())):
+        command = _command(wanted)
+    command()
+
+
+def _command(wanted: str | None) -> Callable[[], None]:
+    from typer.main import get_command
+
+    return get_command(make_app(wanted))
+
+
+@contextmanager
+def _plain_interrupt() -> Iterator[None]:
+    """Let Ctrl-C end the process without a traceback while modules are loaded: there is nothing to tidy up yet."""
+    usual = signal.getsignal(signal.SIGINT)
+    if usual is signal.default_int_handler:  # not where SIGINT is ignored, as under nohup
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
 
 
 _HELP = "skybus runs Bluesky plans for a beamline. `skybus up` starts it, `skybus status` shows what it does."
@@ -80,6 +105,8 @@ def _add_function(app: typer.Typer, name: str, *, is_wanted: bool) -> None:
         module = import_module(_FUNCTIONS[name])
     except ImportError:
         if is_wanted:
+            import typer
+
             typer.secho(f"skybus {name} is not installed here: pip install 'skybus[stack]'", fg="red", err=True)
             raise SystemExit(1) from None
         return

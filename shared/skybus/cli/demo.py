@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
@@ -23,6 +25,7 @@ from skybus.bus.errors import SkybusError
 from skybus.bus.settings import LISTEN_FILE, Listen
 from skybus.cli.refusal import refuse
 from skybus.client.client import Client
+from skybus.stack.child import end_with_parent
 
 out = Console(highlight=False)
 
@@ -47,15 +50,19 @@ class DemoError(Exception):
 
 def demo() -> None:
     """Bring everything up, run a few plans, show what happens, stop: in a folder that is thrown away."""
+    _forget_settings()
     try:
         asyncio.run(_demo())
+    except KeyboardInterrupt:
+        out.print("stopped by Ctrl-C: nothing is left behind")
+        raise typer.Exit(130) from None
     except (DemoError, SkybusError, TimeoutError) as error:
         refuse("demo", error or "a step took too long")
 
 
 async def _demo() -> None:
     with tempfile.TemporaryDirectory(prefix="skybus-demo-") as folder:
-        async with _stack(Path(folder)) as listen, _connected(Path(folder)) as client:
+        async with _stack(Path(folder)) as listen, Client.connect(data_dir=folder) as client:
             await _open(client)
             await _fill_queue(client, listen)
             await _run_queue(client)
@@ -64,22 +71,30 @@ async def _demo() -> None:
     out.print("[bold green]done[/]: everything has stopped, nothing is left behind")
 
 
-def _connected(folder: Path) -> AbstractAsyncContextManager[Client]:
-    """Connect to our own stack, also where a cluster is exported."""
-    return Client.connect(data_dir=folder, nats_url=None, credentials_file=None)
+def _forget_settings() -> None:
+    """Drop the settings of another stack: a startup folder, keys and a data directory may be exported here."""
+    for name in [name for name in os.environ if name.startswith("SKYBUS_")]:
+        del os.environ[name]
 
 
 @asynccontextmanager
 async def _stack(folder: Path) -> AsyncIterator[Listen]:
     _step("skybus up: NATS, Valkey and five services, each a process of its own")
     process = await asyncio.create_subprocess_exec(
-        str(Path(sys.executable).parent / "skybus"), "up", "--data-dir", str(folder), stdout=asyncio.subprocess.PIPE
+        str(Path(sys.executable).parent / "skybus"),
+        "up",
+        "--data-dir",
+        str(folder),
+        stdout=asyncio.subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C is ours to pass on
+        preexec_fn=end_with_parent,
     )
     try:
         await asyncio.wait_for(_until_ready(process), PATIENCE)
         yield Listen.model_validate_json((folder / LISTEN_FILE).read_bytes())
         _step("stop everything")
-        await _stop(process)
+        if code := await _stop(process):
+            raise DemoError(f"`skybus up` ended with exit code {code}")
     finally:
         if process.returncode is None:
             await _stop(process)
@@ -89,18 +104,17 @@ async def _until_ready(process: asyncio.subprocess.Process) -> None:
     assert process.stdout
     while line := (await process.stdout.readline()).decode():
         if line.startswith("ready"):
-            out.print(f"  {line.strip()}")
+            out.print(f"  {line.strip()}", soft_wrap=True)
             return
     raise DemoError(f"`skybus up` ended with exit code {await process.wait()}")
 
 
-async def _stop(process: asyncio.subprocess.Process) -> None:
+async def _stop(process: asyncio.subprocess.Process) -> int:
     begin = time.monotonic()
     process.send_signal(signal.SIGINT)
     code = await asyncio.wait_for(process.wait(), PATIENCE)
     out.print(f"  stopped in {time.monotonic() - begin:.2f} s")
-    if code:
-        raise DemoError(f"`skybus up` ended with exit code {code}")
+    return code
 
 
 async def _open(client: Client) -> None:

@@ -23,6 +23,7 @@ from skybus.cli.manager.parser import parse
 from skybus.cli.manager.services import up_options
 from skybus.cli.manager.settings import SAVE_TO, Settings, save, settle
 from skybus.cli.refusal import refuse
+from skybus.cli.startup_code import require_startup_code
 from skybus.stack.startup import make_demo_profile, simulated_dir
 from skybus.stack.up import run_stack
 
@@ -38,6 +39,10 @@ def re_manager(context: typer.Context) -> None:
     try:
         flags, remarks = parse(context.args)
         settings = settle(flags, os.environ, simulated_dir(), remarks)
+        python = os.environ.get("SKYBUS_ENVIRONMENT_PYTHON")
+        require_startup_code(
+            settings.place, Path(python).expanduser() if python else None, kernel=settings["use_ipython_kernel"]
+        )
         _run(settings, default_data_dir().absolute())
     except SkybusError as error:
         refuse("re-manager", error.message)

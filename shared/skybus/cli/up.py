@@ -12,7 +12,10 @@ import typer
 from skybus.bus.errors import SkybusError
 from skybus.bus.logs import start_logging
 from skybus.bus.settings import DEFAULT_INSTRUMENT, default_data_dir
+from skybus.cli.manager.place import Place
 from skybus.cli.refusal import refuse
+from skybus.cli.startup_code import require_startup_code, require_startup_folder
+from skybus.cli.up_options import folder_of, shared_option, shared_settings
 from skybus.stack.startup import existing_beside, permissions_beside
 from skybus.stack.up import UpOptions, run_stack
 
@@ -28,19 +31,42 @@ class LogLevel(StrEnum):
 
 
 def up(
+    context: typer.Context,
     data_dir: Annotated[Path | None, typer.Option(envvar="SKYBUS_DATA_DIR", help="Where everything lives.")] = None,
     instrument: Annotated[
         str, typer.Option(envvar="SKYBUS_INSTRUMENT", help="Name of the instrument, part of every subject.")
     ] = DEFAULT_INSTRUMENT,
-    startup_dir: Annotated[Path | None, typer.Option(help="Startup code: a directory of *.py files.")] = None,
-    startup_script: Annotated[Path | None, typer.Option(help="Startup code: one file.")] = None,
-    startup_module: Annotated[str | None, typer.Option(help="Startup code: a module.")] = None,
+    startup_dir: Annotated[
+        Path | None, typer.Option(envvar="SKYBUS_STARTUP_DIR", help="Startup code: a directory of *.py files.")
+    ] = None,
+    startup_script: Annotated[
+        Path | None, typer.Option(envvar="SKYBUS_STARTUP_SCRIPT", help="Startup code: one file.")
+    ] = None,
+    startup_module: Annotated[
+        str | None, typer.Option(envvar="SKYBUS_STARTUP_MODULE", help="Startup code: a module.")
+    ] = None,
+    startup_profile: Annotated[str | None, shared_option("startup_profile")] = None,
+    ignore_invalid_plans: Annotated[str, shared_option("ignore_invalid_plans")] = "ON",
+    use_ipython_kernel: Annotated[str | None, shared_option("use_ipython_kernel")] = None,
+    ipython_dir: Annotated[Path | None, shared_option("ipython_dir")] = None,
+    ipython_matplotlib: Annotated[str | None, shared_option("ipython_matplotlib")] = None,
+    ipython_kernel_ip: Annotated[str | None, shared_option("ipython_kernel_ip")] = None,
+    ipython_connection_file: Annotated[str | None, shared_option("ipython_connection_file")] = None,
+    ipython_connection_dir: Annotated[str | None, shared_option("ipython_connection_dir")] = None,
+    ipython_shell_port: Annotated[str | None, shared_option("ipython_shell_port")] = None,
+    ipython_iopub_port: Annotated[str | None, shared_option("ipython_iopub_port")] = None,
+    ipython_stdin_port: Annotated[str | None, shared_option("ipython_stdin_port")] = None,
+    ipython_hb_port: Annotated[str | None, shared_option("ipython_hb_port")] = None,
+    ipython_control_port: Annotated[str | None, shared_option("ipython_control_port")] = None,
     user_group_permissions: Annotated[
         Path | None, typer.Option(help="By default user_group_permissions.yaml beside the startup code.")
     ] = None,
     environment_python: Annotated[
         Path | None,
-        typer.Option(help="The Python in which environments run, with skybus[worker]; by default this one."),
+        typer.Option(
+            envvar="SKYBUS_ENVIRONMENT_PYTHON",
+            help="The Python in which environments run, with skybus[worker]; by default this one.",
+        ),
     ] = None,
     nats_port: Annotated[int | None, typer.Option(help="Port of NATS; by default 4222 or the next free one.")] = None,
     redis_url: Annotated[str | None, typer.Option(help="Use this Redis or Valkey instead of starting one.")] = None,
@@ -61,30 +87,50 @@ def up(
     ] = LogLevel.INFO,
 ) -> None:
     """Start NATS, Valkey and all services here, and stop them on Ctrl-C."""
-    settings = {
-        "SKYBUS_INSTRUMENT": instrument,
-        "SKYBUS_STARTUP_DIR": startup_dir and startup_dir.resolve(),
-        "SKYBUS_STARTUP_SCRIPT": startup_script and startup_script.resolve(),
-        "SKYBUS_STARTUP_MODULE": startup_module,
-        "SKYBUS_ENVIRONMENT_PYTHON": environment_python and environment_python.absolute(),
-        "SKYBUS_USER_GROUP_PERMISSIONS": (
-            user_group_permissions.resolve() if user_group_permissions else permissions_beside(startup_dir)
-        ),
-        "SKYBUS_EXISTING_PLANS_AND_DEVICES": existing_beside(startup_dir),
-        "SKYBUS_LOG_LEVEL": log_level,
-    }
-    options = UpOptions(
-        data_dir=data_dir or default_data_dir(),
-        instrument=instrument,
-        nats_port=nats_port,
-        redis_url=redis_url,
-        standby=standby,
-        zmq_control_addr=zmq_control_addr,
-        zmq_info_addr=zmq_info_addr,
-        environment={name: str(value) for name, value in settings.items() if value},
-    )
     start_logging("up", log_level)
     try:
+        shared = shared_settings(context.params)
+        place = Place(
+            startup_dir=_absolute(startup_dir),
+            startup_module=startup_module,
+            startup_script=_absolute(startup_script),
+            startup_profile=startup_profile,
+            ipython_dir=_absolute(ipython_dir),
+        )
+        kernel = shared.get("SKYBUS_USE_IPYTHON_KERNEL") == "true"
+        require_startup_folder(place, kernel=kernel)
+        python = environment_python and environment_python.expanduser().absolute()
+        require_startup_code(place, python, kernel=kernel)
+        folder = folder_of(place)
+        settings = {
+            "SKYBUS_INSTRUMENT": instrument,
+            "SKYBUS_STARTUP_DIR": place.startup_dir,
+            "SKYBUS_STARTUP_MODULE": place.startup_module,
+            "SKYBUS_STARTUP_SCRIPT": place.startup_script,
+            "SKYBUS_STARTUP_PROFILE": place.startup_profile,
+            "SKYBUS_IPYTHON_DIR": place.ipython_dir,
+            **shared,
+            "SKYBUS_ENVIRONMENT_PYTHON": python,
+            "SKYBUS_USER_GROUP_PERMISSIONS": (
+                user_group_permissions.resolve() if user_group_permissions else permissions_beside(folder)
+            ),
+            "SKYBUS_EXISTING_PLANS_AND_DEVICES": existing_beside(folder),
+            "SKYBUS_LOG_LEVEL": log_level,
+        }
+        options = UpOptions(
+            data_dir=data_dir or default_data_dir(),
+            instrument=instrument,
+            nats_port=nats_port,
+            redis_url=redis_url,
+            standby=standby,
+            zmq_control_addr=zmq_control_addr,
+            zmq_info_addr=zmq_info_addr,
+            environment={name: str(value) for name, value in settings.items() if value},
+        )
         asyncio.run(run_stack(options))
     except SkybusError as error:
         refuse("up", error.message)
+
+
+def _absolute(path: Path | None) -> str | None:
+    return str(path.expanduser().absolute()) if path else None

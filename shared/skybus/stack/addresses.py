@@ -8,7 +8,7 @@ import time
 from urllib.parse import SplitResult, urlsplit
 
 from skybus.bus.errors import InvalidError, UnavailableError
-from skybus.stack.servers import free_port
+from skybus.stack.servers import require_free_port
 
 REDIS_PORT, SENTINEL_PORT = 6379, 26379
 REDIS_PATIENCE = 3.0
@@ -30,7 +30,7 @@ def require_free(address: str) -> None:
         raise InvalidError(f"0MQ address {address!r}: expected tcp://HOST:PORT, tcp://*:PORT or ipc://PATH")
     host = _EVERYWHERE.get(host, host)
     if _is_known(host):
-        free_port(int(port), exactly=True, host=host)
+        require_free_port(int(port), host)
 
 
 async def until_redis_answers(url: str) -> None:

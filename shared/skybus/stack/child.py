@@ -23,10 +23,13 @@ log = structlog.get_logger()
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
 _GOOD_LIFE = 10.0
 """Seconds after which a death counts as the first one again."""
+_LARGEST_NOTICE = 4096
+"""Bytes of what a service tells when it is ready."""
 _LOG_LIMIT = 16 << 20
 """Bytes; a larger log is put aside when its process is started."""
 
-UntilReady = Callable[[asyncio.subprocess.Process], Awaitable[None]]
+UntilReady = Callable[[asyncio.subprocess.Process], Awaitable[dict[str, str]]]
+"""Returns when a process serves, with what it tells of itself."""
 
 
 @dataclass
@@ -34,7 +37,7 @@ class Child:
     """One process of the stack.
 
     Args:
-        until_ready: returns when the process serves.
+        environment: its own environment variables; what is put in here later counts from the next start on.
         stop_signal: what ends it in good order.
         lock_fd: of the data directory; servers hold it as long as they live.
     """
@@ -46,7 +49,11 @@ class Child:
     environment: dict[str, str] = field(default_factory=dict)
     stop_signal: signal.Signals = signal.SIGTERM
     lock_fd: int | None = None
+    told: dict[str, str] = field(default_factory=dict)
+    """What it has told of itself when it was ready."""
     _process: asyncio.subprocess.Process | None = None
+    _log_begin: int = 0
+    """Where in its log the present life begins."""
     _stopping: bool = False
 
     async def start(self) -> None:
@@ -62,7 +69,7 @@ class Child:
             await asyncio.wait({ready, ended}, return_when=asyncio.FIRST_COMPLETED)
             if not ready.done():
                 raise UnavailableError(f"{self.name} did not start: {self._last_words()}")
-            ready.result()
+            self.told = ready.result()
         finally:
             ready.cancel()
             ended.cancel()
@@ -78,7 +85,8 @@ class Child:
                 return
             if time.monotonic() - born > _GOOD_LIFE:
                 pause = _FIRST_PAUSE
-            log.warning("a process has died and is started again", name=self.name, exit_code=code, pause=pause)
+            said = {"said": self._last_words(1)} if code > 0 else {}  # it has ended by itself
+            log.warning("a process has died and is started again", name=self.name, exit_code=code, pause=pause, **said)
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
             if not self._stopping:
@@ -102,6 +110,7 @@ class Child:
         if self.log_file.exists() and self.log_file.stat().st_size > _LOG_LIMIT:
             self.log_file.replace(self.log_file.with_suffix(".log.1"))
         with self.log_file.open("ab") as output:
+            self._log_begin = output.tell()
             return await asyncio.create_subprocess_exec(
                 *self.command,
                 stdin=asyncio.subprocess.DEVNULL,
@@ -110,12 +119,14 @@ class Child:
                 env={**os.environ, **self.environment},
                 start_new_session=True,  # Ctrl-C is ours to pass on, in order
                 pass_fds=() if self.lock_fd is None else (self.lock_fd,),
-                preexec_fn=_end_with_parent,
+                preexec_fn=end_with_parent,
             )
 
-    def _last_words(self) -> str:
-        lines = self.log_file.read_text(errors="replace").strip().splitlines()
-        return " | ".join(lines[-3:]) or f"it wrote nothing to {self.log_file}"
+    def _last_words(self, lines: int = 3) -> str:
+        with self.log_file.open("rb") as log_file:
+            log_file.seek(self._log_begin)
+            written = log_file.read().decode(errors="replace").strip().splitlines()
+        return " | ".join(written[-lines:]) or f"it wrote nothing to {self.log_file}"
 
 
 def notify_socket(folder: Path, name: str) -> tuple[str, UntilReady]:
@@ -126,27 +137,28 @@ def notify_socket(folder: Path, name: str) -> tuple[str, UntilReady]:
     sock.bind(str(path))
     sock.setblocking(False)
 
-    async def until_ready(_: asyncio.subprocess.Process) -> None:
-        await asyncio.get_running_loop().sock_recv(sock, 64)
+    async def until_ready(_: asyncio.subprocess.Process) -> dict[str, str]:
+        told = await asyncio.get_running_loop().sock_recv(sock, _LARGEST_NOTICE)
         sock.close()
         path.unlink(missing_ok=True)
+        facts = (line.partition("=") for line in told.decode().splitlines())
+        return {name: fact for name, _, fact in facts}
 
     return str(path), until_ready
 
 
-def until_listening(address: tuple[str, int] | Path) -> UntilReady:
-    """Wait until a server takes connections; it has no way to tell, so it is tried."""
+def until_listening(path: Path) -> UntilReady:
+    """Wait until a server takes connections at a unix socket; it has no way to tell, so it is tried."""
 
-    async def until_ready(_: asyncio.subprocess.Process) -> None:
+    async def until_ready(_process: asyncio.subprocess.Process) -> dict[str, str]:
         while True:
             try:
-                connect = asyncio.open_unix_connection if isinstance(address, Path) else asyncio.open_connection
-                _, writer = await (connect(address) if isinstance(address, Path) else connect(*address))  # type: ignore[arg-type]
+                _, writer = await asyncio.open_unix_connection(path)
             except OSError:
                 await asyncio.sleep(0.005)
             else:
                 writer.close()
-                return
+                return {}
 
     return until_ready
 
@@ -160,7 +172,7 @@ def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None
         os.kill(process.pid, number)
 
 
-def _end_with_parent() -> None:
-    """Have the kernel end this process when `up` is killed (PR_SET_PDEATHSIG, Linux only)."""
+def end_with_parent() -> None:
+    """Ask the kernel to end this process when its parent is killed (PR_SET_PDEATHSIG, Linux only)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)

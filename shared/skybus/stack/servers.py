@@ -8,6 +8,11 @@ import sys
 from pathlib import Path
 
 from skybus.bus.errors import UnavailableError
+from skybus.bus.port_holder import port_holder
+
+PORTS_TRIED = 200
+"""Ports from the wanted one on, where nobody has asked for one."""
+_PORTS_END = 65536
 
 
 def nats_binary() -> str:
@@ -49,20 +54,31 @@ loglevel notice
 """
 
 
-def free_port(wanted: int, *, exactly: bool, host: str = "127.0.0.1", tries: int = 200) -> int:
-    """Find a port to listen on: the wanted one, or when not `exactly` the next that is free.
+def next_free_port(wanted: int, besides: set[int], host: str = "127.0.0.1") -> int:
+    """The first free port from the wanted one on, none of `besides`; it may be lost before it is bound.
 
     Raises:
-        UnavailableError: the port was asked for and is taken.
+        UnavailableError: there is none.
     """
-    for port in range(wanted, wanted + (1 if exactly else tries)):
-        if _is_free(host, port):
+    for port in range(wanted, min(wanted + PORTS_TRIED, _PORTS_END)):
+        if port not in besides and _is_free(host, port):
             return port
-    raise UnavailableError(
-        f"port {wanted} on {host} is taken by another program: stop it, or choose another port"
-        if exactly
-        else f"no free port from {wanted} on"
-    )
+    raise UnavailableError(f"no free port from {wanted} on")
+
+
+def require_free_port(port: int, host: str = "127.0.0.1") -> None:
+    """Check a port that was asked for.
+
+    Raises:
+        UnavailableError: it is taken.
+    """
+    if not _is_free(host, port):
+        raise port_taken(port, host)
+
+
+def port_taken(port: int, host: str = "127.0.0.1") -> UnavailableError:
+    """The error that says who has a port that was asked for."""
+    return UnavailableError(f"port {port} on {host} is taken by {port_holder(port)}: stop it, or choose another port")
 
 
 def _is_free(host: str, port: int) -> bool:

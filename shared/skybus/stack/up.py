@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 import os
 import signal
 import sys
@@ -13,32 +11,32 @@ import uuid
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import structlog
 
+from skybus.bus.errors import UnavailableError
 from skybus.bus.settings import DEFAULT_INSTRUMENT, LISTEN_FILE, Listen
 from skybus.bus.subjects import Subjects
 from skybus.bus.tasks import end_tasks
 from skybus.stack import datadir
-from skybus.stack.accounts import server_config
 from skybus.stack.addresses import require_free, until_redis_answers, without_password
-from skybus.stack.child import Child, notify_socket, until_listening
-from skybus.stack.credentials import ensure_credentials
+from skybus.stack.child import Child, notify_socket
 from skybus.stack.datadir import DataDir
-from skybus.stack.private_file import write_private
-from skybus.stack.servers import free_port, nats_binary
+from skybus.stack.nats_child import HOST, lost_its_port, nats_child
+from skybus.stack.ports import LastPorts, port_of, ports_from
+from skybus.stack.servers import next_free_port, port_taken, require_free_port
 from skybus.stack.valkey_alone import valkey_child
 
 log = structlog.get_logger()
 
-HOST = "127.0.0.1"
-NATS_PORT, CONTROL_PORT, INFO_PORT = 4222, 60615, 60625
 SERVICES = ("queue", "auth", "console", "worker", "bridge")
+CONTROL, INFO = "X_SKYBUS_ZMQ_CONTROL", "X_SKYBUS_ZMQ_INFO"
+"""Where the bridge tells that it listens."""
 STANDBY = "standby"
 """The second queue service, by the name of its log and its lease."""
 WORKER_PATIENCE, SERVICE_PATIENCE, SERVER_PATIENCE = 3.2, 0.8, 0.8
 """Seconds: together below the 5 s in which everything must have stopped."""
-_PORTS_FILE = "ports.json"
 _FOR_ANOTHER_HOUSE = ("SKYBUS_NATS_URL", "SKYBUS_REPLICAS", "SKYBUS_CREDENTIALS_FILE", "SKYBUS_REDIS_URL")
 """Where servers are that we do not start: whoever uses a cluster too may have exported them."""
 
@@ -80,20 +78,38 @@ class Stack:
         self._dir = data_dir
         self._subjects = Subjects(options.instrument)
         self._run = uuid.uuid4().hex
-        self._servers: list[Child] = []
+        self._servers: dict[str, Child] = {}
         self._services: dict[str, Child] = {}
         self._watchers: list[asyncio.Task[None]] = []
-        self.listen = self._choose_addresses()
+        self._last = LastPorts.read(data_dir.path)
+        self._asked = self._asked_ports()
+        self.listen = Listen(
+            instrument=options.instrument,
+            nats="",
+            redis=without_password(options.redis_url or f"unix://{data_dir.sockets / 'valkey.sock'}"),
+            zmq_control=options.zmq_control_addr or "",
+            zmq_info=options.zmq_info_addr or "",
+            pid=os.getpid(),
+        )
+        """Where things listen, as far as they do."""
 
     async def start(self) -> None:
-        """Start everything and wait until it serves."""
-        self._servers = [self._nats(), *([] if self._options.redis_url else [valkey_child(self._dir)])]
+        """Start everything and wait until it serves.
+
+        A port that nobody asked for belongs to the stack once its process has bound it: two stacks that start at the
+        same time may want the same one.
+        """
+        if not self._options.redis_url:
+            self._servers["valkey"] = valkey_child(self._dir)
         self._services = {name: self._service(name) for name in SERVICES}
-        self._write_listen()
-        await self._start([*self._servers, *self._services.values()])  # a service waits for what it needs
+        children = [*self._servers.values(), *self._services.values()]
+        await _together(self._start_nats(), *(child.start() for child in children))  # a service waits for what it needs
+        self._note_addresses(self._services["bridge"])
+        self._watch([*self._servers.values(), *self._services.values()])
         if self._options.standby:
-            self._services[STANDBY] = self._service(STANDBY)
-            await self._start([self._services[STANDBY]])  # last, so that it does not lead while the others start
+            standby = self._services[STANDBY] = self._service(STANDBY)
+            await standby.start()  # last, so that it does not lead while the others start
+            self._watch([standby])
         if self._beside:
             self._side = [asyncio.create_task(self._beside(), name="beside")]
 
@@ -108,7 +124,7 @@ class Stack:
             await worker.stop(WORKER_PATIENCE)
         await _stop(list(self._services.values()), SERVICE_PATIENCE)
         await end_tasks(self._side)
-        await _stop(self._servers, SERVER_PATIENCE)
+        await _stop(list(self._servers.values()), SERVER_PATIENCE)
         for watcher in self._watchers:
             watcher.cancel()
         (self._dir.path / LISTEN_FILE).unlink(missing_ok=True)
@@ -118,64 +134,57 @@ class Stack:
         if self._options.announces:
             print(what, flush=True)
 
-    async def _start(self, children: list[Child]) -> None:
-        started = [asyncio.ensure_future(child.start()) for child in children]
-        try:
-            await asyncio.gather(*started)
-        finally:
-            for task in started:
-                task.cancel()
+    async def _start_nats(self) -> None:
+        """Start NATS on the port that was asked for, or else on the first one that it gets."""
+        asked = self._options.nats_port
+        port = asked or next_free_port(self._last.nats, self._asked)
+        while True:
+            nats = self._servers["nats"] = nats_child(self._dir, self._subjects, port)
+            try:
+                await nats.start()
+                break
+            except UnavailableError as error:
+                if not lost_its_port(error):
+                    raise
+                if asked:
+                    raise port_taken(asked) from None
+            log.info("another program was quicker to bind a port", name="nats", port=port)
+            port = next_free_port(port + 1, self._asked)
+        self._write_listen(nats=f"nats://{HOST}:{port}")
+
+    def _watch(self, children: list[Child]) -> None:
         self._watchers += [asyncio.create_task(child.watch(), name=child.name) for child in children]
 
-    def _choose_addresses(self) -> Listen:
-        options = self._options
-        last, taken = _last_ports(self._dir.path), self._asked_ports()
-        nats = options.nats_port or _choose_port(last.get("nats", NATS_PORT), taken)
-        control = options.zmq_control_addr or (f"tcp://{HOST}:{_choose_port(last.get('control', CONTROL_PORT), taken)}")
-        info = options.zmq_info_addr or f"tcp://{HOST}:{_choose_port(last.get('info', INFO_PORT), taken)}"
-        return Listen(
-            instrument=options.instrument,
-            nats=f"nats://{HOST}:{nats}",
-            redis=without_password(options.redis_url or f"unix://{self._dir.sockets / 'valkey.sock'}"),
-            zmq_control=control,
-            zmq_info=info,
-            pid=os.getpid(),
-        )
+    def _note_addresses(self, bridge: Child) -> None:
+        """Write down where the bridge listens; started again, it listens there too, since its clients come back."""
+        control = self.listen.zmq_control or bridge.told[CONTROL]
+        info = self.listen.zmq_info or bridge.told.get(INFO, "")
+        bridge.environment |= {"SKYBUS_ZMQ_CONTROL_ADDR": control, "SKYBUS_ZMQ_INFO_ADDR": info}
+        self._write_listen(zmq_control=control, zmq_info=info)
+        LastPorts(
+            nats=port_of(self.listen.nats),
+            control=self._last.control if self._options.zmq_control_addr else port_of(control),
+            info=self._last.info if self._options.zmq_info_addr or not info else port_of(info),
+        ).write(self._dir.path)
 
     def _asked_ports(self) -> set[int]:
         """The ports that were asked for, each of them free."""
         options, asked = self._options, set[int]()
         if options.nats_port:
-            asked.add(free_port(options.nats_port, exactly=True))
+            require_free_port(options.nats_port)
+            asked.add(options.nats_port)
         for address in (options.zmq_control_addr, options.zmq_info_addr if options.publishes else None):
             if address:
                 require_free(address)
-                asked |= {_port_of(address)} if address.startswith("tcp://") else set()
+                asked |= {port_of(address)} if address.startswith("tcp://") else set()
         return asked
 
-    def _write_listen(self) -> None:
+    def _write_listen(self, **addresses: str) -> None:
+        """Add addresses to those that clients read; at each moment the file is whole."""
+        self.listen = self.listen.model_copy(update=addresses)
         file = self._dir.path / LISTEN_FILE
         file.with_suffix(".new").write_text(self.listen.model_dump_json(indent=2) + "\n")
         file.with_suffix(".new").replace(file)
-        ports = {"nats": _port_of(self.listen.nats)}
-        if not self._options.zmq_control_addr:
-            ports["control"] = _port_of(self.listen.zmq_control)
-        if not self._options.zmq_info_addr:
-            ports["info"] = _port_of(self.listen.zmq_info)
-        (self._dir.path / _PORTS_FILE).write_text(json.dumps(ports))
-
-    def _nats(self) -> Child:
-        config = self._dir.nats / "server.conf"
-        port = _port_of(self.listen.nats)
-        identities = ensure_credentials(self._dir.path)
-        write_private(config, server_config(f"{HOST}:{port}", self._dir.nats / "jetstream", self._subjects, identities))
-        return Child(
-            "nats",
-            [nats_binary(), "-c", str(config)],
-            self._dir.logs / "nats.log",
-            until_listening((HOST, port)),
-            lock_fd=self._dir.lock_fd,
-        )
 
     def _service(self, name: str) -> Child:
         service = "queue" if name == STANDBY else name
@@ -186,8 +195,7 @@ class Stack:
             "SKYBUS_DATA_DIR": str(self._dir.path),
             "SKYBUS_STACK_PID": str(os.getpid()),
             "SKYBUS_STACK_RUN": self._run,
-            "SKYBUS_ZMQ_CONTROL_ADDR": self.listen.zmq_control,
-            "SKYBUS_ZMQ_INFO_ADDR": self.listen.zmq_info,
+            **(self._bridge_settings() if service == "bridge" else {}),
             **(self._queue_settings(name) if service == "queue" else {}),
             **self._options.environments.get(service, {}),
         }
@@ -200,6 +208,14 @@ class Stack:
             environment=environment,
             stop_signal=signal.SIGINT if name == "worker" else signal.SIGTERM,  # SIGINT: with the environment
         )
+
+    def _bridge_settings(self) -> dict[str, str]:
+        options, last = self._options, self._last
+        control, info = (f"tcp://{HOST}:{ports_from(port, self._asked)}" for port in (last.control, last.info))
+        return {
+            "SKYBUS_ZMQ_CONTROL_ADDR": options.zmq_control_addr or control,
+            "SKYBUS_ZMQ_INFO_ADDR": options.zmq_info_addr or info,
+        }
 
     def _queue_settings(self, name: str) -> dict[str, str]:
         options = self._options
@@ -254,31 +270,21 @@ async def _start_and_keep(stack: Stack, born: float) -> None:
     listen = stack.listen
     stack.announce(
         f"ready in {time.monotonic() - born:.2f} s: instrument {listen.instrument}, NATS {listen.nats}, "
-        f"0MQ {listen.zmq_control} and {listen.zmq_info}\n"
+        f"0MQ {' and '.join(filter(None, (listen.zmq_control, listen.zmq_info)))}\n"
         f"data in {stack._dir.path}; try `skybus status`, `skybus env open`; Ctrl-C stops everything"
     )
     await stack.run()
 
 
+async def _together(*works: Coroutine[Any, Any, None]) -> None:
+    """Do several things at once; the first failure cancels the others."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
 async def _stop(children: list[Child], patience: float) -> None:
     await asyncio.gather(*(child.stop(patience) for child in children))
-
-
-def _last_ports(path: Path) -> dict[str, int]:
-    """The ports of the last stack here: an environment that outlived it still looks for its server there."""
-    with contextlib.suppress(OSError, ValueError):
-        return json.loads((path / _PORTS_FILE).read_text())
-    return {}
-
-
-def _choose_port(wanted: int, taken: set[int]) -> int:
-    """The wanted port, or the next one that is free and not `taken`; then it is."""
-    port = free_port(wanted, exactly=False)
-    while port in taken:
-        port = free_port(port + 1, exactly=False)
-    taken.add(port)
-    return port
-
-
-def _port_of(url: str) -> int:
-    return int(url.rpartition(":")[2])

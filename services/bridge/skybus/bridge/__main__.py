@@ -29,13 +29,15 @@ async def serve(settings: BridgeSettings, process: Process) -> None:
         control = ControlSocket(context, settings.zmq_control_addr, answers.answer, settings.curve_key)
         stack.push_async_callback(control.close)
         log.info("0MQ clients are answered", address=control.address)
+        listens = {"X_SKYBUS_ZMQ_CONTROL": control.address}
         if settings.zmq_publish:
             info = InfoSocket(context, settings.zmq_info_addr, codec)
             stack.callback(info.close)
+            listens["X_SKYBUS_ZMQ_INFO"] = info.address
             process.start(publish_console(process.bus, info), "console")
             process.start(StatusPublisher(process.bus, info, settings.zmq_status_period).run(), "status")
         await process.connect(publishes=False)
-        tell_ready()
+        tell_ready(**listens)
         await process.stop.wait()
 
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
+import re
 import socket as unix
 from pathlib import Path
 
 import zmq
 
 from skybus.bus.errors import UnavailableError
+from skybus.bus.port_holder import port_holder
 
 _IPC = "ipc://"
+_PORTS = re.compile(r"(tcp://.+:)([0-9]+)-([0-9]+)")
 
 
 def bind(socket: zmq.Socket, address: str, what: str) -> None:
-    """Bind a socket.
+    """Bind a socket to an address of 0MQ, or for `tcp://HOST:FIRST-LAST` to the first free one of these ports.
 
     Raises:
         UnavailableError: the address is taken or is none.
@@ -22,13 +27,42 @@ def bind(socket: zmq.Socket, address: str, what: str) -> None:
     try:
         if address.startswith(_IPC):
             _require_unused(address.removeprefix(_IPC))
-        socket.bind(address)
+        _bind_one(socket, _candidates(address))
     except (zmq.ZMQError, OSError) as error:
         socket.close()
         raise UnavailableError(
-            f"the 0MQ {what} socket cannot listen on {address}: {error.strerror or error}; "
+            f"the 0MQ {what} socket cannot listen on {address}: {_reason(error, address)}; "
             f"stop what listens there, or set SKYBUS_ZMQ_{what.upper()}_ADDR"
         ) from None
+
+
+def _candidates(address: str) -> list[str]:
+    ports = _PORTS.fullmatch(address)
+    if not ports:
+        return [address]
+    place, first, last = ports.groups()
+    return [f"{place}{port}" for port in range(int(first), int(last) + 1)] or [address]
+
+
+def _bind_one(socket: zmq.Socket, addresses: list[str]) -> None:
+    """Bind the first address that nobody else has bound; looking for one before would be too early."""
+    *others, last = addresses
+    for address in others:
+        try:
+            socket.bind(address)
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EADDRINUSE:
+                raise
+        else:
+            return
+    socket.bind(last)
+
+
+def _reason(error: OSError | zmq.ZMQError, address: str) -> str:
+    port = address.rpartition(":")[2]
+    if error.errno == zmq.EADDRINUSE and port.isdigit():
+        return f"{os.strerror(errno.EADDRINUSE)} by {port_holder(int(port))}"
+    return str(error.strerror or error)
 
 
 def _require_unused(path: str) -> None:

@@ -13,9 +13,9 @@ class BridgeSettings(BusSettings):
     """Where the bridge listens, and how it writes."""
 
     zmq_control_addr: str = "tcp://*:60615"
-    """Where requests arrive."""
+    """Where requests arrive; `tcp://HOST:FIRST-LAST` is the first free one of these ports."""
     zmq_info_addr: str = "tcp://*:60625"
-    """Where console output and status are published."""
+    """Where console output and status are published; written alike."""
     zmq_encoding: Literal["json", "msgpack"] = "json"
     zmq_private_key: SecretStr | None = None
     """Encrypt the control socket (CURVE); 40 characters in Z85."""

@@ -13,6 +13,7 @@ from skybus.cli.manager.config_file import read_config
 from skybus.cli.manager.option import Kind, Option
 from skybus.cli.manager.options import BY_NAME, CONFIG_VARIABLE, LOG_LEVELS, OPTIONS
 from skybus.cli.manager.place import Place, place_of
+from skybus.cli.startup_code import require_startup_folder
 from skybus.stack.private_file import write_private
 from skybus.stack.startup import EXISTING_FILE, PERMISSIONS_FILE
 
@@ -114,8 +115,9 @@ def _file(name: str, path: str | None, default_name: str) -> str:
 
 
 def _check(values: Mapping[str, Any], place: Place, remarks: list[str]) -> None:
-    if place.startup_dir and not Path(place.startup_dir).is_dir():
-        raise NotFoundError(f"the startup directory {place.startup_dir} does not exist or is none: check --startup-dir")
+    kernel = values["use_ipython_kernel"]
+    if not (place.demo_mode and kernel):  # whose profile is made later
+        require_startup_folder(place, kernel=kernel)
     folder = Path(values["existing_plans_and_devices_path"]).parent
     if not place.demo_mode and not folder.is_dir():
         raise NotFoundError(
