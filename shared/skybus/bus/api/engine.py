@@ -58,6 +58,16 @@ class Run(Message):
     exit_status: str | None = None
 
 
+class Suspended(Message):
+    """What holds a plan, which goes on by itself when that is over."""
+
+    by: list[str] = []
+    """The suspenders, each with its signal: `SuspendFloor(ring_current)`; empty if user code holds the plan itself."""
+    since: float
+    """Unix seconds."""
+    justification: str = ""
+
+
 class RunList(Message):
     """Runs in the order they were opened; of a plan that has opened more than 1000, the newest and the open ones."""
 
