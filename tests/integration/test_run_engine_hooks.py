@@ -11,6 +11,7 @@ from bluesky import RunEngine
 from bluesky.utils import Msg
 
 from skybus.bus.api.internal import ENGINE_METADATA, EnvironmentPhase
+from skybus.bus.errors import SkybusError
 from skybus.bus.messages import Empty
 from skybus.worker.environment.run_engine_internals import PRIVATE
 from tests.integration.worker_fixtures import (
@@ -90,6 +91,16 @@ async def test_a_document_is_kept_also_when_a_subscriber_of_the_plan_fails(house
     assert "the file could not be written" in report["msg"]
     documents = await house.documents_of(report["run_uids"][0])
     assert b'"marked":"by the site"' in documents[0].data
+
+
+async def test_metadata_is_told_of_whatever_dictionary_the_run_engine_has(house):
+    await house.finish_task(script("kept_md, RE.md = RE.md, None"))
+    with pytest.raises(SkybusError, match="Failed to convert Run Engine metadata to dictionary"):
+        await house.bus.call(ENGINE_METADATA, Empty())
+    await house.finish_task(script("import collections; RE.md = collections.ChainMap({'here': 1})"))
+    assert (await house.bus.call(ENGINE_METADATA, Empty())).re_metadata == {"here": 1}
+    await house.finish_task(script("RE.md = kept_md"))
+    assert "here" not in (await house.bus.call(ENGINE_METADATA, Empty())).re_metadata
 
 
 async def test_a_preprocessor_cannot_end_the_environment(house):

@@ -6,6 +6,8 @@ import io
 import logging
 import sys
 import threading
+from collections.abc import Callable
+from contextlib import redirect_stdout
 from typing import Any
 
 import bluesky.plan_stubs as bps
@@ -37,6 +39,13 @@ shutter = Signal(name="shutter", value=0)
 current = Signal(name="current", value=500)
 
 
+def printed(show: Callable[[], Any]) -> str:
+    """Return what a function prints."""
+    with redirect_stdout(io.StringIO()) as text:
+        show()
+    return text.getvalue()
+
+
 def as_it_is() -> dict[str, Any]:
     """Look at what a user sees of the RunEngine."""
     return {
@@ -45,7 +54,7 @@ def as_it_is() -> dict[str, Any]:
         "subscriptions": dict(ENGINE.dispatcher.cb_registry.callbacks),
         "type": (type(ENGINE).__name__, type(ENGINE).__module__),
         "variables": {name for name in vars(ENGINE) if not name.startswith("_")},
-        "commands": ENGINE.commands,
+        "commands": printed(lambda: ENGINE.print_command_registry(verbose=True)),
         "log": ENGINE.log,
         "md": dict(ENGINE.md),
     }

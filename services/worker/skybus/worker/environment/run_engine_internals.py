@@ -190,6 +190,8 @@ class _Observed(RunEngine):
             raise NobodyAnswersError(msg.kwargs.get("prompt", ""))
         return await super()._input(msg)
 
+    _input.__doc__ = RunEngine._input.__doc__  # which `RE.print_command_registry` shows
+
     def _resume_task(self, **options: Any) -> Any:
         type(self)._skybus_is_entering = True
         return super()._resume_task(**options)
