@@ -26,7 +26,7 @@ class ReContinue(Request):
 
 
 class ReAbort(Request):
-    """End a paused plan as a failure, or with `now` the one that runs, by whatever it takes."""
+    """End a paused or suspended plan as a failure, or with `now` the one that runs, by whatever it takes."""
 
     now: bool = False
     """Begin with a deferred pause, take a harder step whenever one has not worked, and answer when the plan is over."""
