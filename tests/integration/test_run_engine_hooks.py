@@ -3,17 +3,22 @@
 import asyncio
 import inspect
 import tempfile
+from abc import ABCMeta
 from pathlib import Path
 
+import bluesky.plans as bp
 import bluesky.run_engine
 import pytest
 from bluesky import RunEngine
+from bluesky.suspenders import SuspendBoolHigh
 from bluesky.utils import Msg
+from ophyd import Signal
+from ophyd.sim import det
 
 from skybus.bus.api.internal import ENGINE_METADATA, EnvironmentPhase
 from skybus.bus.errors import SkybusError
 from skybus.bus.messages import Empty
-from skybus.worker.environment.run_engine_internals import PRIVATE
+from skybus.worker.environment.run_engine_internals import PRIVATE, observe
 from tests.integration.worker_fixtures import (
     WorkerProcess,
     house_of,
@@ -130,9 +135,27 @@ async def test_a_run_engine_that_replaces_another_and_goes_again_runs_plans(hous
     assert (report["exit_status"], len(report["run_uids"])) == ("completed", 1)
 
 
-def test_bluesky_has_the_private_names_that_we_use():
-    engine = RunEngine({}, context_managers=[])
+class WithSlots(RunEngine):
+    __slots__ = ("own",)
+
+
+class WithMetaclass(RunEngine, metaclass=ABCMeta):
+    """A class of a site may have a metaclass."""
+
+
+@pytest.fixture(params=[RunEngine, WithSlots, WithMetaclass])
+def engine(request):
+    engine = request.param({}, context_managers=[], loop=asyncio.new_event_loop())
+    yield engine
+    engine.loop.call_soon_threadsafe(engine.loop.stop)
+    engine._th.join()
+    engine.loop.close()
+
+
+def test_bluesky_has_the_private_names_that_we_use(engine):
     assert [name for name in PRIVATE if not hasattr(engine, name)] == []
+    suspender = SuspendBoolHigh(Signal(name="shutter", value=0))
+    assert {"_ev", "_sig"} <= set(vars(suspender))
     run, begins = inspect.getsource(RunEngine._run), inspect.getsource(RunEngine.__call__)
     assert "self._plan_stack.append(gen)" in begins
     assert 'single_gen(Msg("wait_for", None, futs))' in begins
@@ -141,3 +164,38 @@ def test_bluesky_has_the_private_names_that_we_use():
     assert "self.emit," in inspect.getsource(RunEngine._open_run)
     assert Msg("wait_for", None, [1])._replace(args=([2],)).args == ([2],)
     assert isinstance(vars(RunEngine)["_state"], bluesky.run_engine.LoggingPropertyMachine)
+
+
+def test_a_run_engine_of_any_class_is_observed_and_looks_as_before(engine):
+    observer = RecordingObserver()
+    kind, shown = type(engine), vars(engine).copy()
+    observe(engine, observer)
+    assert isinstance(engine, kind)
+    assert repr(type(engine)) == repr(kind)
+    assert vars(engine) == shown
+
+    engine(bp.count([det]))
+    assert observer.states == ["running", "idle"]
+    assert observer.documents == ["start", "descriptor", "event", "stop"]
+
+
+class RecordingObserver:
+    takes_interrupts = True
+
+    def __init__(self):
+        self.states, self.documents = [], []
+
+    def state_changed(self, state):
+        self.states.append(state)
+
+    def waits_for(self, statuses):
+        pass
+
+    def emitted(self, name, document):
+        self.documents.append(name)
+
+    def plan_ended(self, result):
+        pass
+
+    def held(self, suspender, justification, wait):
+        return wait

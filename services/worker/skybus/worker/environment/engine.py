@@ -28,13 +28,13 @@ OnWaiting = Callable[[Collection[Any] | None], None]
 
 
 class EngineWatcher:
-    """Is told what a RunEngine does, whoever has it run a plan; called in the thread of the RunEngine."""
+    """Receives what a RunEngine does, also when a console runs the plan; called in the thread of the RunEngine."""
 
     def engine_moved(self, state: str) -> None:
-        """It has a new state."""
+        """The RunEngine has a new state."""
 
     def engine_suspended(self, suspended: Suspended | None) -> None:
-        """Suspenders hold the plan, or none does any more."""
+        """Suspenders begin to hold the plan, or the last one lets go."""
 
 
 @dataclass
@@ -99,7 +99,7 @@ class Engine:
     def go_on(self, action: str) -> Any:
         """Resume, stop, abort or halt the paused plan; otherwise as `run`.
 
-        A plan that suspenders hold is held by them when it is resumed, too.
+        A plan that suspenders still hold waits for them again when it is resumed.
         """
         call = self._call
         if action == "resume" and self._suspension.is_pending:
@@ -110,7 +110,7 @@ class Engine:
     async def request_pause(self, *, defer: bool) -> None:
         """Ask for a pause; returns when the RunEngine has taken note.
 
-        A plan that is held by suspenders comes to no checkpoint, and is paused at once.
+        A suspended plan comes to no checkpoint, so it is paused at once.
         `RunEngine.request_pause` would hold a thread for as long as the RunEngine's loop is stuck.
         """
         await self._have_done(self._pause(defer=defer))
@@ -130,26 +130,26 @@ class Engine:
     async def _have_done(self, coroutine: Coroutine[Any, Any, Any]) -> None:
         await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, self.run_engine.loop))
 
-    # What follows is told by the RunEngine; see `Observer`.
+    # What follows implements `Observer`.
 
     def state_changed(self, state: str) -> None:
-        """Follow the states, whoever else does."""
+        """Pass the state on."""
         if state != "running":
             self._suspension.interrupt()
         self._watcher.engine_moved(state)
 
     def waits_for(self, statuses: Collection[Any] | None) -> None:
-        """Follow what the plan waits for, whoever else does, such as a progress bar."""
+        """Pass on what our plan waits for."""
         if self._call:
             self._call.on_waiting(statuses)
 
     def emitted(self, name: str, document: Mapping[str, Any]) -> None:
-        """Take a document of our plan; those of plans that others run are theirs."""
+        """Take a document of our plan; those of plans that consoles and tasks run are not ours."""
         if self._call:
             self._call.on_document(name, document)
 
     def plan_ended(self, result: Any) -> None:
-        """Keep what the plan has returned."""
+        """Keep what the plan returned."""
         self._suspension.end()
         if self._call:
             self._call.result, self._call = result, None
@@ -159,7 +159,7 @@ class Engine:
         return partial(self._hold, self._suspension.hold(suspender, justification, wait))
 
     def _hold(self, wait: Wait) -> Any:
-        """Begin to wait; a pause that was to come at the next checkpoint comes now."""
+        """Begin to wait. A pending deferred pause takes effect now."""
         waiting = wait()
         if self._call and self.is_pause_pending:
             self._pausing = self.run_engine.loop.create_task(self._pause(defer=False))

@@ -1,4 +1,4 @@
-"""Standard input of an environment: nobody is there to answer, and a plan must not take silence for a yes."""
+"""Standard input of an environment: nobody can answer there, and a plan must not take an empty answer for a yes."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ SHOWN = 500
 
 
 class NobodyAnswersError(EOFError):
-    """User code has asked a question where nobody can answer.
+    """User code asks a question where nobody can answer.
 
-    Code that deals with a standard input that has ended deals with this too.
+    It is an EOFError, so code that expects the end of standard input handles it.
     """
 
     def __init__(self, prompt: Any = "") -> None:
         question = str(prompt).strip()[:SHOWN]
-        super().__init__(f"nobody can answer here: {question or 'standard input is asked for, and there is none'}")
+        super().__init__(f"nobody can answer here: {question or 'the environment has no standard input'}")
 
 
 class Keyboard(io.TextIOBase):
@@ -52,7 +52,7 @@ class Keyboard(io.TextIOBase):
 
 
 def remove_keyboard() -> None:
-    """Let user code that reads from standard input fail with what it asked for; one that replaces it has its own."""
+    """Make `input()` and reads from standard input fail, unless user code replaces `sys.stdin`."""
     sys.stdin = Keyboard()
     asks = builtins.input
 
@@ -66,5 +66,5 @@ def remove_keyboard() -> None:
 
 
 def nobody_answers() -> bool:
-    """Whether standard input is the one that nobody can answer at."""
+    """Whether user code has not replaced the standard input at which nobody can answer."""
     return isinstance(sys.stdin, Keyboard)

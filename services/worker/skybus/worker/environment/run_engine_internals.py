@@ -1,7 +1,7 @@
-"""What we use of bluesky's RunEngine that is not its public interface; no other module touches a private name of it.
+"""Everything that skybus uses of bluesky beyond its public interface; no other module touches a private name of it.
 
 A RunEngine belongs to the startup code: its hooks, lists, subscriptions and metadata are what plans print, clear and
-replace. So nothing is put there. The object becomes one of a subclass of its own class, made for it alone, which tells
+replace. So skybus puts nothing there. The object gets a subclass of its own class, made for it alone, which reports to
 an observer what happens beneath all of these (decision 17).
 """
 
@@ -40,7 +40,7 @@ PRIVATE = (
     "_abort_coro",
     "_th",
 )
-"""Private names of a RunEngine that are used here. A test says so if a release of bluesky lacks one."""
+"""Private names of a RunEngine that are used here; a test fails if a release of bluesky lacks one."""
 
 
 class PlanExitError(Exception):
@@ -48,10 +48,10 @@ class PlanExitError(Exception):
 
 
 class Observer(Protocol):
-    """Who is told what a RunEngine does; called in whatever thread does it, most often that of the RunEngine."""
+    """Follows a RunEngine; called in the thread that causes the event, most often that of the RunEngine."""
 
     takes_interrupts: bool
-    """Whether Ctrl-C pauses a plan, as the RunEngine's own context manager has it."""
+    """Whether Ctrl-C pauses a plan, by the RunEngine's own context manager."""
 
     def state_changed(self, state: str) -> None:
         """The RunEngine has a new state."""
@@ -60,18 +60,18 @@ class Observer(Protocol):
         """The plan waits for these status objects, or for nothing any more."""
 
     def emitted(self, name: str, document: Mapping[str, Any]) -> None:
-        """A document goes to those who have subscribed, whoever that is."""
+        """The RunEngine is about to pass a document to its subscribers."""
 
     def plan_ended(self, result: Any) -> None:
-        """The plan has returned this, or has ended in another way."""
+        """The plan returned this, or nothing if it ended in another way."""
 
     def held(self, suspender: Any, justification: str | None, wait: Wait) -> Wait:
-        """Return what the RunEngine shall wait for instead: a suspender, or user code itself, holds the plan."""
+        """Return what the RunEngine waits for instead of `wait`; without a suspender, user code holds the plan."""
         ...
 
 
 def observe(run_engine: RunEngine, observer: Observer) -> None:
-    """Tell an observer, and no other from now on, what a RunEngine does."""
+    """Report to this observer, and to no other from now on, what a RunEngine does."""
     kind = type(run_engine)
     if not issubclass(kind, _Observed):
         has_own_input = run_engine._command_registry.get("input") != RunEngine._input.__get__(run_engine)
@@ -92,9 +92,14 @@ async def request_abort(run_engine: RunEngine) -> None:
 
 
 def wait_first(run_engine: RunEngine, wait: Wait) -> None:
-    """Let a paused plan that is about to go on wait for something before."""
+    """Make a paused plan that is about to resume wait for something first."""
     run_engine._plan_stack.append(single_gen(Msg("wait_for", None, [wait])))
     run_engine._response_stack.append(None)
+
+
+def signal_of(suspender: Any) -> Any:
+    """The signal that a suspender watches, if it is one of bluesky's."""
+    return getattr(suspender, "_sig", None)
 
 
 def keep_loop_running(run_engine: RunEngine) -> None:
@@ -128,7 +133,7 @@ class _Observed(RunEngine):
                 self._skybus_observer.state_changed(now)
 
     async def _run(self) -> Any:
-        """Run the plan, and keep inside what would end the thread of the RunEngine."""
+        """Run the plan; SystemExit and its like would end the thread of the RunEngine."""
         self._plan_stack[0] = _without_exit(self._plan_stack[0])
         self._hold_from_the_start()
         result = None
@@ -143,7 +148,7 @@ class _Observed(RunEngine):
             self._skybus_observer.plan_ended(None if result is self.NO_PLAN_RETURN else result)
 
     def _hold_from_the_start(self) -> None:
-        """Watch the suspenders that have tripped before: the wait for them lies above the plan."""
+        """Observe the suspenders that tripped before the plan: the RunEngine has put the wait for them on top of it."""
         if len(self._plan_stack) > 1:
             messages = [
                 msg._replace(args=([self._held(wait, None) for wait in msg.args[0]],)) if _is_wait(msg) else msg
@@ -155,7 +160,7 @@ class _Observed(RunEngine):
         super().request_suspend(self._held(fut, options.get("justification")), **options)
 
     def _held(self, wait: Any, justification: str | None) -> Any:
-        if not callable(wait):  # a mistake of the caller, of which the RunEngine tells
+        if not callable(wait):  # a mistake of the caller, which the RunEngine reports
             return wait
         event = getattr(wait, "__self__", None)
         tripped = (s for s in self.suspenders if event is not None and getattr(s, "_ev", None) is event)
@@ -166,23 +171,23 @@ class _Observed(RunEngine):
         super()._call_waiting_hook(*args, **kwargs)
 
     async def emit(self, name: Any, doc: Any) -> None:
-        """Tell of a document in the form in which a subclass has it pass on, or at the latest when it was passed on."""
+        """Report a document as a subclass passes it to `emit_sync`, or else as it came."""
         emission = _Emission()
         outer = _EMISSION.set(emission)
         try:
             await super().emit(name, doc)
         finally:
             _EMISSION.reset(outer)
-            if not emission.is_told:
-                self._tell(name, doc)
+            if not emission.is_reported:
+                self._report(name, doc)
 
     def emit_sync(self, name: Any, doc: Any) -> None:
         if emission := _EMISSION.get():
-            emission.is_told = True
-        self._tell(name, doc)
+            emission.is_reported = True
+        self._report(name, doc)
         super().emit_sync(name, doc)
 
-    def _tell(self, name: Any, doc: Any) -> None:
+    def _report(self, name: Any, doc: Any) -> None:
         self._skybus_observer.emitted(str(getattr(name, "name", name)), doc)
 
     async def _input(self, msg: Msg) -> Any:
@@ -198,7 +203,7 @@ class _Observed(RunEngine):
 
     @property
     def context_managers(self) -> Any:
-        """The list of the startup code; the RunEngine gets it without the one that would pause behind our back."""
+        """The list of the startup code; only the RunEngine itself does not see the manager that pauses on Ctrl-C."""
         managers = vars(self)["context_managers"]
         if not self._skybus_is_entering:
             return managers
@@ -215,7 +220,7 @@ class _Observed(RunEngine):
 class _Emission:
     """One document on its way."""
 
-    is_told = False
+    is_reported = False
 
 
 _EMISSION: ContextVar[_Emission | None] = ContextVar("emission", default=None)

@@ -1,9 +1,8 @@
 """What holds the plan: suspenders, and user code that asks the RunEngine itself to suspend.
 
-All of it happens in the loop of the RunEngine. A hold begins when the RunEngine comes to wait for it, behind the plan
-that a suspender may have run before, and is over when what is waited for has come. A pause, or another suspender,
-interrupts the wait; bluesky itself forgets the hold then and would go on without beam, so the wait that comes next is
-for everything that still holds.
+Everything happens in the loop of the RunEngine. A hold begins when the RunEngine starts to wait for it, after the
+pre-plan of the suspender. It ends when the suspender lets go. A pause or another suspender interrupts the wait.
+bluesky then forgets the hold, and would go on without beam. So each later wait is for everything that still holds.
 """
 
 from __future__ import annotations
@@ -15,14 +14,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import structlog
+
 from skybus.bus.api.engine import Suspended
 from skybus.worker.environment.failures import clean
-from skybus.worker.environment.run_engine_internals import Wait
+from skybus.worker.environment.run_engine_internals import Wait, signal_of
+
+log = structlog.get_logger()
 
 SHOWN = 20
 """Suspenders that are named."""
 TEXT = 1000
-"""Characters of a justification."""
+"""Characters of a name or justification."""
 
 
 @dataclass(eq=False)
@@ -37,7 +40,7 @@ class Suspension:
     """What holds the plan of one RunEngine.
 
     Args:
-        changed: called when something else holds the plan, or nothing any more.
+        changed: called with what holds the plan, whenever that changes.
     """
 
     def __init__(self, changed: Callable[[Suspended | None], None]) -> None:
@@ -45,7 +48,7 @@ class Suspension:
         self._pending: dict[_Hold, asyncio.Future[Any]] = {}
         self._told: Suspended | None = None
         self.is_waiting = False
-        """Whether the RunEngine waits just now."""
+        """Whether the RunEngine waits for it now."""
 
     @property
     def is_pending(self) -> bool:
@@ -54,8 +57,8 @@ class Suspension:
 
     def hold(self, suspender: Any, justification: str | None, wait: Wait) -> Wait:
         """Return what the RunEngine shall wait for."""
-        text = _text(_justification(suspender) if justification is None else justification)
-        return partial(self._begin, _Hold(_name(suspender), text, time.time(), wait))
+        why = _text(lambda: _justification(suspender) if justification is None else justification)
+        return partial(self._begin, _Hold(_text(lambda: _name(suspender)), why, time.time(), wait))
 
     def go_on(self) -> asyncio.Future[None]:
         """Wait for all that still holds the plan; called by the RunEngine."""
@@ -64,12 +67,12 @@ class Suspension:
         return asyncio.ensure_future(self._all_released())
 
     def interrupt(self) -> None:
-        """The RunEngine does not wait any more, whether or not the hold is over."""
+        """Note that the RunEngine no longer waits, although suspenders may still hold the plan."""
         self.is_waiting = False
         self._tell()
 
     def end(self) -> None:
-        """Nothing holds a plan that is over."""
+        """Forget all holds: the plan is over."""
         for released in self._pending.values():
             released.cancel()
         self._pending.clear()
@@ -110,17 +113,18 @@ def _name(suspender: Any) -> str:
     """Name a suspender by its class and signal: `SuspendFloor(ring_current)`."""
     if suspender is None:
         return ""
-    signal = getattr(getattr(suspender, "_sig", None), "name", "")
-    return _text(f"{type(suspender).__name__}({signal})")
+    signal = getattr(signal_of(suspender), "name", "")
+    return f"{type(suspender).__name__}({signal})"
 
 
-def _justification(suspender: Any) -> Any:
+def _justification(suspender: Any) -> str:
     """Ask a suspender that has tripped before the plan began."""
+    return "" if suspender is None else suspender.get_futures()[1]
+
+
+def _text(ask: Callable[[], Any]) -> str:
     try:
-        return suspender.get_futures()[1]
-    except Exception:  # it is the site's own, or has just recovered
+        return clean(str(ask())[:TEXT])
+    except Exception:  # suspenders and signals of a site must not end its plans by what they show
+        log.exception("a suspender cannot be described")
         return ""
-
-
-def _text(value: Any) -> str:
-    return clean(str(value)[:TEXT])
