@@ -71,7 +71,7 @@ class EngineControl:
         return await Escalation(attempt, self._keeper, self._bus, self._now, self._graces, self._kill).run()
 
     async def _abort_gently(self) -> None:
-        """A suspended plan comes to no checkpoint, where it would be paused first."""
+        """End the paused plan, or a suspended one, which needs no pause first."""
         if self._now.state == State.EXECUTING_QUEUE and self._now.is_suspended:
             await self._bus.call(PLAN_ABORT, Empty())
         else:

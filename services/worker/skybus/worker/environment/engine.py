@@ -92,7 +92,7 @@ class Engine:
         try:
             self.run_engine(plan, **metadata)
         finally:
-            if self.state == "idle":  # also when it has not come to begin
+            if self.state == "idle":  # also if the RunEngine refused to begin
                 self._call = None
         return call.result
 
@@ -140,13 +140,13 @@ class Engine:
 
     def waits_for(self, statuses: Collection[Any] | None) -> None:
         """Pass on what our plan waits for."""
-        if self._call:
-            self._call.on_waiting(statuses)
+        if call := self._call:
+            call.on_waiting(statuses)
 
     def emitted(self, name: str, document: Mapping[str, Any]) -> None:
         """Take a document of our plan; those of plans that consoles and tasks run are not ours."""
-        if self._call:
-            self._call.on_document(name, document)
+        if call := self._call:
+            call.on_document(name, document)
 
     def plan_ended(self, result: Any) -> None:
         """Keep what the plan returned."""

@@ -57,7 +57,7 @@ class ProgressMeter:
         self._waiting.begin(statuses)
 
     def suspend(self, suspended: Suspended | None) -> None:
-        """Tell what holds the plan; called in the asyncio thread."""
+        """Publish what holds the plan; called in the asyncio thread."""
         self._suspended = suspended
         self._tell()
 

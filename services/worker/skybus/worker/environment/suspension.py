@@ -48,7 +48,7 @@ class Suspension:
         self._pending: dict[_Hold, asyncio.Future[Any]] = {}
         self._told: Suspended | None = None
         self.is_waiting = False
-        """Whether the RunEngine waits for it now."""
+        """Whether the RunEngine waits now."""
 
     @property
     def is_pending(self) -> bool:
@@ -56,7 +56,7 @@ class Suspension:
         return bool(self._pending)
 
     def hold(self, suspender: Any, justification: str | None, wait: Wait) -> Wait:
-        """Return what the RunEngine shall wait for."""
+        """Return what the RunEngine waits for instead of `wait`."""
         why = _text(lambda: _justification(suspender) if justification is None else justification)
         return partial(self._begin, _Hold(_text(lambda: _name(suspender)), why, time.time(), wait))
 
