@@ -55,6 +55,14 @@ async def test_a_cell_asks_the_console_that_has_sent_it(house, console):
     await house.until_text("answered yes")
 
 
+@pytest.mark.parametrize("asking", ["ask_python('input')", "ask('Close the hutch?')"])
+async def test_a_plan_that_a_console_runs_asks_that_console(house, console, asking):
+    request = await console.begin(f"RE({asking}); print('it has asked')")
+    await console.answer("yes")
+    assert (await console.reply(request))["status"] == "ok"
+    await house.until_text("it has asked")
+
+
 async def test_a_plan_that_a_console_runs_is_told_as_suspended_and_its_documents_are_its_own(house, console):
     request = await console.begin("install('closed'); let_end(False); RE(with_checkpoint()); RE(count([det]))")
     await house.until_text("begun")

@@ -19,7 +19,7 @@ from bluesky import RunEngine
 from bluesky.run_engine import _ensure_event_loop_running
 from bluesky.utils import Msg, SigintHandler, single_gen
 
-from skybus.worker.environment.keyboard import NobodyAnswersError, nobody_answers
+from skybus.worker.environment.keyboard import nobody_answers
 
 log = structlog.get_logger()
 
@@ -191,9 +191,9 @@ class _Observed(RunEngine):
         self._skybus_observer.emitted(str(getattr(name, "name", name)), doc)
 
     async def _input(self, msg: Msg) -> Any:
-        if nobody_answers():
-            raise NobodyAnswersError(msg.kwargs.get("prompt", ""))
-        return await super()._input(msg)
+        if not nobody_answers():
+            return await super()._input(msg)
+        return await self.loop.run_in_executor(None, input, msg.kwargs.get("prompt", ""))  # a cell has its own `input`
 
     _input.__doc__ = RunEngine._input.__doc__  # which `RE.print_command_registry` shows
 
