@@ -40,6 +40,11 @@ class Console:
         """Run a cell."""
         return await self.reply(await self.begin(code))
 
+    async def answer(self, text: str) -> None:
+        """Answer the question of the cell that runs."""
+        await self._client.get_stdin_msg(timeout=SECONDS)
+        self._client.input(text)
+
     def shut_down(self) -> None:
         """End the kernel."""
         self._client.shutdown()

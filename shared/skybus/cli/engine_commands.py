@@ -51,10 +51,10 @@ async def abort(
     client: Client,
     out: Output,
     now: Annotated[
-        bool, typer.Option("--now", help="Also a running plan: pause it, abort it, or kill the environment.")
+        bool, typer.Option("--now", help="Also one that runs: pause it, abort it, or kill the environment.")
     ] = False,
 ) -> None:
-    """End the paused plan; it counts as a failure."""
+    """End the paused or suspended plan; it counts as a failure."""
     steps = await client.abort(now=now)
     said = f"the plan is over, by {', '.join(steps).replace('_', ' ')}" if now else "the plan is being aborted"
     out.said(said, steps=steps)

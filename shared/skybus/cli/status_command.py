@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from skybus.bus.api.engine import Suspended
 from skybus.bus.api.health import Absence
 from skybus.bus.api.status import Status
 from skybus.cli.commands import add_command
@@ -37,11 +38,20 @@ def facts(status: Status) -> list[tuple[str, str]]:
     ]
     if status.running_item_uid:
         lines.append(("running", short_uid(status.running_item_uid)))
+    if status.suspended:
+        lines.append(("suspended", suspended_text(status.suspended)))
     locked = [name for name in ("environment", "queue") if getattr(status.lock, name)]
     if locked:
         lines.append(("locked", " and ".join(locked)))
     lines += [missing(part, absence) for part, absence in status.unreachable.items()]
     return lines
+
+
+def suspended_text(suspended: Suspended) -> str:
+    """What holds the plan, and since when: `since 12:03:41 by SuspendFloor(ring_current): no beam`."""
+    by = f" by {', '.join(suspended.by)}" if suspended.by else ""
+    reason = f": {suspended.justification}" if suspended.justification else ""
+    return f"since {clock(suspended.since)}{by}{reason}"
 
 
 def missing(part: str, absence: Absence) -> tuple[str, str]:

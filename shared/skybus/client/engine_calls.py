@@ -93,7 +93,7 @@ class EngineCalls(Calls):
         await self.call(RE_STOP, ReContinue())
 
     async def abort(self, *, now: bool = False) -> list[AbortStep]:
-        """End the paused plan as a failure, or with `now` the running one, and wait until it is over.
+        """End the paused or suspended plan as a failure, or with `now` any plan, and wait until that is over.
 
         Returns:
             The steps that it took: with `now` a deferred pause, an immediate one, the abort and the death of the

@@ -28,6 +28,7 @@ CONDITIONS: dict[str, Condition] = {
     "busy": lambda status: status.manager_state not in ("idle", "paused"),
     "paused": lambda status: status.manager_state == "paused",
     "running": lambda status: status.manager_state == "executing_queue",
+    "suspended": lambda status: status.suspended is not None,
     "environment_open": lambda status: status.worker_environment_exists and status.manager_state == "idle",
     "environment_closed": lambda status: not status.worker_environment_exists and status.manager_state == "idle",
     "queue_drained": lambda status: (

@@ -13,6 +13,7 @@ from skybus.bus.api.internal import (
     KERNEL_CONNECTION,
     KERNEL_RESERVE,
     KERNEL_SIGNAL,
+    PLAN_ABORT,
     PLAN_CONTINUE,
     PLAN_PAUSE,
     EnvironmentPhase,
@@ -62,12 +63,19 @@ class EngineControl:
         await self._keeper.do(self._continued)
 
     async def abort(self, *, now: bool) -> list[AbortStep]:
-        """End a paused plan as a failure, or the running one by whatever it takes; return the steps taken."""
+        """End a paused or suspended plan as a failure, or any by whatever it takes; return the steps taken."""
         if not now:
-            await self.go_on("abort")
+            await self._abort_gently()
             return ["abort"]
         attempt = await self._keeper.do(self._stop_for_abort)
         return await Escalation(attempt, self._keeper, self._bus, self._now, self._graces, self._kill).run()
+
+    async def _abort_gently(self) -> None:
+        """End the paused plan, or a suspended one, which needs no pause first."""
+        if self._now.state == State.EXECUTING_QUEUE and self._now.is_suspended:
+            await self._bus.call(PLAN_ABORT, Empty())
+        else:
+            await self.go_on("abort")
 
     async def metadata(self) -> dict[str, Any]:
         """Read the metadata of the Run Engine."""

@@ -56,6 +56,11 @@ class Situation:
         environment = self.environment
         return self.has_kernel and environment is not None and environment.ip_kernel_captured
 
+    @property
+    def is_suspended(self) -> bool:
+        """Whether suspenders hold the running plan."""
+        return self.environment is not None and self.environment.suspended is not None
+
     def changed(self) -> None:
         """Something that the status shows is different now."""
         self._on_change()

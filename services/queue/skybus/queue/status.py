@@ -71,6 +71,7 @@ class StatusMaker:
             lock_info_uid=shown.lock.uid,
             lock=LockState(environment=shown.lock.environment, queue=shown.lock.queue),
             unreachable=self.missing.parts,
+            suspended=known.suspended if known else None,
         )
 
     @property

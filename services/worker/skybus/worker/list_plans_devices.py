@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from skybus.bus.messages import explain
 from skybus.worker.environment.catalog import Catalog
+from skybus.worker.environment.engine import EngineWatcher
 from skybus.worker.environment.existing_file import FILE_NAME, write_existing
 from skybus.worker.environment.kernel import Kernel
 from skybus.worker.environment.space import load_space
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _catalog(settings: WorkerSettings) -> Catalog:
     order = settings.order(EnvironmentFolder(Path()))
     kernel = Kernel(order.kernel, lambda: None, Unwatched()) if order.kernel else None
-    return load_space(order, lambda _: None, kernel).offer.catalog
+    return load_space(order, EngineWatcher(), kernel).offer.catalog
 
 
 class Unwatched:

@@ -26,7 +26,7 @@ class ReContinue(Request):
 
 
 class ReAbort(Request):
-    """End a paused plan as a failure, or with `now` the one that runs, by whatever it takes."""
+    """End a paused or suspended plan as a failure, or with `now` the one that runs, by whatever it takes."""
 
     now: bool = False
     """Begin with a deferred pause, take a harder step whenever one has not worked, and answer when the plan is over."""
@@ -56,6 +56,16 @@ class Run(Message):
     scan_id: int | None = None
     is_open: bool = True
     exit_status: str | None = None
+
+
+class Suspended(Message):
+    """What holds a plan, which goes on by itself when that is over."""
+
+    by: list[str] = []
+    """The suspenders, each with its signal: `SuspendFloor(ring_current)`; empty if user code holds the plan itself."""
+    since: float
+    """Unix seconds."""
+    justification: str = ""
 
 
 class RunList(Message):

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from skybus.bus.api.engine import ReMetadata, Run
+from skybus.bus.api.engine import ReMetadata, Run, Suspended
 from skybus.bus.api.events import CatalogChanged, EnvironmentFacts
 from skybus.bus.api.items import Item
 from skybus.bus.endpoints import InternalEndpoint
@@ -38,6 +38,8 @@ class EnvironmentState(Message):
     re_state: str | None = None
     attempt: str | None = None
     """The attempt that runs or is paused."""
+    suspended: Suspended | None = None
+    """What holds the plan that runs; `re_state` is `running` meanwhile."""
     runs: list[Run] = []
     """Those of the attempt that are open, and of the others the newest: 1000 in all if no more are open."""
     run_list_uid: str = ""

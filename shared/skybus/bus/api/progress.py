@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from skybus.bus.api.engine import Suspended
 from skybus.bus.identity import user_token
 from skybus.bus.messages import Message
 
@@ -31,6 +32,8 @@ class PlanProgress(Message):
     fraction: float | None = None
     """From 0 to 1."""
     moves: list[MoveProgress] = []
+    suspended: Suspended | None = None
+    """What holds the plan."""
 
 
 KEPT_PROGRESS = "progress"

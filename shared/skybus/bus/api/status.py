@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from skybus.bus.api.engine import Suspended
 from skybus.bus.api.health import Absence
 from skybus.bus.api.queue import QueueMode
 from skybus.bus.endpoints import Endpoint
@@ -51,8 +52,11 @@ class Status(Message):
     unreachable: dict[str, Absence] = {}
     """Parts of the house that do not answer: of these the status says what was known last. (Not in the reference.)"""
 
+    suspended: Suspended | None = None
+    """What holds the running plan; the other fields show one that runs. (Not in the reference.)"""
 
-BEYOND_REFERENCE = frozenset({"revision", "unreachable"})
+
+BEYOND_REFERENCE = frozenset({"revision", "unreachable", "suspended"})
 """The fields of a status that the reference does not have."""
 
 PING = Endpoint("ping", Empty, Status)

@@ -11,6 +11,7 @@ from contextlib import suppress
 from importlib import import_module
 
 from skybus.bus.logs import lines, start_logging
+from skybus.worker.environment.keyboard import remove_keyboard
 from skybus.worker.environment.output import unbuffer_python
 from skybus.worker.folder import EnvironmentFolder
 from skybus.worker.memory import end_without_memory
@@ -31,6 +32,7 @@ def main() -> int:
         return 0
     order = Order.model_validate_json(line)
     _read_nothing()
+    remove_keyboard()
     _log_into(EnvironmentFolder(order.folder), order.log_level)
     logging.basicConfig(level=logging.WARNING)
     faulthandler.enable()

@@ -4,23 +4,46 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Collection, Coroutine, Generator, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-import structlog
-from bluesky.run_engine import _ensure_event_loop_running
-from bluesky.utils import SigintHandler
+from bluesky import RunEngine
 
-log = structlog.get_logger()
+from skybus.bus.api.engine import Suspended
+from skybus.worker.environment.run_engine_internals import (
+    Plan,
+    Wait,
+    keep_loop_running,
+    observe,
+    request_abort,
+    request_pause,
+    wait_first,
+)
+from skybus.worker.environment.suspension import Suspension
 
-OnState = Callable[[str], None]
 OnDocument = Callable[[str, Mapping[str, Any]], None]
 OnWaiting = Callable[[Collection[Any] | None], None]
-Plan = Generator[Any, Any, Any]
 
 
-class PlanExitError(Exception):
-    """A plan has tried to end the process."""
+class EngineWatcher:
+    """Receives what a RunEngine does, also when a console runs the plan; called in the thread of the RunEngine."""
+
+    def engine_moved(self, state: str) -> None:
+        """The RunEngine has a new state."""
+
+    def engine_suspended(self, suspended: Suspended | None) -> None:
+        """Suspenders begin to hold the plan, or the last one lets go."""
+
+
+@dataclass
+class _Call:
+    """One plan that we run, while it runs or is paused."""
+
+    on_document: OnDocument
+    on_waiting: OnWaiting
+    result: Any = None
 
 
 class Engine:
@@ -28,22 +51,19 @@ class Engine:
 
     Args:
         run_engine: made by the startup code.
-        on_state: told of each new state, in the thread of the RunEngine.
         by_hand: others run plans with it too, and may pause with Ctrl-C.
     """
 
-    def __init__(self, run_engine: Any, on_state: OnState, *, by_hand: bool = False) -> None:
+    def __init__(self, run_engine: RunEngine, watcher: EngineWatcher, *, by_hand: bool = False) -> None:
         self.run_engine = run_engine
-        self._on_state = on_state
-        self._result: Any = None
-        self._on_waiting: OnWaiting = lambda _: None
+        self._watcher = watcher
+        self._suspension = Suspension(watcher.engine_suspended)
+        self._call: _Call | None = None
+        self.takes_interrupts = by_hand
         self.is_aborted = False
         """Whether somebody has asked for the end of the plan while it was not paused."""
-        if by_hand:
-            self._watch()
-        else:
-            _ignore_interrupts(run_engine)
-        threading.Thread(target=self._keep_loop_running, name="engine guard", daemon=True).start()
+        observe(run_engine, self)
+        threading.Thread(target=keep_loop_running, args=(run_engine,), name="engine guard", daemon=True).start()
 
     @property
     def state(self) -> str:
@@ -67,81 +87,80 @@ class Engine:
         Raises:
             BaseException: what the plan has raised, or RunEngineInterrupted if it is paused.
         """
-        self._result = None
+        call = self._call = _Call(on_document, on_waiting)
         self.is_aborted = False
-        self._on_waiting = on_waiting
-        self._watch()
-        self.run_engine.preprocessors.append(self._guard)
         try:
-            self.run_engine(plan, {"all": [on_document]}, **metadata)
+            self.run_engine(plan, **metadata)
         finally:
-            self.run_engine.preprocessors.remove(self._guard)
-        return self._result
+            if self.state == "idle":  # also if the RunEngine refused to begin
+                self._call = None
+        return call.result
 
     def go_on(self, action: str) -> Any:
-        """Resume, stop, abort or halt the paused plan; otherwise as `run`."""
-        self._watch()
+        """Resume, stop, abort or halt the paused plan; otherwise as `run`.
+
+        A plan that suspenders still hold waits for them again when it is resumed.
+        """
+        call = self._call
+        if action == "resume" and self._suspension.is_pending:
+            wait_first(self.run_engine, self._suspension.go_on)
         getattr(self.run_engine, action)()
-        return self._result
+        return call and call.result
 
     async def request_pause(self, *, defer: bool) -> None:
         """Ask for a pause; returns when the RunEngine has taken note.
 
+        A suspended plan comes to no checkpoint, so it is paused at once.
         `RunEngine.request_pause` would hold a thread for as long as the RunEngine's loop is stuck.
         """
-        await self._have_done(self.run_engine._request_pause_coro(defer))
+        await self._have_done(self._pause(defer=defer))
 
     async def request_abort(self) -> None:
         """Ask for the end of a plan that is not paused; otherwise as `request_pause`."""
         await self._have_done(self._abort_unless_paused())
 
+    async def _pause(self, *, defer: bool) -> None:
+        await request_pause(self.run_engine, defer=defer and not self._suspension.is_waiting)
+
     async def _abort_unless_paused(self) -> None:
         if self.state != "paused":  # a paused one ends in the main thread only
             self.is_aborted = True
-            await self.run_engine._abort_coro("")
+            await request_abort(self.run_engine)
 
     async def _have_done(self, coroutine: Coroutine[Any, Any, Any]) -> None:
         await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, self.run_engine.loop))
 
-    def _guard(self, plan: Plan) -> Plan:
-        """Keep what the plan returns; SystemExit and its like would end the thread of the RunEngine."""
-        try:
-            self._result = yield from plan
-        except (Exception, GeneratorExit, asyncio.CancelledError):
-            raise
-        except BaseException as error:
-            raise PlanExitError(f"the plan has raised {type(error).__name__}({error})") from error
+    # What follows implements `Observer`.
 
-    def _watch(self) -> None:
-        """Follow the states, and what the plan waits for, whoever else does, such as a progress bar."""
-        _hear(self.run_engine, "state_hook", lambda new, _: self._on_state(str(new)))
-        _hear(self.run_engine, "waiting_hook", lambda statuses: self._on_waiting(statuses))
+    def state_changed(self, state: str) -> None:
+        """Pass the state on."""
+        if state != "running":
+            self._suspension.interrupt()
+        self._watcher.engine_moved(state)
 
-    def _keep_loop_running(self) -> None:
-        """Start the RunEngine's loop again when a device or a callback has ended its thread with SystemExit."""
-        while (thread := getattr(self.run_engine, "_th", None)) is not None:
-            thread.join()
-            if self.run_engine.loop.is_closed():
-                return
-            log.error("the thread of the RunEngine has ended; it is started again")
-            self.run_engine._th = _ensure_event_loop_running(self.run_engine.loop)
+    def waits_for(self, statuses: Collection[Any] | None) -> None:
+        """Pass on what our plan waits for."""
+        if call := self._call:
+            call.on_waiting(statuses)
 
+    def emitted(self, name: str, document: Mapping[str, Any]) -> None:
+        """Take a document of our plan; those of plans that consoles and tasks run are not ours."""
+        if call := self._call:
+            call.on_document(name, document)
 
-def _hear(run_engine: Any, hook: str, tell: Callable[..., None]) -> None:
-    """Hang a function into a hook of the RunEngine, which has room for one, before the one that is there."""
-    others = getattr(run_engine, hook)
-    if getattr(others, "is_ours", False):
-        return
+    def plan_ended(self, result: Any) -> None:
+        """Keep what the plan returned."""
+        self._suspension.end()
+        if self._call:
+            self._call.result, self._call = result, None
 
-    def hear(*news: Any) -> None:
-        tell(*news)
-        if others is not None:
-            others(*news)
+    def held(self, suspender: Any, justification: str | None, wait: Wait) -> Wait:
+        """Follow what holds the plan."""
+        return partial(self._hold, self._suspension.hold(suspender, justification, wait))
 
-    hear.is_ours = True  # type: ignore[attr-defined]
-    setattr(run_engine, hook, hear)
-
-
-def _ignore_interrupts(run_engine: Any) -> None:
-    """Take away the RunEngine's handling of Ctrl-C: it would pause a plan behind our back."""
-    run_engine.context_managers = [manager for manager in run_engine.context_managers if manager is not SigintHandler]
+    def _hold(self, wait: Wait) -> Any:
+        """Begin to wait. A pending deferred pause takes effect now."""
+        waiting = wait()
+        if self._call and self.is_pause_pending:
+            self._pausing = self.run_engine.loop.create_task(self._pause(defer=False))
+        return waiting

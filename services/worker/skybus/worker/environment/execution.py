@@ -16,9 +16,10 @@ from bluesky.utils import RunEngineInterrupted
 from skybus.bus.api.internal import PlanReport, TaskReport
 from skybus.bus.errors import SkybusError
 from skybus.worker.environment.attempt import Attempt
-from skybus.worker.environment.engine import Engine, OnDocument, OnWaiting, Plan
+from skybus.worker.environment.engine import Engine, OnDocument, OnWaiting
 from skybus.worker.environment.output import Output
 from skybus.worker.environment.plan_call import plan_metadata
+from skybus.worker.environment.run_engine_internals import Plan
 from skybus.worker.environment.task import Task
 
 log = structlog.get_logger()

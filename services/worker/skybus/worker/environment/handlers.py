@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from skybus.bus.api.engine import Suspended
 from skybus.bus.api.internal import (
     ENVIRONMENT_CATALOG,
     ENVIRONMENT_END,
@@ -119,6 +120,7 @@ class EnvironmentHandlers:
         self._state.change(
             phase=EnvironmentPhase.IDLE,
             attempt=None,
+            suspended=None,
             runs=[],
             run_list_uid=str(uuid.uuid4()),
             **engine_facts(self._space),
@@ -130,6 +132,12 @@ class EnvironmentHandlers:
             self._moved_by_hand(re_state)
         elif self._state.state.attempt and re_state not in ("idle", "paused"):
             self._state.change(re_state=re_state)
+
+    def engine_suspended(self, suspended: Suspended | None) -> None:
+        """Suspenders hold the plan, or none does any more."""
+        self._state.change(suspended=suspended)
+        if self._progress:
+            self._progress.suspend(suspended)
 
     def cells_ended(self) -> None:
         """No cell of the IPython kernel runs any more."""

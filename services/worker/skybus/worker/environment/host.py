@@ -19,12 +19,14 @@ from typing import Any
 
 import structlog
 
+from skybus.bus.api.engine import Suspended
 from skybus.bus.api.events import EnvironmentFacts
 from skybus.bus.api.internal import EnvironmentOpened, EnvironmentPhase, PlanReport, TaskReport
 from skybus.bus.connection import Bus
 from skybus.bus.errors import WrongStateError
 from skybus.bus.runtime import run_loop
 from skybus.bus.service import Service
+from skybus.worker.environment.engine import EngineWatcher
 from skybus.worker.environment.execution import Executor, Leave
 from skybus.worker.environment.failures import full_traceback, reason
 from skybus.worker.environment.handlers import EnvironmentHandlers
@@ -59,7 +61,7 @@ EXIT_HANDLERS = 1.0
 STARTUP_FAILED = FAULT = 1
 
 
-class Host:
+class Host(EngineWatcher):
     """One environment."""
 
     def __init__(self, order: Order) -> None:
@@ -101,7 +103,7 @@ class Host:
     def _open(self) -> bool:
         try:
             origin = Origin(self._order)
-            space = load_space(self._order, lambda state: self._tell(self._handlers.engine_moved, state), self._kernel)
+            space = load_space(self._order, self, self._kernel)
             facts = origin.facts()
         except Exception as error:  # what startup code has made may raise anything when it is looked at
             why, where = reason(error), full_traceback(error)
@@ -112,6 +114,14 @@ class Host:
         print("RE Environment is ready", flush=True)  # for those who watch the console, as the reference's users do
         self._tell(self._opened, space, facts)
         return True
+
+    def engine_moved(self, state: str) -> None:
+        """Called in the thread of the RunEngine; see `EngineWatcher`."""
+        self._tell(self._handlers.engine_moved, state)
+
+    def engine_suspended(self, suspended: Suspended | None) -> None:
+        """Called in the thread of the RunEngine; see `EngineWatcher`."""
+        self._tell(self._handlers.engine_suspended, suspended)
 
     def plan_paused(self) -> None:
         """Called in the main thread; see `Listener`."""

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from skybus.bus.api.engine import Suspended
 from skybus.bus.api.progress import PlanProgress
 from skybus.worker.environment.waiting import Waiting
 
@@ -33,6 +34,7 @@ class ProgressMeter:
         self._descriptors: set[str] = set()
         self._waiting = Waiting(self._tell)
         self._last = PlanProgress(item_uid=item_uid)
+        self._suspended: Suspended | None = None
         self._is_told = False
         self._timer: asyncio.TimerHandle | None = None
 
@@ -54,11 +56,17 @@ class ProgressMeter:
         """Follow what the plan waits for; nothing when it has come."""
         self._waiting.begin(statuses)
 
+    def suspend(self, suspended: Suspended | None) -> None:
+        """Publish what holds the plan; called in the asyncio thread."""
+        self._suspended = suspended
+        self._tell()
+
     def finish(self) -> None:
         """Tell the last count; called in the asyncio thread."""
         if self._timer:
             self._timer.cancel()
         self._waiting.begin(None)
+        self._suspended = None
         self._send()
 
     def _tell(self) -> None:
@@ -80,6 +88,7 @@ class ProgressMeter:
             planned=self._planned,
             fraction=min(self._done / self._planned, 1.0) if self._planned else None,
             moves=self._waiting.moves,
+            suspended=self._suspended,
         )
         if progress == self._last:
             return False

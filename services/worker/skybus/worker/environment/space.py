@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -11,7 +10,7 @@ from bluesky import RunEngine
 
 from skybus.worker.environment import reference_names
 from skybus.worker.environment.catalog import Catalog, CatalogError, describe_catalog
-from skybus.worker.environment.engine import Engine
+from skybus.worker.environment.engine import Engine, EngineWatcher
 from skybus.worker.environment.existing_file import save_existing
 from skybus.worker.environment.kernel import Kernel
 from skybus.worker.environment.packed_catalog import PackedCatalog
@@ -26,19 +25,19 @@ class Space:
     """A namespace that startup code has filled.
 
     Args:
-        on_engine_state: told of each state of the RunEngine, in its own thread.
+        watcher: told what the RunEngine does.
 
     Raises:
         StartupError: a plan in it cannot be described.
     """
 
-    def __init__(self, order: Order, namespace: dict[str, Any], on_engine_state: Callable[[str], None]) -> None:
+    def __init__(self, order: Order, namespace: dict[str, Any], watcher: EngineWatcher) -> None:
         self.namespace = namespace
         self.engine: Engine | None = None
         """The RunEngine that had the name `RE` when it was last looked for."""
         self.shown_metadata = order.permitted_re_metadata_keys
         self._order = order
-        self._on_engine_state = on_engine_state
+        self._watcher = watcher
         self._describing = threading.Lock()
         self.offer = PackedCatalog(self._describe())
         """What is offered to clients; replaced as a whole."""
@@ -52,7 +51,7 @@ class Space:
             self.engine = self._engine(run_engine) if isinstance(run_engine, RunEngine) else None
 
     def _engine(self, run_engine: RunEngine) -> Engine:
-        return Engine(run_engine, self._on_engine_state, by_hand=self._order.kernel is not None)
+        return Engine(run_engine, self._watcher, by_hand=self._order.kernel is not None)
 
     def run_script(self, script: str, *, update_re: bool) -> None:
         """Run an uploaded script.
@@ -95,7 +94,7 @@ class Space:
         return catalog
 
 
-def load_space(order: Order, on_engine_state: Callable[[str], None], kernel: Kernel | None = None) -> Space:
+def load_space(order: Order, watcher: EngineWatcher, kernel: Kernel | None = None) -> Space:
     """Run the startup code, in a kernel if there is one, and describe what it has made.
 
     Raises:
@@ -103,7 +102,7 @@ def load_space(order: Order, on_engine_state: Callable[[str], None], kernel: Ker
     """
     reference_names.install(ipython_mode=kernel is not None)
     namespace = load_startup(_source(order)) if kernel is None else kernel.load(order)
-    return Space(order, namespace, on_engine_state)
+    return Space(order, namespace, watcher)
 
 
 def _source(order: Order) -> StartupSource:

@@ -1,0 +1,201 @@
+"""The RunEngine's hooks and lists are the user's: plans see nothing of ours there, and may change them as they like."""
+
+import asyncio
+import inspect
+import tempfile
+from abc import ABCMeta
+from pathlib import Path
+
+import bluesky.plans as bp
+import bluesky.run_engine
+import pytest
+from bluesky import RunEngine
+from bluesky.suspenders import SuspendBoolHigh
+from bluesky.utils import Msg
+from ophyd import Signal
+from ophyd.sim import det
+
+from skybus.bus.api.internal import ENGINE_METADATA, EnvironmentPhase
+from skybus.bus.errors import SkybusError
+from skybus.bus.messages import Empty
+from skybus.worker.environment.run_engine_internals import PRIVATE, observe
+from tests.integration.worker_fixtures import (
+    WorkerProcess,
+    house_of,
+    open_environment,
+    plan,
+    script,
+    serving,
+)
+
+STARTUP = Path(__file__).with_name("startup_for_hooks")
+
+
+@pytest.fixture(scope="module")
+def servers():
+    with (
+        tempfile.TemporaryDirectory(prefix="sky") as folder,
+        serving(WorkerProcess(Path(folder), SKYBUS_SPARE="0", SKYBUS_STARTUP_DIR=str(STARTUP))) as nats,
+    ):
+        asyncio.run(open_environment(nats))
+        yield nats
+
+
+@pytest.fixture
+async def house(servers):
+    async with house_of(servers) as house:
+        yield house
+        state = await house.state()
+        assert (state.phase, state.attempt) == (EnvironmentPhase.IDLE, None)
+
+
+async def test_a_plan_finds_the_run_engine_as_the_startup_code_has_left_it(house):
+    assert (await house.finish(plan("as_left")))["return_value"] == []
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        "nothing",
+        "preprocessors cleared",
+        "preprocessors replaced",
+        "preprocessors popped",
+        "hooks taken away",
+        "hooks replaced",
+        "unsubscribed",
+        "all unsubscribed",
+        "dispatcher replaced",
+        "context managers cleared",
+        "suspenders cleared",
+        "metadata cleared",
+        "metadata replaced",
+        "log replaced",
+    ],
+)
+async def test_what_a_plan_changes_of_the_run_engine_changes_nothing_for_us(house, what):
+    report = await house.finish(plan("change", what))
+
+    assert (report["exit_status"], report["return_value"], report["msg"]) == ("completed", what, "")
+    (run_uid,) = report["run_uids"]
+    documents = await house.documents_of(run_uid)
+    kinds = [message.subject.split(".")[-2] for message in documents]
+    assert (kinds[0], kinds.count("start"), kinds.count("stop")) == ("start", 1, 1)
+    assert kinds.count("event") >= 2
+    assert b'"marked":"by the site"' in documents[0].data
+    states = [state.re_state for state in house.states if state.attempt == report["attempt"]]
+    assert "running" in states
+
+
+async def test_a_plan_that_has_changed_lists_fails_with_its_own_error(house):
+    report = await house.finish(plan("change_and_break", "preprocessors cleared"))
+    assert (report["exit_status"], report["msg"]) == ("failed", "Plan failed: the shutter did not open")
+
+
+async def test_a_document_is_kept_also_when_a_subscriber_of_the_plan_fails(house):
+    report = await house.finish(plan("subscriber_fails"))
+    assert "the file could not be written" in report["msg"]
+    documents = await house.documents_of(report["run_uids"][0])
+    assert b'"marked":"by the site"' in documents[0].data
+
+
+async def test_metadata_is_told_of_whatever_dictionary_the_run_engine_has(house):
+    await house.finish_task(script("kept_md, RE.md = RE.md, None"))
+    with pytest.raises(SkybusError, match="Failed to convert Run Engine metadata to dictionary"):
+        await house.bus.call(ENGINE_METADATA, Empty())
+    await house.finish_task(script("import collections; RE.md = collections.ChainMap({'here': 1})"))
+    assert (await house.bus.call(ENGINE_METADATA, Empty())).re_metadata == {"here": 1}
+    await house.finish_task(script("RE.md = kept_md"))
+    assert "here" not in (await house.bus.call(ENGINE_METADATA, Empty())).re_metadata
+
+
+async def test_a_preprocessor_cannot_end_the_environment(house):
+    await house.finish_task(script("RE.preprocessors.append(exiting)"))
+    report = await house.finish(plan("as_left"))
+    await house.finish_task(script("RE.preprocessors.remove(exiting)"))
+
+    assert report["msg"] == "Plan failed: the plan has raised SystemExit(from a preprocessor)"
+    assert (await house.finish(plan("as_left")))["exit_status"] == "completed"
+
+
+async def test_documents_of_a_run_engine_that_a_task_uses_are_its_own(house):
+    await house.finish_task(script("import bluesky.plans as bp; own = RE(bp.count([det]))"))
+    report = await house.finish(plan("change", "nothing"))
+    await house.documents_of(report["run_uids"][0])
+    assert {message.subject.split(".")[-1] for message in house.documents.messages} == set(report["run_uids"])
+
+
+async def test_a_run_engine_that_replaces_another_and_goes_again_runs_plans(house):
+    other = "from bluesky import RunEngine\nkept, RE = RE, RunEngine({'other': True})"
+    await house.finish_task(script(other, update_re=True))
+    assert (await house.bus.call(ENGINE_METADATA, Empty())).re_metadata["other"]
+    report = await house.finish(plan("count", ["det"]))
+    assert (report["exit_status"], len(report["run_uids"])) == ("completed", 1)
+    await house.finish_task(script("RE = kept", update_re=True))
+    report = await house.finish(plan("change", "nothing"))
+    assert (report["exit_status"], len(report["run_uids"])) == ("completed", 1)
+
+
+class WithSlots(RunEngine):
+    __slots__ = ("own",)
+
+
+class WithMetaclass(RunEngine, metaclass=ABCMeta):
+    """A class of a site may have a metaclass."""
+
+
+@pytest.fixture(params=[RunEngine, WithSlots, WithMetaclass])
+def engine(request):
+    engine = request.param({}, context_managers=[], loop=asyncio.new_event_loop())
+    yield engine
+    engine.loop.call_soon_threadsafe(engine.loop.stop)
+    engine._th.join()
+    engine.loop.close()
+
+
+def test_bluesky_has_the_private_names_that_we_use(engine):
+    assert [name for name in PRIVATE if not hasattr(engine, name)] == []
+    suspender = SuspendBoolHigh(Signal(name="shutter", value=0))
+    assert {"_ev", "_sig"} <= set(vars(suspender))
+    run, begins = inspect.getsource(RunEngine._run), inspect.getsource(RunEngine.__call__)
+    assert "self._plan_stack.append(gen)" in begins
+    assert 'single_gen(Msg("wait_for", None, futs))' in begins
+    assert "_run_permit.wait()" in run
+    assert "for mgr in self.context_managers" in inspect.getsource(RunEngine._resume_task)
+    assert "self.emit," in inspect.getsource(RunEngine._open_run)
+    assert Msg("wait_for", None, [1])._replace(args=([2],)).args == ([2],)
+    assert isinstance(vars(RunEngine)["_state"], bluesky.run_engine.LoggingPropertyMachine)
+
+
+def test_a_run_engine_of_any_class_is_observed_and_looks_as_before(engine):
+    observer = RecordingObserver()
+    kind, shown = type(engine), vars(engine).copy()
+    observe(engine, observer)
+    assert isinstance(engine, kind)
+    assert repr(type(engine)) == repr(kind)
+    assert vars(engine) == shown
+
+    engine(bp.count([det]))
+    assert observer.states == ["running", "idle"]
+    assert observer.documents == ["start", "descriptor", "event", "stop"]
+
+
+class RecordingObserver:
+    takes_interrupts = True
+
+    def __init__(self):
+        self.states, self.documents = [], []
+
+    def state_changed(self, state):
+        self.states.append(state)
+
+    def waits_for(self, statuses):
+        pass
+
+    def emitted(self, name, document):
+        self.documents.append(name)
+
+    def plan_ended(self, result):
+        pass
+
+    def held(self, suspender, justification, wait):
+        return wait
