@@ -6,6 +6,7 @@ import copy
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, StrictBool, StrictFloat, StrictInt, StringConstraints, ValidationError
@@ -67,6 +68,17 @@ def parameter_annotation_decorator(annotation: Mapping[str, Any]) -> Callable[[C
 def notes_of(plan: Callable[..., Any]) -> PlanNotes:
     """Return what the decorator attached to a plan; empty notes if it was not decorated."""
     return PlanNotes.model_validate(getattr(plan, ATTRIBUTE, None) or {})
+
+
+def valid_notes(plan: Callable[..., Any]) -> PlanNotes:
+    """Return what is valid of the notes on a plan, where not all of them are."""
+    noted = getattr(plan, ATTRIBUTE, None)
+    parameters = noted.get("parameters") if isinstance(noted, Mapping) else None
+    valid: dict[str, ParameterNotes] = {}
+    for name, notes in parameters.items() if isinstance(parameters, Mapping) else ():
+        with suppress(ValidationError):
+            valid[str(name)] = ParameterNotes.model_validate(notes)
+    return PlanNotes(parameters=valid)
 
 
 def _wrap(func: Callable[..., Any]) -> Callable[..., Any]:

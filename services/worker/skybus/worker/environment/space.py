@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import structlog
 from bluesky import RunEngine
 
 from skybus.worker.environment import reference_names
@@ -17,9 +16,8 @@ from skybus.worker.environment.kernel import Kernel
 from skybus.worker.environment.packed_catalog import PackedCatalog
 from skybus.worker.environment.script import run_script
 from skybus.worker.environment.startup import StartupError, StartupSource, load_startup
+from skybus.worker.environment.startup_files import find_startup_files, unreadable
 from skybus.worker.order import Order
-
-log = structlog.get_logger()
 
 
 class Space:
@@ -28,12 +26,22 @@ class Space:
     Args:
         on_engine_state: told of each state of the RunEngine, in its own thread.
 
+        remarks: what people are told of the startup code already.
+
     Raises:
-        StartupError: a plan in it cannot be described.
+        StartupError: a plan in it cannot be described, and the order says to refuse that.
     """
 
-    def __init__(self, order: Order, namespace: dict[str, Any], on_engine_state: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        order: Order,
+        namespace: dict[str, Any],
+        on_engine_state: Callable[[str], None],
+        remarks: Sequence[str] = (),
+    ) -> None:
         self.namespace = namespace
+        self.warnings = list(remarks)
+        """What people were told of things that are not listed, or not as they are."""
         self.engine: Engine | None = None
         """The RunEngine that had the name `RE` when it was last looked for."""
         self.shown_metadata = order.permitted_re_metadata_keys
@@ -90,9 +98,15 @@ class Space:
             )
         except CatalogError as error:
             raise StartupError(str(error)) from error
-        for name, reason in catalog.invalid_plans.items():
-            log.warning("a plan is left out of the catalogue", plan=name, reason=reason)
+        self._warn(catalog.warnings)
         return catalog
+
+    def _warn(self, warnings: Sequence[str]) -> None:
+        """Print what people were not told before, for those who watch the console."""
+        for text in warnings:
+            if text not in self.warnings:
+                self.warnings.append(text)
+                print(f"Warning: {text}", flush=True)
 
 
 def load_space(order: Order, on_engine_state: Callable[[str], None], kernel: Kernel | None = None) -> Space:
@@ -102,8 +116,27 @@ def load_space(order: Order, on_engine_state: Callable[[str], None], kernel: Ker
         StartupError: something of that has failed.
     """
     reference_names.install(ipython_mode=kernel is not None)
+    ignored = _look_at_folder(order)
     namespace = load_startup(_source(order)) if kernel is None else kernel.load(order)
-    return Space(order, namespace, on_engine_state)
+    return Space(order, namespace, on_engine_state, ignored)
+
+
+def _look_at_folder(order: Order) -> list[str]:
+    """Return, and print, what in the startup folder looks like startup code and is not run.
+
+    Raises:
+        StartupError: a file that is to be run cannot be read.
+    """
+    folder = order.startup_dir
+    if folder is None or not folder.is_dir():
+        return []  # who runs it says that it is missing
+    found = find_startup_files(folder)
+    if failed := unreadable(found.files):
+        path, error = failed
+        raise StartupError(f"Startup file '{path}' cannot be read: {error.strerror}")
+    for text in found.ignored:
+        print(f"Warning: {text}", flush=True)
+    return found.ignored
 
 
 def _source(order: Order) -> StartupSource:
