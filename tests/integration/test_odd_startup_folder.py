@@ -134,11 +134,11 @@ async def _check(house: House, warnings: list[str]) -> None:
     assert warnings[:3] == IGNORED
     for words in (
         "what is called 5 is not listed",
-        "'exits' (Exits) is not listed as a device: to look at it raises",
+        "'exits' (Exits) is no device, as it raises when it is looked at",
         "plan 'to_filter', parameter 'position': its type hint cannot be written and is left out",
         "plan 'to_filter', parameter 'timeout': default nan is not a plain Python value",
         "plan 'saved': its description has characters that cannot be sent",
-        "1 that look like plans are not listed: promises",
+        "not listed although they look like plans (1): promises",
     ):
         assert any(text.startswith(words) for text in warnings), (words, warnings)
     assert len(warnings) == 9
@@ -167,6 +167,7 @@ def test_the_tool_lists_what_can_be_listed(folder: Path, tmp_path: Path) -> None
     assert done.returncode == 0, done.stderr
     assert f"Warning: {IGNORED[0]}" in done.stdout
     assert "plan 'to_filter' is not listed" in done.stdout
+    assert "not listed: promises: it is annotated as a plan" in done.stdout
     lists = yaml.safe_load((folder / "existing_plans_and_devices.yaml").read_text())
     assert {"count", "wrapped", "three", "saved"} == set(lists["existing_plans"])
     assert list(lists["existing_devices"]) == ["det"]

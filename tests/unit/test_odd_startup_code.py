@@ -283,6 +283,7 @@ def test_a_docstring_that_cannot_be_sent_costs_no_plan(docstring):
         {"parameters": {"x": {"annotation": "Motors", "devices": {"Motors": [":("]}}}},
         {"parameters": {"x": {"default": 5}}},
         {"parameters": {"x": {"nonsense": 5}}},
+        {"parameters": {"y": {"description": "none such"}}},
         {"parameters": 5},
         {"nonsense": BadRepr()},
         5,
@@ -298,6 +299,16 @@ def test_notes_that_are_not_valid_are_left_out(notes):
     warned(catalog, "plan 'plan'")
     with pytest.raises(CatalogError):
         describe_catalog({"plan": plan}, ignore_invalid_plans=False, registry=Registry())
+
+
+def test_the_decorator_warns_of_notes_that_are_not_valid_and_the_plan_is_listed():
+    with pytest.warns(UserWarning, match="Annotation of function 'plan' is not valid.*min"):
+
+        @parameter_annotation_decorator({"parameters": {"x": {"min": "1"}}})
+        def plan(x):
+            yield
+
+    warned(described(plan=plan), "plan 'plan'", "min")
 
 
 def test_valid_notes_hold_beside_those_that_are_not():
@@ -343,7 +354,7 @@ def test_a_loop_of_wrappers_costs_that_plan_only():
 def test_an_object_that_raises_when_it_is_looked_at_costs_nothing_else(cls):
     catalog = described(odd=cls(), bad_repr=BadRepr())
     assert list(catalog.devices) == ["motor"]
-    warned(catalog, f"'odd' ({cls.__name__}) is not listed as a device")
+    warned(catalog, f"'odd' ({cls.__name__}) is no device")
 
 
 @pytest.mark.parametrize("name", [5, None, (1, 2), "", "a.b", f"det_{LATIN}", "line\nbreak"])
@@ -512,6 +523,18 @@ def test_a_partial_has_its_own_name_and_the_description_of_what_it_wraps():
         assert list(listed.plans) == ["p"]
 
 
+def test_a_plan_behind_a_context_is_listed():
+    @contextlib.contextmanager
+    def context() -> Iterator[None]:
+        yield
+
+    @context()
+    def plan(num: int):
+        yield
+
+    assert "plan" in described(plan=plan).plans
+
+
 def test_methods_and_marked_objects_are_listed():
     catalog = described(scan_it=Plans().scan_it, marked=Marked())
     assert [p["name"] for p in catalog.plans["scan_it"]["parameters"]] == ["num"]
@@ -540,7 +563,7 @@ def test_what_looks_like_a_plan_is_named_with_the_reason():
     assert "has no 'yield'" in catalog.skipped["promises"]
     assert "_is_plan_" in catalog.skipped["callable_"]
     assert "without the parentheses" in catalog.skipped["called"]
-    warned(catalog, "5 that look like plans are not listed", "`skybus plans --skipped`")
+    warned(catalog, "not listed although they look like plans (5): callable_, called", "`skybus plans --skipped`")
 
 
 def test_what_has_nothing_of_a_plan_is_not_named():

@@ -33,7 +33,7 @@ class EnvironmentFacts(Message):
     startup_commit: str | None = None
     """Where the startup code is a git checkout; `-dirty` behind it says that files there differ from the commit."""
     warnings: list[str] = []
-    """What of the startup code is not listed, or not as it is, and what to do about it; a hundred or fewer."""
+    """What of the startup code is not listed, or not as it is, and what to do about it; some hundred at most."""
 
 
 class EnvironmentChanged(Message):

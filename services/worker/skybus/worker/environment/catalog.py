@@ -83,12 +83,12 @@ def _named(namespace: Mapping[Any, Any], remarks: Remarks) -> dict[str, Any]:
     for name, obj in dict(namespace).items():
         if isinstance(name, str) and name and name.isprintable() and "." not in name:
             named[name] = obj
-        elif _looks_at_least_like_something(obj):
+        elif _would_be_listed(obj):
             remarks.add(f"what is called {shown(name)} is not listed: that is no name; give it another one")
     return named
 
 
-def _looks_at_least_like_something(obj: Any) -> bool:
+def _would_be_listed(obj: Any) -> bool:
     return ask(lambda: is_device(obj), otherwise=False) or ask(lambda: is_listed_plan(obj), otherwise=False)
 
 
@@ -107,7 +107,9 @@ def _describe_devices(
         except NOT_OURS_TO_CATCH:
             raise
         except BaseException as error:  # of user code, when it is looked at
-            remarks.add(f"'{name}' ({type(obj).__name__}) is not listed as a device: to look at it raises {why(error)}")
+            remarks.add(
+                f"'{name}' ({type(obj).__name__}) is no device, as it raises when it is looked at: {why(error)}"
+            )
     return devices
 
 
@@ -133,7 +135,7 @@ def _skipped(names: set[str], namespace: Mapping[str, Any], remarks: Remarks) ->
     if skipped:
         more = ", …" if len(skipped) > _NAMED else ""
         remarks.add(
-            f"{len(skipped)} that look like plans are not listed: {', '.join(list(skipped)[:_NAMED])}{more}; "
+            f"not listed although they look like plans ({len(skipped)}): {', '.join(list(skipped)[:_NAMED])}{more}; "
             "`skybus plans --skipped` says why"
         )
     return skipped

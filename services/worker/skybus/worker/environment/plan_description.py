@@ -10,7 +10,14 @@ from typing import Any
 
 from skybus.bus.name_patterns import matches, parse_device_pattern, parse_plan_pattern, select_devices
 from skybus.bus.type_strings import parse_type
-from skybus.worker.environment.annotation import ATTRIBUTE, ParameterNotes, PlanNotes, notes_of, valid_notes
+from skybus.worker.environment.annotation import (
+    ATTRIBUTE,
+    ParameterNotes,
+    PlanNotes,
+    notes_of,
+    unknown_parameters,
+    valid_notes,
+)
 from skybus.worker.environment.defaults import TooLongError, write_equivalent, write_literal, write_stand_in
 from skybus.worker.environment.docstrings import DocDescriptions, read_docstring
 from skybus.worker.environment.plan_layers import innermost, layers
@@ -90,10 +97,13 @@ class PlanDescriber:
     def _notes(self, name: str, plan: Callable[..., Any]) -> PlanNotes:
         noted = next((layer for layer in layers(plan) if hasattr(layer, ATTRIBUTE)), plan)
         try:
-            return notes_of(noted)
+            notes = notes_of(noted)
         except ValueError as error:
             self._invalid(name, None, f"its notes for parameter_annotation_decorator are not valid ({why(error)})")
             return valid_notes(noted)
+        if unknown := unknown_parameters(notes, innermost(plan)):
+            self._invalid(name, None, f"parameter_annotation_decorator {unknown}")
+        return notes
 
     def _docs(self, name: str, plan: Any) -> DocDescriptions:
         docstring = ask(lambda: plan.__doc__, None)

@@ -82,7 +82,8 @@ def _wrapped(obj: Any) -> Any:
 
 def _makes_context(layer: Any) -> bool:
     """Whether it is what `contextlib.contextmanager` makes of a generator function."""
-    return isinstance(layer, FunctionType) and layer.__code__.co_filename == contextlib.__file__
+    is_of_contextlib = isinstance(layer, FunctionType) and layer.__globals__ is vars(contextlib)
+    return is_of_contextlib and layer.__code__.co_name == "helper"
 
 
 def _is_of_library(obj: Any) -> bool:

@@ -14,6 +14,7 @@ from skybus.worker.environment.engine import Engine
 from skybus.worker.environment.existing_file import save_existing
 from skybus.worker.environment.kernel import Kernel
 from skybus.worker.environment.packed_catalog import PackedCatalog
+from skybus.worker.environment.remarks import Remarks
 from skybus.worker.environment.script import run_script
 from skybus.worker.environment.startup import StartupError, StartupSource, load_startup
 from skybus.worker.environment.startup_files import find_startup_files, unreadable
@@ -134,9 +135,11 @@ def _look_at_folder(order: Order) -> list[str]:
     if failed := unreadable(found.files):
         path, error = failed
         raise StartupError(f"Startup file '{path}' cannot be read: {error.strerror}")
+    remarks = Remarks()
     for text in found.ignored:
+        remarks.add(text)
         print(f"Warning: {text}", flush=True)
-    return found.ignored
+    return remarks.told()
 
 
 def _source(order: Order) -> StartupSource:
