@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -29,15 +31,15 @@ async def queue(nats) -> AsyncIterator[Queue]:
 
 async def test_auth_says_that_it_cannot_read_the_catalogue_until_it_can(nats, queue) -> None:
     async with auth(nats), environment(nats, plans=5) as env, nats.bus("operator") as operator:
-        with pytest.raises(UnavailableError, match="auth could not read the plans and devices of the environment"):
+        with pytest.raises(UnavailableError, match="auth could not read or keep the plans and devices"):
             await queue.bus.call(CATALOG_REFRESH, Empty(), timeout=10)
 
         problem = await queue.problem(count("det"))
-        assert "But auth could not read the plans and devices of the environment" in problem.msg
+        assert "But auth could not read or keep the plans and devices of the environment" in problem.msg
         health = await operator.call(health_of("auth"), Empty())
         (finding,) = lacks(health)
         assert (finding.part, finding.is_well) == ("catalogue", False)
-        assert "auth could not read the plans and devices" in finding.what
+        assert "auth could not read or keep the plans and devices" in finding.what
 
         await env.change("readable", plans=PLANS)
         await queue.fetched()
@@ -55,6 +57,8 @@ async def test_plans_that_are_left_out_are_told_with_the_reason(nats, queue) -> 
             "odd": "it has no 'yield'",
             "_secret": "the permissions of your user group exclude it",
         }
+        printed = await _skybus("plans", "--skipped", "--data-dir", str(nats.data_dir))
+        assert ["odd", "it", "has", "no", "'yield'"] in [line.split() for line in printed.splitlines()]
 
 
 async def test_opening_says_that_plans_are_refused_when_auth_has_not_read_them(nats, valkey, house: StandIns, client):
@@ -69,3 +73,11 @@ async def test_opening_says_that_plans_are_refused_when_auth_has_not_read_them(n
     assert told
     assert "plans are refused" in told.warnings[0]
     assert told.warnings[1] == "of the startup code"
+
+
+async def _skybus(*words: str) -> str:
+    command = Path(sys.executable).with_name("skybus")
+    process = await asyncio.create_subprocess_exec(command, *words, stdout=asyncio.subprocess.PIPE)
+    out, _ = await process.communicate()
+    assert process.returncode == 0
+    return out.decode()

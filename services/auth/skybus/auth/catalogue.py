@@ -41,6 +41,8 @@ class Changes:
 
 
 FIRST = Changes()
+LONGEST_REASON = 500
+"""Characters of why a plan is not listed."""
 _UNREADABLE = (zlib.error, ValueError, TypeError, LookupError, AttributeError, RecursionError)
 
 
@@ -109,7 +111,7 @@ def unpack_catalogue(
         return build_catalogue(permissions, {}, {}, changes, is_known=False)
     try:
         body = orjson.loads(zlib.decompress(catalogue.packed))
-        skipped = {str(name): str(reason) for name, reason in dict(body.get("skipped", {})).items()}
+        skipped = {str(name): str(why)[:LONGEST_REASON] for name, why in dict(body.get("skipped", {})).items()}
         return build_catalogue(permissions, dict(body["plans"]), dict(body["devices"]), changes, skipped=skipped)
     except _UNREADABLE as error:  # user code runs where it comes from
         raise SkybusError(f"the lists of plans and devices cannot be read: {error!r}") from error

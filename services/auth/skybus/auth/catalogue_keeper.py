@@ -48,7 +48,7 @@ RETRY = 3.0
 
 
 CATALOGUE = "catalogue"
-_UNREAD = "auth could not read the plans and devices of the environment"
+_FAULT = "auth could not read or keep the plans and devices of the environment"
 
 
 class CatalogueKeeper:
@@ -107,8 +107,8 @@ class CatalogueKeeper:
                 self._fault = None
                 _tell(waiting, None)
             except (SkybusError, nats.errors.Error, OSError, TimeoutError) as error:
-                self._fault = self._fault or Absence(why=f"{_UNREAD}: {error}", since=time.time())
-                _tell(waiting, UnavailableError(f"{_UNREAD}: {error}"))
+                self._fault = self._fault or Absence(why=f"{_FAULT}: {error}", since=time.time())
+                _tell(waiting, UnavailableError(f"{_FAULT}: {error}"))
                 log.warning("the catalogue could not be fetched or kept", reason=str(error), retry_seconds=RETRY)
                 asyncio.get_running_loop().call_later(RETRY, self._may_be_new.set)
 
