@@ -14,7 +14,7 @@ import yaml
 
 from skybus.worker.environment.startup_files import find_startup_files, unreadable
 from tests.integration.kernel_fixtures import kernel_worker
-from tests.integration.worker_fixtures import House, WorkerProcess, house_of, plan, until_answers
+from tests.integration.worker_fixtures import House, WorkerProcess, house_of, plan, script, until_answers
 from tests.servers import NatsServer
 
 BASE = """
@@ -154,6 +154,10 @@ async def _check(house: House, warnings: list[str]) -> None:
         report = await house.finish(item)
         assert report["exit_status"] == "completed", report
         assert said in await house.text_of(item, said)
+
+    task = await house.finish_task(script("def bad(a=object()):\n    yield"))
+    assert task["success"], task
+    await house.until_text("Warning: plan 'bad', parameter 'a': default <object object")
 
 
 def test_the_tool_lists_what_can_be_listed(folder: Path, tmp_path: Path) -> None:
