@@ -402,9 +402,10 @@ def test_a_component_that_exits_costs_the_components_only():
         def bad(self) -> None:
             raise SystemExit
 
-    device = described(odd=Odd()).devices["odd"]
-    assert device["is_readable"]
-    assert "components" not in device
+    catalog = described(odd=Odd())
+    assert catalog.devices["odd"]["is_readable"]
+    assert "components" not in catalog.devices["odd"]
+    warned(catalog, "device 'odd': component 'bad' of a Odd raises when it is looked at")
 
 
 class Catalogue(Mapping[str, Any]):

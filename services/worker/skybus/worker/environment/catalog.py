@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import orjson
@@ -103,7 +104,9 @@ def _describe_devices(
         depth = registered.depth if registered else max_depth
         try:
             if is_device(obj):
-                devices[name] = describe_device(obj, max_depth=depth, expand_area_detectors=registered is not None)
+                devices[name] = describe_device(
+                    obj, partial(_tell, remarks, name), max_depth=depth, expand_area_detectors=registered is not None
+                )
         except NOT_OURS_TO_CATCH:
             raise
         except BaseException as error:  # of user code, when it is looked at
@@ -111,6 +114,10 @@ def _describe_devices(
                 f"'{name}' ({type(obj).__name__}) is no device, as it raises when it is looked at: {why(error)}"
             )
     return devices
+
+
+def _tell(remarks: Remarks, device: str, component: str, error: BaseException) -> None:
+    remarks.add(f"device '{device}': {component} raises when it is looked at: {why(error)}; none beside it is listed")
 
 
 def _describe_plans(

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
-import structlog
 from bluesky.protocols import Flyable, Movable, Readable
 from ophyd.ophydobj import OphydObject
 
 from skybus.worker.environment.user_objects import NOT_OURS_TO_CATCH
-
-log = structlog.get_logger()
 
 NEVER_DEVICES = (type, ModuleType, FunctionType, BuiltinFunctionType, str, bytes, int, float, dict, list, tuple, set)
 """What fills most of a namespace and cannot be a device."""
@@ -80,13 +77,23 @@ def protocol_flags(obj: Any) -> dict[str, bool]:
     return _flags[key]
 
 
+Tell = Callable[[str, BaseException], None]
+"""Told of a component that cannot be looked at, and what it has raised."""
+
+
 def describe_device(
-    device: Any, *, max_depth: int = 0, expand_area_detectors: bool = False, above: tuple[int, ...] = ()
+    device: Any,
+    tell: Tell,
+    *,
+    max_depth: int = 0,
+    expand_area_detectors: bool = False,
+    above: tuple[int, ...] = (),
 ) -> dict[str, Any]:
     """Describe a device and its components.
 
     Args:
         device: The device.
+        tell: Told of a component that cannot be looked at.
         max_depth: How many levels to describe; 0 is all of them.
         expand_area_detectors: Describe the components of area detectors too, which may take long.
         above: The devices, by `id`, that this one is a component of.
@@ -95,14 +102,14 @@ def describe_device(
     description: dict[str, Any] = {**protocol_flags(device), "classname": cls.__name__, "module": str(cls.__module__)}
     if max_depth == 1 or (not expand_area_detectors and _is_area_detector(device)):
         return description
-    components = _describe_components(device, max(0, max_depth - 1), expand_area_detectors, (*above, id(device)))
+    components = _describe_components(device, tell, max(0, max_depth - 1), expand_area_detectors, (*above, id(device)))
     if components:
         description["components"] = components
     return description
 
 
 def _describe_components(
-    device: Any, max_depth: int, expand_area_detectors: bool, above: tuple[int, ...]
+    device: Any, tell: Tell, max_depth: int, expand_area_detectors: bool, above: tuple[int, ...]
 ) -> dict[str, Any]:
     """Describe the components; none at all if one fails: the others would each wait for their own timeout."""
     components: dict[str, Any] = {}
@@ -113,12 +120,12 @@ def _describe_components(
             if component is None or id(component) in above:
                 continue
             components[name] = describe_device(
-                component, max_depth=max_depth, expand_area_detectors=expand_area_detectors, above=above
+                component, tell, max_depth=max_depth, expand_area_detectors=expand_area_detectors, above=above
             )
     except NOT_OURS_TO_CATCH:
         raise
-    except BaseException:  # a component that cannot connect, or no device at all: others have `children` too
-        log.warning("component cannot be described", device=type(device).__name__, component=name, exc_info=True)
+    except BaseException as error:  # a component that cannot connect, or no device at all: others have `children` too
+        tell(f"component '{name}' of a {type(device).__name__}", error)
         return {}
     return components
 

@@ -8,6 +8,9 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from pydantic import ValidationError
+
+from skybus.bus.messages import explain
 from skybus.bus.name_patterns import matches, parse_device_pattern, parse_plan_pattern, select_devices
 from skybus.bus.type_strings import parse_type
 from skybus.worker.environment.annotation import (
@@ -98,8 +101,9 @@ class PlanDescriber:
         noted = next((layer for layer in layers(plan) if hasattr(layer, ATTRIBUTE)), plan)
         try:
             notes = notes_of(noted)
-        except ValueError as error:
-            self._invalid(name, None, f"its notes for parameter_annotation_decorator are not valid ({why(error)})")
+        except ValidationError as error:
+            explained = ask(functools.partial(explain, error), "") or "it cannot be read"
+            self._invalid(name, None, f"its parameter_annotation_decorator is not valid: {explained}")
             return valid_notes(noted)
         if unknown := unknown_parameters(notes, innermost(plan)):
             self._invalid(name, None, f"parameter_annotation_decorator {unknown}")
