@@ -67,7 +67,7 @@ def describe_catalog(
     devices = _sendable("device", _describe_devices(namespace, max_depth, registry, remarks), remarks)
     found = {name: obj for name, obj in namespace.items() if not _is_hidden_plan(name, registry)}
     plans = {name: obj for name, obj in found.items() if ask(lambda obj=obj: is_listed_plan(obj), otherwise=False)}
-    names = {id(namespace[name]): name for name in devices}
+    names = {id(namespace[name]): name for name in reversed(devices)}  # of several names of a device the first
     describer = PlanDescriber(
         devices, plans, lambda obj: names.get(id(obj)), remarks, is_strict=ignore_invalid_plans is not None
     )
