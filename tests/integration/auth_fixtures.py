@@ -65,6 +65,7 @@ class StandInEnvironment:
     bus: Bus
     plans: dict[str, Any] = field(default_factory=lambda: PLANS)
     devices: dict[str, Any] = field(default_factory=lambda: DEVICES)
+    skipped: dict[str, str] = field(default_factory=dict)
     catalog_uid: str = "first"
     revision: int = 0
     part_size: int = 100
@@ -80,7 +81,7 @@ class StandInEnvironment:
         )
 
     async def get_part(self, request: CatalogPart) -> CatalogBytes:
-        packed = zlib.compress(orjson.dumps({"plans": self.plans, "devices": self.devices}))
+        packed = zlib.compress(orjson.dumps({"plans": self.plans, "devices": self.devices, "skipped": self.skipped}))
         parts = [packed[at : at + self.part_size] for at in range(0, len(packed), self.part_size)]
         if request.part == 0:
             self.was_read.release()

@@ -49,6 +49,7 @@ def worker(folder):
     worker = WorkerProcess(
         folder,
         SKYBUS_SPARE="0",
+        SKYBUS_IGNORE_INVALID_PLANS="false",
         SKYBUS_PERMITTED_RE_METADATA_KEYS="/shown:/versions/bluesky",
         SKYBUS_EXISTING_PLANS_AND_DEVICES=str(folder),
         SKYBUS_UPDATE_EXISTING_PLANS_DEVICES="ALWAYS",

@@ -25,10 +25,14 @@ async def plans(
     out: Output,
     name: Name = None,
     schema: Annotated[bool, typer.Option("--schema", help="Show what it takes as JSON Schema.")] = False,
+    skipped: Annotated[bool, typer.Option("--skipped", help="Say what looks like a plan and is not listed.")] = False,
 ) -> None:
     """List the plans that you may run."""
     if schema and name is None:
         raise typer.BadParameter("--schema needs the name of a plan")
+    if skipped:
+        _show_skipped(out, await client.skipped_plans(), name)
+        return
     if schema and name:
         described = await client.plan_schema(name)
         out.show(described, lambda console: console.print_json(data=described))
@@ -52,6 +56,13 @@ def _show(out: Output, found: dict[str, Any], name: str | None, columns: tuple[s
         return
     lines = [row(key, found[key]) for key in sorted(found)]
     out.show(found, lambda console: console.print(rows(make_table(*columns), lines) if lines else f"no {columns[0]}s"))
+
+
+def _show_skipped(out: Output, skipped: dict[str, str], name: str | None) -> None:
+    found = {key: reason for key, reason in skipped.items() if name in (None, key)}
+    lines = sorted(found.items())
+    nothing = "every plan is listed" if name is None else f"no plan {name!r} is left out"
+    out.show(found, lambda console: console.print(rows(make_table("plan", "why"), lines) if lines else nothing))
 
 
 def _plan_row(name: str, plan: dict[str, Any]) -> tuple[str, str, str]:

@@ -44,6 +44,7 @@ async def doctor(client: Client, out: Output) -> None:
     queue = healths[0] if isinstance(healths[0], Health) else None
     noticed = queue.missing if queue else {}
     findings = [_service(*pair, noticed) for pair in zip(_SERVICES, healths, strict=True)]
+    findings += [finding for health in healths[1:] if isinstance(health, Health) for finding in lacks(health)]
     if queue:
         findings += [_seen(part, noticed) for part in sorted({"redis", *noticed} - {*_SERVICES})]
     findings += await _bridge(client)
@@ -64,6 +65,13 @@ def _service(name: str, health: Health | UnavailableError, noticed: dict[str, Ab
         since = noticed[name].since if name in noticed else None
         return Finding(name, is_well=False, since=since, what=health.message)
     return Finding(name, is_well=True, since=health.since, what=_answers(health))
+
+
+def lacks(health: Health) -> list[Finding]:
+    """What a service says that it lacks."""
+    return [
+        Finding(part, is_well=False, since=absence.since, what=absence.why) for part, absence in health.missing.items()
+    ]
 
 
 def _answers(health: Health) -> str:

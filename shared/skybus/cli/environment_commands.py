@@ -29,7 +29,9 @@ async def open_(client: Client, out: Output, wait: Wait = True, timeout: Timeout
     if facts is None:
         out.said("the environment is open" if wait else "the environment is being opened")
     else:
-        out.said(f"the environment is open: {made_of(facts)}", **facts.model_dump())
+        said = f"the environment is open: {made_of(facts)}"
+        text = "\n".join([said, *(f"warning: {warning}" for warning in facts.warnings)])
+        out.show({"done": said, **facts.model_dump()}, lambda console: console.print(text, soft_wrap=True))
 
 
 def made_of(facts: EnvironmentFacts) -> str:

@@ -24,6 +24,7 @@ from skybus.bus.api.catalog import (
     DEVICES_ALLOWED,
     PLANS_ALLOWED,
     PLANS_SCHEMAS,
+    PLANS_SKIPPED,
     GroupQuery,
     PlanSchemasGet,
 )
@@ -69,6 +70,10 @@ class Client(QueueCalls, EngineCalls, TaskCalls, BackupCalls):
     async def plans(self, *, user_group: str | None = None) -> dict[str, Any]:
         """List the plans that we may run, or those of a group."""
         return (await self.call(PLANS_ALLOWED, made(GroupQuery, user_group=user_group))).plans
+
+    async def skipped_plans(self, *, user_group: str | None = None) -> dict[str, str]:
+        """Say what looks like a plan and cannot be run by us, or by a group, and why."""
+        return (await self.call(PLANS_SKIPPED, made(GroupQuery, user_group=user_group))).skipped
 
     async def devices(self, *, user_group: str | None = None) -> dict[str, Any]:
         """List the devices that we may use, or those of a group."""

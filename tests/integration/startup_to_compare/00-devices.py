@@ -162,15 +162,6 @@ class WithOddNames(Plain):
     component_names = 5
 
 
-class AnswersAll:
-    """Makes up whatever it is asked for."""
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return ["made_up"]
-
-
 class NoDevice:
     name, parent = "none", None
 
@@ -222,7 +213,7 @@ trivial_flyer = TrivialFlyer()
 mock_flyer = MockFlyer("mock_flyer", det, motor, 1, 5, 20)
 soft_signal = Signal(name="soft_signal", value=1)
 plain, plain_mover, plain_flyer = Plain(), PlainMover(), PlainFlyer()
-with_names, with_children, with_odd_names, answers_all = WithNames(), WithChildren(), WithOddNames(), AnswersAll()
+with_names, with_children, with_odd_names = WithNames(), WithChildren(), WithOddNames()
 no_device = NoDevice()
 slide, mover, desk, rack = Slide("slide"), Mover("mover"), Desk("desk"), Rack("rack")
 async_signal, async_read = core.soft_signal_rw(float, name="s"), core.soft_signal_r_and_setter(int)[0]

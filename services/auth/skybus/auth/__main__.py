@@ -37,7 +37,7 @@ async def serve(settings: AuthSettings, process: Process) -> None:
     users = configured_users(settings, lambda: keeper.catalogue.groups)
     await keeper.listen()
     table = [*AuthHandlers(users, keeper).table(), *PermissionHandlers(bus, users, origin, keeper).table()]
-    service = Service(bus, "auth", table, missing=dict)
+    service = Service(bus, "auth", table, missing=lambda: keeper.missing)
     await process.connect()
     process.start(keeper.run(), "catalogue")
     tell_ready()

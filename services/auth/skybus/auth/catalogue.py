@@ -6,7 +6,7 @@ import hashlib
 import uuid
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -29,7 +29,7 @@ class PackedCatalogue:
     catalog_uid: str
     """What the environment calls this state, or `file:` with the digest of their file; empty: there are no lists."""
     packed: bytes
-    """zlib-compressed JSON `{"plans": {...}, "devices": {...}}`."""
+    """zlib-compressed JSON `{"plans": {...}, "devices": {...}, "skipped": {...}}`, the last one optional."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,9 @@ class Changes:
 
 
 FIRST = Changes()
+LONGEST_REASON = 500
+"""Characters of why a plan is not listed."""
+_UNREADABLE = (zlib.error, ValueError, TypeError, LookupError, AttributeError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,8 @@ class Catalogue:
     changes: Changes
     is_known: bool
     """Whether anybody has ever said what there is."""
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    """What looks like a plan and is none, with the reason."""
 
 
 def unpack_catalogue(
@@ -106,8 +111,9 @@ def unpack_catalogue(
         return build_catalogue(permissions, {}, {}, changes, is_known=False)
     try:
         body = orjson.loads(zlib.decompress(catalogue.packed))
-        return build_catalogue(permissions, dict(body["plans"]), dict(body["devices"]), changes)
-    except (zlib.error, ValueError, TypeError, KeyError, AttributeError) as error:  # user code runs where it comes from
+        skipped = {str(name): str(why)[:LONGEST_REASON] for name, why in dict(body.get("skipped", {})).items()}
+        return build_catalogue(permissions, dict(body["plans"]), dict(body["devices"]), changes, skipped=skipped)
+    except _UNREADABLE as error:  # user code runs where it comes from
         raise SkybusError(f"the lists of plans and devices cannot be read: {error!r}") from error
 
 
@@ -118,6 +124,7 @@ def build_catalogue(
     changes: Changes = FIRST,
     *,
     is_known: bool = True,
+    skipped: Mapping[str, str] | None = None,
 ) -> Catalogue:
     """Work out what each group may use."""
     allowed = {group: allowed_items(permissions, group, plans, devices) for group in permissions.user_groups}
@@ -146,13 +153,14 @@ def build_catalogue(
             f"allowed devices {changes.allowed}", {group: lists.devices for group, lists in allowed.items()}
         ),
     )
-    return Catalogue(permissions, plans, devices, groups, uids, changes, is_known)
+    return Catalogue(permissions, plans, devices, groups, uids, changes, is_known, skipped or {})
 
 
 def renewed(catalogue: Catalogue, permissions: UserGroupPermissions) -> Catalogue:
     """Work out what each group may use under these permissions; the lists of what is allowed count as new."""
     changes = replace(catalogue.changes, allowed=catalogue.changes.allowed + 1)
-    return build_catalogue(permissions, catalogue.plans, catalogue.devices, changes, is_known=catalogue.is_known)
+    lists = catalogue.plans, catalogue.devices
+    return build_catalogue(permissions, *lists, changes, is_known=catalogue.is_known, skipped=catalogue.skipped)
 
 
 def content_uid(kind: str, content: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import time
 
 import nats.errors
 import structlog
@@ -26,6 +27,7 @@ from skybus.auth.origin import Origin
 from skybus.auth.permissions import UserGroupPermissions, permissions_dict
 from skybus.auth.store import AuthStore, Record
 from skybus.bus.api.events import PermissionsChanged
+from skybus.bus.api.health import Absence
 from skybus.bus.api.internal import (
     ENVIRONMENT_CATALOG,
     ENVIRONMENT_STATE,
@@ -45,6 +47,10 @@ RETRY = 3.0
 """Seconds until a fetch that has failed is tried again."""
 
 
+CATALOGUE = "catalogue"
+_FAULT = "auth could not read or keep the plans and devices of the environment"
+
+
 class CatalogueKeeper:
     """The catalogue, and what keeps it up to date.
 
@@ -59,6 +65,7 @@ class CatalogueKeeper:
         self._environment_uid = ""
         """Of the environment's lists that were taken last."""
         self._may_be_new = asyncio.Event()
+        self._fault: Absence | None = None
         self._waiting: list[asyncio.Future[None]] = []
         self._changing = asyncio.Lock()
 
@@ -72,6 +79,11 @@ class CatalogueKeeper:
         if self._catalogue is None:
             raise UnavailableError("permissions and lists are being read")
         return self._catalogue
+
+    @property
+    def missing(self) -> dict[str, Absence]:
+        """Why plans and devices are not those of the environment, if so."""
+        return {CATALOGUE: self._fault} if self._fault else {}
 
     def is_done(self, key: str) -> bool:
         """Whether a request has changed permissions or lists before."""
@@ -92,9 +104,11 @@ class CatalogueKeeper:
             waiting, self._waiting = self._waiting, []
             try:
                 await self._catch_up()
+                self._fault = None
                 _tell(waiting, None)
             except (SkybusError, nats.errors.Error, OSError, TimeoutError) as error:
-                _tell(waiting, UnavailableError(f"the catalogue could not be read: {error}"))
+                self._fault = self._fault or Absence(why=f"{_FAULT}: {error}", since=time.time())
+                _tell(waiting, UnavailableError(f"{_FAULT}: {error}"))
                 log.warning("the catalogue could not be fetched or kept", reason=str(error), retry_seconds=RETRY)
                 asyncio.get_running_loop().call_later(RETRY, self._may_be_new.set)
 

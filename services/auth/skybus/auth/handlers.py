@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from skybus.auth.catalogue import GroupView
-from skybus.auth.catalogue_keeper import CatalogueKeeper
+from skybus.auth.catalogue_keeper import CATALOGUE, CatalogueKeeper
 from skybus.auth.users import Users
 from skybus.bus.api.catalog import (
     DEVICES_ALLOWED,
@@ -14,11 +14,13 @@ from skybus.bus.api.catalog import (
     PLANS_ALLOWED,
     PLANS_EXISTING,
     PLANS_SCHEMAS,
+    PLANS_SKIPPED,
     DeviceList,
     GroupQuery,
     PlanList,
     PlanSchemas,
     PlanSchemasGet,
+    SkippedPlans,
 )
 from skybus.bus.api.events import CatalogChanged
 from skybus.bus.api.internal import (
@@ -29,6 +31,7 @@ from skybus.bus.api.internal import (
     NAME_CHECK,
     ROOT_CHECK,
     ItemMayRun,
+    ItemProblem,
     ItemsCheck,
     ItemsChecked,
     NameCheck,
@@ -38,6 +41,8 @@ from skybus.bus.api.internal import (
 from skybus.bus.errors import DeniedError
 from skybus.bus.messages import Empty, Nothing
 from skybus.bus.service import Handler, current_call
+
+MOST_SKIPPED = 500
 
 
 class AuthHandlers:
@@ -59,6 +64,7 @@ class AuthHandlers:
             Handler(PLANS_ALLOWED, self.get_allowed_plans),
             Handler(DEVICES_ALLOWED, self.get_allowed_devices),
             Handler(PLANS_SCHEMAS, self.get_plan_schemas),
+            Handler(PLANS_SKIPPED, self.get_skipped_plans),
             Handler(PLANS_EXISTING, self.get_existing_plans),
             Handler(DEVICES_EXISTING, self.get_existing_devices),
         ]
@@ -77,7 +83,7 @@ class AuthHandlers:
         return ItemsChecked(
             user=actor.user,
             user_group=actor.group,
-            problems=problems,
+            problems=[problem and self._explain(problem) for problem in problems],
             may_run=[problem is None for problem in now],
             lists_uid=self._keeper.catalogue.uids.allowed_uid,
         )
@@ -125,6 +131,13 @@ class AuthHandlers:
         uid = self._keeper.catalogue.uids.allowed_uid
         return PlanSchemas.model_construct(schemas=schemas, definitions=definitions, uid=uid)
 
+    async def get_skipped_plans(self, request: GroupQuery) -> SkippedPlans:
+        """Return what looks like a plan and cannot be run by a group, with the reason."""
+        allowed, catalogue = self._view(request).allowed.plans, self._keeper.catalogue
+        denied = dict.fromkeys(catalogue.plans.keys() - allowed.keys(), "the permissions of your user group exclude it")
+        skipped = dict(sorted((denied | dict(catalogue.skipped)).items())[:MOST_SKIPPED])
+        return SkippedPlans(skipped=skipped, uid=catalogue.uids.plans_allowed_uid)
+
     async def get_existing_plans(self, request: Empty) -> PlanList:
         """Return all plans."""
         catalogue = self._keeper.catalogue
@@ -134,6 +147,13 @@ class AuthHandlers:
         """Return all devices."""
         catalogue = self._keeper.catalogue
         return DeviceList(devices=dict(catalogue.devices), uid=catalogue.uids.devices_existing_uid)
+
+    def _explain(self, problem: ItemProblem) -> ItemProblem:
+        """Add to a refusal that we may not know what there is."""
+        fault = self._keeper.missing.get(CATALOGUE)
+        if fault is None:
+            return problem
+        return problem.model_copy(update={"msg": f"{problem.msg} (But {fault.why})"})
 
     def _view(self, request: GroupQuery) -> GroupView:
         group = self._users.group_to_read(current_call().requester.user, request.user_group)

@@ -165,6 +165,8 @@ def _is_required(parameter: Mapping[str, Any]) -> bool:
 
 def _default(parameter: Mapping[str, Any]) -> Schema:
     """Return the default, if JSON can express it."""
+    if parameter.get("default_is_text"):
+        return {}
     try:
         return {"default": json.loads(json.dumps(ast.literal_eval(parameter["default"]), allow_nan=False))}
     except (KeyError, TypeError, ValueError, SyntaxError):

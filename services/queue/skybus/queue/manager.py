@@ -96,7 +96,7 @@ class Manager:
         After a start it is first asked whether the environment lives: only then it is known what follows.
         """
         await self._is_acquainted.wait()
-        await self._learn_before(report)
+        report = await self._learn_before(report)
         try:
             await self._keeper.do(lambda: self._handle_report(report))
         except UnavailableError:
@@ -118,21 +118,26 @@ class Manager:
         await self._keeper.do(lambda: self._resume_life(environment, awaited, is_drained=is_drained))
         self._is_acquainted.set()
 
-    async def _learn_before(self, report: LifeReport) -> None:
+    async def _learn_before(self, report: LifeReport) -> LifeReport:
         """An environment is open, or a script done, when what it has brought can be submitted and is in the status."""
+        problem = ""
         match report:
             case EnvironmentOpened(success=True):
-                await asyncio.gather(self._have_catalogue_read(), self._ask_environment())
+                problem, _ = await asyncio.gather(self._have_catalogue_read(), self._ask_environment())
             case TaskReport() if self.tasks.changes_catalogue(report):
                 await asyncio.gather(self._have_catalogue_read(), self._ask_environment())
             case TaskReport():
                 await self._ask_environment()
+        return _with_warning(report, problem) if isinstance(report, EnvironmentOpened) and problem else report
 
-    async def _have_catalogue_read(self) -> None:
+    async def _have_catalogue_read(self) -> str:
+        """Wait until auth knows plans and devices; return what people are told if it does not."""
         try:
             self._catalogue_read(await self._bus.call(CATALOG_REFRESH, Empty(), timeout=15))
         except SkybusError as error:
             log.warning("auth could not read the catalogue of the environment", reason=error.message)
+            return f"plans and devices of this environment are not known yet, and plans are refused: {error.message}"
+        return ""
 
     async def _ask_environment(self) -> None:
         """What it has pushed may not have reached us."""
@@ -205,3 +210,8 @@ class Manager:
         if book.running and book.running.environment_id == environment_id:
             self.runner.order_again(book.running)
         self.tasks.order_again(book, environment_id)
+
+
+def _with_warning(report: EnvironmentOpened, text: str) -> EnvironmentOpened:
+    facts = report.facts and report.facts.model_copy(update={"warnings": [text, *report.facts.warnings]})
+    return report.model_copy(update={"facts": facts})

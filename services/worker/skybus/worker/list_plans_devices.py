@@ -37,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(f"list-plans-devices: {explain(error)}")
     except OSError as error:
         sys.exit(f"list-plans-devices: cannot write {path}: {error.strerror}")
+    for name, why in catalog.skipped.items():
+        print(f"not listed: {name}: {why}")
     print(f"{len(catalog.plans)} plans and {len(catalog.devices)} devices are listed in {path}")
 
 

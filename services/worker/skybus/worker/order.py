@@ -33,7 +33,8 @@ class Order(Message):
     keep_re: bool = True
     device_max_depth: int = 0
     """Levels of the device tree in the catalogue; 0 is all."""
-    ignore_invalid_plans: bool = False
+    ignore_invalid_plans: bool | None = None
+    """Leave plans out whose values or notes cannot be written, or refuse to open; if neither, list them without."""
     script_root: Path | None = None
     """Folder from which uploaded scripts import when the startup code is a module, which has none."""
     permitted_re_metadata_keys: tuple[str, ...] = ("/",)

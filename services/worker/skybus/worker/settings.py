@@ -32,8 +32,9 @@ class WorkerSettings(KernelSettings):
     keep_re: bool = True
     device_max_depth: int = 0
     """Levels of the device tree in the catalogue; 0 is all."""
-    ignore_invalid_plans: bool = False
-    """Leave plans that cannot be described out of the catalogue, instead of failing to open."""
+    ignore_invalid_plans: bool | None = None
+    """What to do with plans whose defaults or notes cannot be written: leave them out of the catalogue (true), or fail
+    to open (false). By default they are listed without what cannot be written."""
     script_root: Path | None = None
     """Folder from which uploaded scripts import their modules when the startup code is a module; otherwise they import
     from where the startup code lies."""

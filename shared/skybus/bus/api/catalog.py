@@ -30,6 +30,14 @@ class DeviceList(Message):
     uid: str
 
 
+class SkippedPlans(Message):
+    """What looks like a plan and cannot be run by a group, by name with the reason; at most some hundred of them."""
+
+    skipped: dict[str, str]
+    uid: str
+    """Of the list of allowed plans: another one says that this list may be another one, too."""
+
+
 class PlanSchemasGet(GroupQuery):
     """Which plans are to be described as JSON Schema."""
 
@@ -71,5 +79,6 @@ DEFINITION = "#/$defs/"
 PLANS_ALLOWED = Endpoint("plans.allowed", GroupQuery, PlanList)
 DEVICES_ALLOWED = Endpoint("devices.allowed", GroupQuery, DeviceList)
 PLANS_SCHEMAS = Endpoint("plans.schemas", PlanSchemasGet, PlanSchemas)
+PLANS_SKIPPED = Endpoint("plans.skipped", GroupQuery, SkippedPlans)
 PLANS_EXISTING = Endpoint("plans.existing", Empty, PlanList)
 DEVICES_EXISTING = Endpoint("devices.existing", Empty, DeviceList)

@@ -23,7 +23,7 @@ class HistoryChanged(Message):
 
 
 class EnvironmentFacts(Message):
-    """What an environment is made of."""
+    """What an environment is made of, and what to know about it."""
 
     python: str
     """Version."""
@@ -32,6 +32,8 @@ class EnvironmentFacts(Message):
     """Of the packages that matter, `bluesky` and `ophyd` among them."""
     startup_commit: str | None = None
     """Where the startup code is a git checkout; `-dirty` behind it says that files there differ from the commit."""
+    warnings: list[str] = []
+    """What of the startup code is not listed, or not as it is, and what to do about it; some hundred at most."""
 
 
 class EnvironmentChanged(Message):

@@ -183,7 +183,7 @@ class CatalogPart(Message):
 
 
 class CatalogBytes(Message):
-    """A part of the catalogue: base64 of zlib-compressed JSON `{"plans": {...}, "devices": {...}}`."""
+    """A part of the catalogue: base64 of zlib-compressed JSON `{"plans": {…}, "devices": {…}, "skipped": {…}}`."""
 
     catalog_uid: str
     parts: int

@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
+import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, StrictBool, StrictFloat, StrictInt, StringConstraints, ValidationError
@@ -50,13 +52,13 @@ class PlanNotes(BaseModel):
 def parameter_annotation_decorator(annotation: Mapping[str, Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Attach descriptions, types, defaults and ranges of parameters to a plan or function.
 
-    Raises:
-        ValueError: The annotation has unknown keys, wrong types, or parameters that the function does not have.
+    It warns of notes that are not valid. What becomes of the plan is decided when the environment opens.
     """
     kept = copy.deepcopy(dict(annotation))
 
     def decorate(func: Callable[..., Any]) -> Callable[..., Any]:
-        _check(kept, func)
+        if problem := _problem(kept, func):
+            warnings.warn(f"Annotation of function {getattr(func, '__name__', func)!r} {problem}", stacklevel=2)
         wrapper = _wrap(func)
         setattr(wrapper, ATTRIBUTE, kept)
         return wrapper
@@ -67,6 +69,17 @@ def parameter_annotation_decorator(annotation: Mapping[str, Any]) -> Callable[[C
 def notes_of(plan: Callable[..., Any]) -> PlanNotes:
     """Return what the decorator attached to a plan; empty notes if it was not decorated."""
     return PlanNotes.model_validate(getattr(plan, ATTRIBUTE, None) or {})
+
+
+def valid_notes(plan: Callable[..., Any]) -> PlanNotes:
+    """Return what is valid of the notes on a plan, where not all of them are."""
+    noted = getattr(plan, ATTRIBUTE, None)
+    parameters = noted.get("parameters") if isinstance(noted, Mapping) else None
+    valid: dict[str, ParameterNotes] = {}
+    for name, notes in parameters.items() if isinstance(parameters, Mapping) else ():
+        with suppress(ValidationError):
+            valid[str(name)] = ParameterNotes.model_validate(notes)
+    return PlanNotes(parameters=valid)
 
 
 def _wrap(func: Callable[..., Any]) -> Callable[..., Any]:
@@ -81,12 +94,14 @@ def _wrap(func: Callable[..., Any]) -> Callable[..., Any]:
     return plan if inspect.isgeneratorfunction(func) else function
 
 
-def _check(annotation: dict[str, Any], func: Callable[..., Any]) -> None:
-    name = getattr(func, "__name__", repr(func))
-    try:
-        notes = PlanNotes.model_validate(annotation)
-    except ValidationError as error:
-        raise ValueError(f"Annotation of function {name!r} is not valid: {explain(error)}") from error
+def unknown_parameters(notes: PlanNotes, func: Callable[..., Any]) -> str:
+    """Say which parameters the notes are about that a function does not have; nothing if it has them all."""
     unknown = sorted(set(notes.parameters) - set(inspect.signature(func).parameters))
-    if unknown:
-        raise ValueError(f"Annotation of function {name!r} describes parameters {unknown} that it does not have")
+    return f"describes parameters {unknown} that it does not have" if unknown else ""
+
+
+def _problem(annotation: dict[str, Any], func: Callable[..., Any]) -> str:
+    try:
+        return unknown_parameters(PlanNotes.model_validate(annotation), func)
+    except ValidationError as error:
+        return f"is not valid: {explain(error)}"

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
-import structlog
 from bluesky.protocols import Flyable, Movable, Readable
 from ophyd.ophydobj import OphydObject
 
-log = structlog.get_logger()
+from skybus.worker.environment.user_objects import NOT_OURS_TO_CATCH
 
 NEVER_DEVICES = (type, ModuleType, FunctionType, BuiltinFunctionType, str, bytes, int, float, dict, list, tuple, set)
 """What fills most of a namespace and cannot be a device."""
@@ -19,19 +18,47 @@ NEVER_DEVICES = (type, ModuleType, FunctionType, BuiltinFunctionType, str, bytes
 PROTOCOL_METHODS = ("read", "describe", "set", "kickoff", "complete", "name", "parent", "hints")
 """Attributes that decide about a protocol and that an object may have without its class having them."""
 
+DATA_LIBRARIES = ("databroker", "intake", "tiled")
+"""Packages of catalogues of data, whose objects have `read` and `describe`, too."""
+MADE_UP = "no_device_has_this_attribute"
+"""What has it has whatever it is asked for."""
+
 _flags: dict[tuple[Any, ...], dict[str, bool]] = {}
 
 
 def is_device(obj: Any) -> bool:
-    """Tell whether an object is a device: readable, flyable, or a tree of such (ophyd-async)."""
+    """Tell whether an object is a device: readable, flyable, or a tree of such (ophyd-async).
+
+    Raises:
+        BaseException: Whatever user code raises when it is looked at.
+    """
     if isinstance(obj, NEVER_DEVICES):
         return False
-    try:
-        flags = protocol_flags(obj)
-        return flags["is_readable"] or flags["is_flyable"] or hasattr(obj, "children")
-    except Exception:  # an object of user code whose attributes raise is no device
-        log.warning("object cannot be inspected", type=type(obj).__name__, exc_info=True)
+    if not (isinstance(obj, OphydObject) or _is_of_ophyd_async(obj)) and _only_looks_like_one(obj):
         return False
+    flags = protocol_flags(obj)
+    return flags["is_readable"] or flags["is_flyable"] or callable(getattr(obj, "children", None))
+
+
+def _is_of_ophyd_async(obj: Any) -> bool:
+    core = sys.modules.get("ophyd_async.core")
+    return core is not None and isinstance(obj, core.Device)
+
+
+def _only_looks_like_one(obj: Any) -> bool:
+    """Tell what has the methods of a device and is none.
+
+    That is what makes up any attribute that it is asked for (mocks, proxies of servers), whose name is not a text
+    (processes of psutil), and what holds data (mappings; catalogues of intake, databroker and tiled).
+    """
+    cls = type(obj)
+    if any(str(base.__module__).split(".")[0] in DATA_LIBRARIES for base in cls.__mro__):
+        return True
+    if hasattr(cls, "keys") and hasattr(cls, "__getitem__"):
+        return True
+    if hasattr(cls, "__getattr__") and hasattr(obj, MADE_UP):
+        return True
+    return callable(getattr(obj, "name", None))
 
 
 def protocol_flags(obj: Any) -> dict[str, bool]:
@@ -50,38 +77,55 @@ def protocol_flags(obj: Any) -> dict[str, bool]:
     return _flags[key]
 
 
-def describe_device(device: Any, *, max_depth: int = 0, expand_area_detectors: bool = False) -> dict[str, Any]:
+Tell = Callable[[str, BaseException], None]
+"""Told of a component that cannot be looked at, and what it has raised."""
+
+
+def describe_device(
+    device: Any,
+    tell: Tell,
+    *,
+    max_depth: int = 0,
+    expand_area_detectors: bool = False,
+    above: tuple[int, ...] = (),
+) -> dict[str, Any]:
     """Describe a device and its components.
 
     Args:
         device: The device.
+        tell: Told of a component that cannot be looked at.
         max_depth: How many levels to describe; 0 is all of them.
         expand_area_detectors: Describe the components of area detectors too, which may take long.
+        above: The devices, by `id`, that this one is a component of.
     """
     cls = type(device)
-    description: dict[str, Any] = {**protocol_flags(device), "classname": cls.__name__, "module": cls.__module__}
+    description: dict[str, Any] = {**protocol_flags(device), "classname": cls.__name__, "module": str(cls.__module__)}
     if max_depth == 1 or (not expand_area_detectors and _is_area_detector(device)):
         return description
-    components = _describe_components(device, max(0, max_depth - 1), expand_area_detectors)
+    components = _describe_components(device, tell, max(0, max_depth - 1), expand_area_detectors, (*above, id(device)))
     if components:
         description["components"] = components
     return description
 
 
-def _describe_components(device: Any, max_depth: int, expand_area_detectors: bool) -> dict[str, Any]:
+def _describe_components(
+    device: Any, tell: Tell, max_depth: int, expand_area_detectors: bool, above: tuple[int, ...]
+) -> dict[str, Any]:
     """Describe the components; none at all if one fails: the others would each wait for their own timeout."""
     components: dict[str, Any] = {}
     name = ""
     try:
         for name in _component_names(device):
             component = getattr(device, name, None)
-            if component is None:
+            if component is None or id(component) in above:
                 continue
             components[name] = describe_device(
-                component, max_depth=max_depth, expand_area_detectors=expand_area_detectors
+                component, tell, max_depth=max_depth, expand_area_detectors=expand_area_detectors, above=above
             )
-    except Exception:  # a component that cannot connect, or no device at all: others have `children` too
-        log.warning("component cannot be described", device=type(device).__name__, component=name, exc_info=True)
+    except NOT_OURS_TO_CATCH:
+        raise
+    except BaseException as error:  # a component that cannot connect, or no device at all: others have `children` too
+        tell(f"component '{name}' of a {type(device).__name__}", error)
         return {}
     return components
 

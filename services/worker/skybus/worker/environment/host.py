@@ -215,7 +215,8 @@ class Host(EngineWatcher):
         self._turns.opened()
         self._tasks.opened(space)
         self._handlers.opened(space)
-        self._telling.opened(EnvironmentOpened(environment_id=self._order.environment_id, success=True, facts=facts))
+        told = facts.model_copy(update={"warnings": space.warnings})
+        self._telling.opened(EnvironmentOpened(environment_id=self._order.environment_id, success=True, facts=told))
 
     def _failed(self, why: str, where: str) -> None:
         self._telling.opened(

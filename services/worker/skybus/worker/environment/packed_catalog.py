@@ -20,7 +20,8 @@ class PackedCatalog:
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
         self.uid = str(uuid.uuid4())
-        self._data = zlib.compress(to_json({"plans": catalog.plans, "devices": catalog.devices}), 1)
+        lists = {"plans": catalog.plans, "devices": catalog.devices, "skipped": catalog.skipped}
+        self._data = zlib.compress(to_json(lists), 1)
 
     def part(self, number: int) -> CatalogBytes:
         """Return one part; the first has the number 0.

@@ -101,6 +101,8 @@ def _resolve_parameter(
     name = parameter["name"]
     if name not in bound.signature.parameters:
         raise InvalidError(f"The description of the plan has parameter '{name}', which the plan no longer has")
+    if parameter.get("default_is_text") and bound.arguments.get(name) == ast.literal_eval(parameter["default"]):
+        del bound.arguments[name]  # a form has sent back the text that stands for the default
     if name not in bound.arguments and parameter.get("default_defined_in_decorator"):
         bound.arguments[name] = ast.literal_eval(parameter["default"])
     if name in bound.arguments:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import Any
 
-import structlog
 from bluesky import RunEngine
 
 from skybus.worker.environment import reference_names
@@ -14,11 +14,11 @@ from skybus.worker.environment.engine import Engine, EngineWatcher
 from skybus.worker.environment.existing_file import save_existing
 from skybus.worker.environment.kernel import Kernel
 from skybus.worker.environment.packed_catalog import PackedCatalog
+from skybus.worker.environment.remarks import Remarks
 from skybus.worker.environment.script import run_script
 from skybus.worker.environment.startup import StartupError, StartupSource, load_startup
+from skybus.worker.environment.startup_files import find_startup_files, unreadable
 from skybus.worker.order import Order
-
-log = structlog.get_logger()
 
 
 class Space:
@@ -26,13 +26,18 @@ class Space:
 
     Args:
         watcher: told what the RunEngine does.
+        remarks: what people are told of the startup code already.
 
     Raises:
-        StartupError: a plan in it cannot be described.
+        StartupError: a plan in it cannot be described, and the order says to refuse that.
     """
 
-    def __init__(self, order: Order, namespace: dict[str, Any], watcher: EngineWatcher) -> None:
+    def __init__(
+        self, order: Order, namespace: dict[str, Any], watcher: EngineWatcher, remarks: Sequence[str] = ()
+    ) -> None:
         self.namespace = namespace
+        self.warnings = list(remarks)
+        """What people were told of things that are not listed, or not as they are."""
         self.engine: Engine | None = None
         """The RunEngine that had the name `RE` when it was last looked for."""
         self.shown_metadata = order.permitted_re_metadata_keys
@@ -89,9 +94,15 @@ class Space:
             )
         except CatalogError as error:
             raise StartupError(str(error)) from error
-        for name, reason in catalog.invalid_plans.items():
-            log.warning("a plan is left out of the catalogue", plan=name, reason=reason)
+        self._warn(catalog.warnings)
         return catalog
+
+    def _warn(self, warnings: Sequence[str]) -> None:
+        """Print what people were not told before, for those who watch the console."""
+        for text in warnings:
+            if text not in self.warnings:
+                self.warnings.append(text)
+                print(f"Warning: {text}", flush=True)
 
 
 def load_space(order: Order, watcher: EngineWatcher, kernel: Kernel | None = None) -> Space:
@@ -101,8 +112,29 @@ def load_space(order: Order, watcher: EngineWatcher, kernel: Kernel | None = Non
         StartupError: something of that has failed.
     """
     reference_names.install(ipython_mode=kernel is not None)
+    ignored = _look_at_folder(order)
     namespace = load_startup(_source(order)) if kernel is None else kernel.load(order)
-    return Space(order, namespace, watcher)
+    return Space(order, namespace, watcher, ignored)
+
+
+def _look_at_folder(order: Order) -> list[str]:
+    """Return, and print, what in the startup folder looks like startup code and is not run.
+
+    Raises:
+        StartupError: a file that is to be run cannot be read.
+    """
+    folder = order.startup_dir
+    if folder is None or not folder.is_dir():
+        return []  # who runs it says that it is missing
+    found = find_startup_files(folder)
+    if failed := unreadable(found.files):
+        path, error = failed
+        raise StartupError(f"Startup file '{path}' cannot be read: {error.strerror}")
+    remarks = Remarks()
+    for text in found.ignored:
+        remarks.add(text)
+        print(f"Warning: {text}", flush=True)
+    return remarks.told()
 
 
 def _source(order: Order) -> StartupSource:

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any
 
 from skybus.worker.environment.registry import REGISTRY
+from skybus.worker.environment.startup_files import find_startup_files
 from skybus.worker.environment.user_namespace import USER_NAMESPACE, get_ipython
 
 IPYTHON_MODULES = ("IPython", "IPython.core.getipython")
@@ -84,7 +85,7 @@ def load_startup(source: StartupSource, namespace: dict[str, Any] | None = None)
 def _load_directory(directory: Path, namespace: dict[str, Any]) -> None:
     if not directory.is_dir():
         raise StartupError(f"Startup directory '{directory}' does not exist or is not a directory")
-    files = sorted(p for p in directory.iterdir() if p.suffix in (".py", ".ipy") and p.is_file())
+    files = find_startup_files(directory).files
     if not files:
         raise StartupError(f"Startup directory '{directory}' contains no startup files (*.py, *.ipy)")
     namespace["get_ipython"] = get_ipython

@@ -6,6 +6,7 @@ import builtins
 import collections.abc
 import functools
 import inspect
+import math
 import types
 import typing
 from collections.abc import Callable, Iterable
@@ -14,6 +15,8 @@ from typing import Any
 from bluesky import protocols
 
 from skybus.bus.type_strings import evaluate_type, names_in
+from skybus.worker.environment.defaults import has_lone_surrogate
+from skybus.worker.environment.user_objects import shown
 
 TOKENS: dict[Any, str] = {
     protocols.Readable: "__READABLE__",
@@ -55,8 +58,17 @@ class UnknownTypeError(ValueError):
     """A type hint that cannot be written as a string which clients understand."""
 
 
+class UnwritableHintError(ValueError):
+    """A type hint that is one of the types which clients know, with a part that cannot be written."""
+
+
 def type_name(hint: Any) -> str | None:
-    """Return a type hint as a string, or None if clients could not make sense of it."""
+    """Return a type hint as a string, or None if clients could not make sense of it.
+
+    Raises:
+        UnwritableHintError: A part of it cannot be written.
+        Exception: It is an object of user code that cannot be looked at.
+    """
     try:
         return _write(hint)
     except UnknownTypeError:
@@ -159,7 +171,7 @@ def _write_generic(hint: Any) -> str:
         _write_class(origin)  # raises for a class that clients do not have
     head = repr(hint).split("[", 1)[0]
     if origin is typing.Literal:
-        return f"{head}[{', '.join(map(repr, typing.get_args(hint)))}]"
+        return f"{head}[{', '.join(map(_write_choice, typing.get_args(hint)))}]"
     if origin is typing.Annotated:
         return _write_annotated(hint)
     if repr(hint) == head:  # a bare typing.List
@@ -170,9 +182,23 @@ def _write_generic(hint: Any) -> str:
     return f"{head}[{', '.join(map(_write, args)) or '()'}]"
 
 
+def _write_choice(value: Any) -> str:
+    """Write one value of a `Literal`; names are written as text, members of an enum cannot be."""
+    text = repr(value)
+    if type(value) not in (str, bytes, int, bool, type(None)) or has_lone_surrogate(text):
+        raise UnwritableHintError(f"{shown(value)} is no plain value")
+    return text
+
+
 def _write_annotated(hint: Any) -> str:
     """Keep notes on a type that are plain values; others are lost, and the type stays."""
     written, notes = _write(typing.get_args(hint)[0]), hint.__metadata__
-    if not all(isinstance(note, str | int | float | bytes) for note in notes):
+    if not all(map(_is_plain_note, notes)):
         return written
     return f"typing.Annotated[{', '.join([written, *map(repr, notes)])}]"
+
+
+def _is_plain_note(note: Any) -> bool:
+    if isinstance(note, float):
+        return math.isfinite(note)
+    return isinstance(note, str | int | bytes) and not has_lone_surrogate(repr(note))
