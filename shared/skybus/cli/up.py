@@ -46,7 +46,9 @@ def up(
         str | None, typer.Option(envvar="SKYBUS_STARTUP_MODULE", help="Startup code: a module.")
     ] = None,
     startup_profile: Annotated[str | None, shared_option("startup_profile")] = None,
-    ignore_invalid_plans: Annotated[str, shared_option("ignore_invalid_plans")] = "ON",
+    ignore_invalid_plans: Annotated[
+        str | None, shared_option("ignore_invalid_plans", "By default they are listed without what is not described.")
+    ] = None,
     use_ipython_kernel: Annotated[str | None, shared_option("use_ipython_kernel")] = None,
     ipython_dir: Annotated[Path | None, shared_option("ipython_dir")] = None,
     ipython_matplotlib: Annotated[str | None, shared_option("ipython_matplotlib")] = None,

@@ -25,11 +25,16 @@ SHARED = (
 """Settings of the worker that are handed on; `startup_profile` and `ipython_dir` say where startup code is."""
 
 
-def shared_option(name: str) -> Any:
-    """Declare an option as the table of `skybus re-manager` describes it, with the variable that the worker reads."""
+def shared_option(name: str, by_default: str = "") -> Any:
+    """Declare an option as the table of `skybus re-manager` describes it, with the variable that the worker reads.
+
+    Args:
+        name: of the option.
+        by_default: what `skybus up` does without it, if that is something else.
+    """
     option = BY_NAME[name]
     metavar = "ON|OFF" if option.kind == Kind.YES_NO else option.kind.name
-    return typer.Option(envvar=_variable(name), help=option.help, metavar=metavar)
+    return typer.Option(envvar=_variable(name), help=f"{option.help} {by_default}".strip(), metavar=metavar)
 
 
 def shared_settings(given: Mapping[str, Any]) -> dict[str, str]:
