@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import faulthandler
-import logging
 import os
-import signal
 import sys
 from contextlib import suppress
 from importlib import import_module
 
 from skybus.bus.logs import lines, start_logging
 from skybus.worker.environment.output import unbuffer_python
+from skybus.worker.environment.signals import start_afresh
 from skybus.worker.folder import EnvironmentFolder
 from skybus.worker.memory import end_without_memory
 from skybus.worker.order import Order
@@ -23,7 +22,7 @@ FOR_KERNEL = ("skybus.worker.environment.kernel_app", "matplotlib.pyplot")
 
 def main() -> int:
     """Get ready, read the order and carry it out."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    start_afresh()
     unbuffer_python()
     _warm_up(kernel=WITH_KERNEL in sys.argv)
     line = sys.stdin.buffer.readline()
@@ -32,7 +31,6 @@ def main() -> int:
     order = Order.model_validate_json(line)
     _read_nothing()
     _log_into(EnvironmentFolder(order.folder), order.log_level)
-    logging.basicConfig(level=logging.WARNING)
     faulthandler.enable()
     from skybus.worker.environment.host import Host
 

@@ -10,7 +10,6 @@ import asyncio
 import atexit
 import os
 import signal
-import socket
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
@@ -25,6 +24,7 @@ from skybus.bus.connection import Bus
 from skybus.bus.errors import WrongStateError
 from skybus.bus.runtime import run_loop
 from skybus.bus.service import Service
+from skybus.worker.environment.children import Children, sockets_on
 from skybus.worker.environment.execution import Executor, Leave
 from skybus.worker.environment.failures import full_traceback, reason
 from skybus.worker.environment.handlers import EnvironmentHandlers
@@ -32,7 +32,9 @@ from skybus.worker.environment.kernel import Kernel, interruptible
 from skybus.worker.environment.kernel_handlers import KernelHandlers
 from skybus.worker.environment.kernel_turns import KernelTurns
 from skybus.worker.environment.origin import Origin
-from skybus.worker.environment.output import Output
+from skybus.worker.environment.output import Output, say
+from skybus.worker.environment.own_process import in_this_process
+from skybus.worker.environment.signals import SignalSocket
 from skybus.worker.environment.space import Space, load_space
 from skybus.worker.environment.state import StateKeeper
 from skybus.worker.environment.task_handlers import TaskHandlers
@@ -74,6 +76,7 @@ class Host:
         threading.Thread(target=self._run_loop, args=(ready,), name="skybus", daemon=True).start()
         ready.result()
         self._listen_to_signals()
+        self._free_children()
         self._output.capture()
         try:
             code = self._work(is_open=self._open())
@@ -106,10 +109,10 @@ class Host:
         except Exception as error:  # what startup code has made may raise anything when it is looked at
             why, where = reason(error), full_traceback(error)
             log.error("startup code has failed", error=why)
-            print(where, flush=True)
+            say(where)
             self._tell(self._failed, why, where)
             return False
-        print("RE Environment is ready", flush=True)  # for those who watch the console, as the reference's users do
+        say("RE Environment is ready")  # for those who watch the console, as the reference's users do
         self._tell(self._opened, space, facts)
         return True
 
@@ -129,19 +132,25 @@ class Host:
         self._loop.call_soon_threadsafe(call, *args)
 
     def _listen_to_signals(self) -> None:
-        """Let SIGTERM reach the asyncio thread at once, whatever the main thread is doing."""
-        ours, theirs = socket.socketpair()
-        for end in (ours, theirs):
-            end.setblocking(False)
-        self._signals = (ours, theirs)
-        self._tell(self._loop.add_reader, ours.fileno(), self._on_signal)
+        """Send SIGTERM to the asyncio thread at once; if user code takes the wake-up descriptor, later."""
+        self._signals = SignalSocket()
+        self._tell(self._loop.add_reader, self._signals.fileno(), self._on_signal)
         signal.signal(signal.SIGTERM, lambda *_: self._tell(self._terminate))
-        signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
+        self._signals.listen()
+
+    def _free_children(self) -> None:
+        """Keep what is ours from the children that user code will fork."""
+        children = Children(self._folder.path)
+        for owner in (self._signals, self._output, self._bus):
+            children.keep_from(lambda owner=owner: owner.descriptors)
+        if kernel := self._kernel:
+            children.keep_from(lambda: sockets_on(kernel.ports))
+        children.watch()
 
     def _end(self, code: int) -> None:
         """Run the exit handlers of user code and end the process, whatever its threads are doing."""
         threading.Thread(target=_exit_later, args=(code,), daemon=True).start()
-        with suppress(BaseException):
+        with suppress(BaseException), in_this_process():
             atexit._run_exitfuncs()
         with suppress(OSError):
             self._folder.exit_code.write_text(str(code))
@@ -215,12 +224,11 @@ class Host:
         self._leave(STARTUP_FAILED)
 
     def _on_signal(self) -> None:
-        with suppress(BlockingIOError):
-            signals = self._signals[0].recv(4096)
-            if signal.SIGTERM in signals:
-                self._terminate()
-            if signal.SIGINT in signals and self._kernel:
-                self._kernel.wake()
+        signals = self._signals.read()
+        if signal.SIGTERM in signals:
+            self._terminate()
+        if signal.SIGINT in signals and self._kernel:
+            self._kernel.wake()
 
     def _terminate(self) -> None:
         if not self._is_leaving:
@@ -277,11 +285,15 @@ async def _keep_up(work: Callable[[], Awaitable[None]]) -> None:
             await asyncio.sleep(1)
 
 
-def _on_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Deal with an error that nobody waits for; one of memory may have cost us a report."""
-    if isinstance(context.get("exception"), MemoryError):
+def _on_loop_error(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Deal with an error that nobody waits for; one of memory may have cost us a report.
+
+    It goes into our own log: the default handler would use `logging`, which is user code's.
+    """
+    error = context.get("exception")
+    if isinstance(error, MemoryError):
         end_without_memory()
-    loop.default_exception_handler(context)
+    log.error("an error in the event loop", reason=context.get("message"), exc_info=error)
 
 
 def _exit_later(code: int) -> None:

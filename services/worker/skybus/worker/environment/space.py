@@ -14,6 +14,7 @@ from skybus.worker.environment.catalog import Catalog, CatalogError, describe_ca
 from skybus.worker.environment.engine import Engine
 from skybus.worker.environment.existing_file import save_existing
 from skybus.worker.environment.kernel import Kernel
+from skybus.worker.environment.main_module import become_main
 from skybus.worker.environment.packed_catalog import PackedCatalog
 from skybus.worker.environment.script import run_script
 from skybus.worker.environment.startup import StartupError, StartupSource, load_startup
@@ -102,7 +103,11 @@ def load_space(order: Order, on_engine_state: Callable[[str], None], kernel: Ker
         StartupError: something of that has failed.
     """
     reference_names.install(ipython_mode=kernel is not None)
-    namespace = load_startup(_source(order)) if kernel is None else kernel.load(order)
+    namespace = become_main()
+    if kernel is None:
+        load_startup(_source(order), namespace)
+    else:
+        kernel.load(order, namespace)
     return Space(order, namespace, on_engine_state)
 
 

@@ -1,0 +1,108 @@
+"""What a forked child must not inherit from us: signal handlers, the wake-up descriptor, sockets and files.
+
+A child that is started by exec loses handlers and descriptors by that; all our descriptors are close-on-exec.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from skybus.bus.logs import lines
+
+MACHINERY = ("skybus.", "bluesky.", "ipykernel.", "IPython.")
+"""Signal handlers of these packages serve the process that runs plans; those of user code stay in its children."""
+HELD = (signal.SIGINT, signal.SIGTERM)
+"""Signals that wait while a fork is under way: a child that is ended at once must not take them for the parent's."""
+_OPEN = Path("/proc/self/fd")
+
+Descriptors = Callable[[], Iterable[int]]
+
+
+class Children:
+    """Makes each forked child of this process one of its own.
+
+    Args:
+        folder: of the environment; files that are open in it are ours.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = f"{folder.resolve()}/"
+        self._descriptors: list[Descriptors] = []
+        self._mask = threading.local()
+        self._null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+
+    def keep_from(self, descriptors: Descriptors) -> None:
+        """Name descriptors that no child gets; they are asked for when there is one."""
+        self._descriptors.append(descriptors)
+
+    def watch(self) -> None:
+        """Begin; there is no end."""
+        os.register_at_fork(
+            before=self._hold_signals, after_in_parent=self._release_signals, after_in_child=self._set_free
+        )
+
+    def _hold_signals(self) -> None:
+        self._mask.before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
+
+    def _release_signals(self) -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask.before)
+
+    def _set_free(self) -> None:
+        """Runs in the child, before anything else does."""
+        try:
+            lines.output = open(os.devnull, "w")  # noqa: PTH123, SIM115 - another thread may hold the lock of the old one
+            ours = set(self._ours())
+            _restore_signals(ours)
+            for descriptor in ours:
+                os.dup2(self._null, descriptor, inheritable=False)  # the number stays taken: something may close it
+        finally:
+            self._release_signals()
+
+    def _ours(self) -> Iterator[int]:
+        for descriptors in self._descriptors:
+            yield from descriptors()
+        for descriptor, target in open_descriptors():
+            if target.startswith(self._folder) and not target.endswith(".fifo"):
+                yield descriptor
+
+
+def open_descriptors() -> Iterator[tuple[int, str]]:
+    """The open descriptors of this process, each with what it refers to."""
+    for link in _OPEN.iterdir():
+        with suppress(OSError):
+            yield int(link.name), str(link.readlink())
+
+
+def sockets_on(ports: set[int]) -> Iterator[int]:
+    """Sockets whose own end has one of these ports: those that listen there, and those that they have accepted."""
+    for descriptor, target in open_descriptors():
+        if target.startswith("socket:"):
+            with suppress(OSError):
+                if _port(descriptor) in ports:
+                    yield descriptor
+
+
+def _port(descriptor: int) -> Any:
+    sock = socket.socket(fileno=descriptor)
+    try:
+        address = sock.getsockname()
+        return address[1] if isinstance(address, tuple) else None
+    finally:
+        sock.detach()
+
+
+def _restore_signals(ours: set[int]) -> None:
+    wakeup = signal.set_wakeup_fd(-1)
+    if wakeup >= 0 and wakeup not in ours:
+        signal.set_wakeup_fd(wakeup)
+    for number in signal.valid_signals():
+        if (getattr(signal.getsignal(number), "__module__", None) or "").startswith(MACHINERY):
+            is_interrupt = number == signal.SIGINT
+            signal.signal(number, signal.default_int_handler if is_interrupt else signal.SIG_DFL)
