@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from pydantic import ValidationError
 
 from skybus.bus.messages import explain
 from skybus.worker.environment.catalog import Catalog
+from skybus.worker.environment.ending import run_exit_handlers
 from skybus.worker.environment.existing_file import FILE_NAME, write_existing
 from skybus.worker.environment.kernel import Kernel
 from skybus.worker.environment.space import load_space
@@ -88,5 +92,22 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _run() -> NoReturn:
+    """End when the list is written: threads that startup code has left may go on for ever."""
+    code = 0
+    try:
+        main()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+    except BaseException:
+        code = 1
+        traceback.print_exc()
+    sys.stdout.flush()
+    run_exit_handlers(code)
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    main()
+    _run()

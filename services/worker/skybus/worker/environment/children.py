@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from skybus.bus.logs import lines
 
@@ -81,21 +80,20 @@ def open_descriptors() -> Iterator[tuple[int, str]]:
 
 
 def sockets_on(ports: set[int]) -> Iterator[int]:
-    """Sockets whose own end has one of these ports: those that listen there, and those that they have accepted."""
+    """Sockets that have one of these ports at either end: those that listen, and both sides of connections to them."""
     for descriptor, target in open_descriptors():
-        if target.startswith("socket:"):
-            with suppress(OSError):
-                if _port(descriptor) in ports:
-                    yield descriptor
+        if target.startswith("socket:") and _ports(descriptor) & ports:
+            yield descriptor
 
 
-def _port(descriptor: int) -> Any:
-    sock = socket.socket(fileno=descriptor)
-    try:
-        address = sock.getsockname()
-        return address[1] if isinstance(address, tuple) else None
-    finally:
-        sock.detach()
+def _ports(descriptor: int) -> set[int]:
+    sock, found = socket.socket(fileno=descriptor), set[int]()
+    for ask in (sock.getsockname, sock.getpeername):
+        with suppress(OSError):
+            address = ask()
+            found |= {address[1]} if isinstance(address, tuple) else set()
+    sock.detach()
+    return found
 
 
 def _restore_signals(ours: set[int]) -> None:

@@ -7,13 +7,12 @@ the first. Each tells the other what to do through a queue.
 from __future__ import annotations
 
 import asyncio
-import atexit
 import os
 import signal
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
-from contextlib import nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 import structlog
@@ -25,6 +24,7 @@ from skybus.bus.errors import WrongStateError
 from skybus.bus.runtime import run_loop
 from skybus.bus.service import Service
 from skybus.worker.environment.children import Children, sockets_on
+from skybus.worker.environment.ending import EXIT_HANDLERS, run_exit_handlers
 from skybus.worker.environment.execution import Executor, Leave
 from skybus.worker.environment.failures import full_traceback, reason
 from skybus.worker.environment.handlers import EnvironmentHandlers
@@ -33,7 +33,6 @@ from skybus.worker.environment.kernel_handlers import KernelHandlers
 from skybus.worker.environment.kernel_turns import KernelTurns
 from skybus.worker.environment.origin import Origin
 from skybus.worker.environment.output import Output, say
-from skybus.worker.environment.own_process import in_this_process
 from skybus.worker.environment.signals import SignalSocket
 from skybus.worker.environment.space import Space, load_space
 from skybus.worker.environment.state import StateKeeper
@@ -56,8 +55,6 @@ FLUSH_ALONE = 0.1
 """The same while there is no connection."""
 ABORT = 1.2
 """Seconds that a plan has to end on SIGTERM."""
-EXIT_HANDLERS = 1.0
-"""Seconds that the exit handlers of user code have."""
 STARTUP_FAILED = FAULT = 1
 
 
@@ -132,11 +129,16 @@ class Host:
         self._loop.call_soon_threadsafe(call, *args)
 
     def _listen_to_signals(self) -> None:
-        """Send SIGTERM to the asyncio thread at once; if user code takes the wake-up descriptor, later."""
-        self._signals = SignalSocket()
+        self._signals = SignalSocket(lambda *_: self._tell(self._terminate))
         self._tell(self._loop.add_reader, self._signals.fileno(), self._on_signal)
-        signal.signal(signal.SIGTERM, lambda *_: self._tell(self._terminate))
         self._signals.listen()
+
+    @contextmanager
+    def _guard(self) -> Iterator[None]:
+        """Surround user code in the main thread."""
+        self._signals.listen()
+        with interruptible() if self._kernel else nullcontext():
+            yield
 
     def _free_children(self) -> None:
         """Keep what is ours from the children that user code will fork."""
@@ -149,9 +151,7 @@ class Host:
 
     def _end(self, code: int) -> None:
         """Run the exit handlers of user code and end the process, whatever its threads are doing."""
-        threading.Thread(target=_exit_later, args=(code,), daemon=True).start()
-        with suppress(BaseException), in_this_process():
-            atexit._run_exitfuncs()
+        run_exit_handlers(code)
         with suppress(OSError):
             self._folder.exit_code.write_text(str(code))
         if code < 0:
@@ -181,7 +181,7 @@ class Host:
         self._telling = Telling(order.environment_id, self._outbox, notes, self._bus, self._loop)
         self._output = Output(self._folder.fifo, self._folder.item, self._telling.console)
         self._state = StateKeeper(order.environment_id, self._bus)
-        self._executor = Executor(self._output, self, interruptible if order.kernel else nullcontext)
+        self._executor = Executor(self._output, self, self._guard)
         self._turns = turns = self._share_main_thread(order.kernel) if order.kernel else Turns()
         kernel_handlers = KernelHandlers(self._state, turns, self._kernel)
         self._handlers = EnvironmentHandlers(self._state, self._executor, self._telling, self, turns)
@@ -294,8 +294,3 @@ def _on_loop_error(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) ->
     if isinstance(error, MemoryError):
         end_without_memory()
     log.error("an error in the event loop", reason=context.get("message"), exc_info=error)
-
-
-def _exit_later(code: int) -> None:
-    threading.Event().wait(EXIT_HANDLERS)
-    os._exit(code if code >= 0 else 128 - code)

@@ -73,6 +73,7 @@ class Kernel:
         self._cells = 0
         self._exit_code: int | None = None
         self._fault: BaseException | None = None
+        self._app: Any = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self.connection_info: dict[str, Any] = {}
 
@@ -80,8 +81,11 @@ class Kernel:
 
     @property
     def ports(self) -> set[int]:
-        """Where clients connect."""
-        return {port for name, port in self.connection_info.items() if name.endswith("_port")}
+        """Where clients and forked children connect."""
+        if self._app is None:
+            return set()
+        named = {port for name, port in connection_info(self._app).items() if name.endswith("_port")}
+        return named | {getattr(self._app.iopub_thread, "_pipe_port", 0)}
 
     def load(self, order: Order, namespace: dict[str, Any]) -> None:
         """Make the kernel, and run the startup code in it.

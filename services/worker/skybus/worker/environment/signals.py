@@ -6,6 +6,8 @@ import os
 import signal
 import socket
 import struct
+from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 
 KEPT_IGNORED = {signal.SIGPIPE, signal.SIGXFSZ}
@@ -31,9 +33,13 @@ class SignalSocket:
     """Where Python's signal handler writes; only what this very process got is read.
 
     A child that was forked shares the socket until `children` or exec takes it away. The kernel says who has written.
+
+    Args:
+        on_sigterm: called in the main thread as soon as that is free, in case user code has taken the socket's place.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_sigterm: Callable[[int, FrameType | None], object]) -> None:
+        self._on_sigterm = on_sigterm
         self._reader, self._writer = socket.socketpair()
         for end in (self._reader, self._writer):
             end.setblocking(False)
@@ -50,8 +56,16 @@ class SignalSocket:
         return self._reader.fileno(), self._writer.fileno()
 
     def listen(self) -> None:
-        """Begin; to be called in the main thread."""
-        signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        """Take what user code has not set, or no longer, as after the end of an event loop of its own.
+
+        To be called in the main thread.
+        """
+        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, self._on_sigterm)
+        before = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        if before not in (-1, self._writer.fileno()):
+            with suppress(ValueError, OSError):  # it may be closed by now
+                signal.set_wakeup_fd(before)
 
     def read(self) -> bytes:
         """The numbers of the signals that have come, a byte each."""
