@@ -31,6 +31,7 @@ def main() -> int:
     order = Order.model_validate_json(line)
     _read_nothing()
     _log_into(EnvironmentFolder(order.folder), order.log_level)
+    _leave_structlog_to_user_code()
     faulthandler.enable()
     from skybus.worker.environment.host import Host
 
@@ -59,6 +60,12 @@ def _log_into(folder: EnvironmentFolder, level: str) -> None:
     """Keep our own log away from user output, and from a terminal that may go away; a full disk harms nobody."""
     lines.output = folder.log.open("a", buffering=1)
     start_logging("environment", level)
+
+
+def _leave_structlog_to_user_code() -> None:
+    """Let user code import a structlog of its own: it neither changes our log nor writes into it."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "structlog"]:
+        del sys.modules[name]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`sys.modules["__main__"]` of an environment is the namespace of the startup code, which no child runs again."""
+"""`__main__`, logging and the standard streams of an environment belong to user code; no child runs it again."""
 
 import asyncio
 import base64
@@ -100,3 +100,18 @@ async def test_a_script_changes_the_same_main_module(house):
 async def test_logging_is_set_up_by_startup_code_alone(house):
     assert await called(house, "root_handlers") == []
     assert "a line of the beamline\n" in str(await called(house, "log_line", "a line of the beamline"))
+
+
+async def test_structlog_is_as_startup_code_finds_it_in_any_python(house):
+    report = await house.finish_task(script("import structlog; assert not structlog.is_configured()"))
+    assert report["success"], report["msg"]
+
+
+@pytest.mark.parametrize("break_them", ["sys.stdout.close(); sys.stderr.close()", "sys.stdout = sys.stderr = None"])
+async def test_an_environment_outlives_what_user_code_does_to_the_standard_streams(house, break_them):
+    keep = "import io, sys; streams = sys.stdout, sys.stderr; sys.stdout = sys.stderr = io.open(1, 'w', closefd=False)"
+    assert (await house.finish_task(script(keep)))["success"]
+    for code in (f"import sys; {break_them}", "1 + 1", "sys.stdout, sys.stderr = streams; print('heard again')"):
+        report = await house.finish_task(script(code))
+        assert report["success"], report["msg"]
+    await house.until_text("heard again")
