@@ -71,7 +71,7 @@ async def test_functions_of_startup_code_run_in_forked_processes(house, pool):
 async def test_a_spawned_process_says_why_it_lacks_them_and_runs_no_startup_code(house, pool, method):
     report = await house.finish(plan(pool, method))
     assert "'square' is defined in startup code, which does not run again in a spawned process" in report["msg"]
-    assert await called(house, "answer_of_module", method) == 3
+    assert await called(house, "library_call", method) == 3
     assert await called(house, "loads") == 1
 
 
@@ -93,7 +93,7 @@ async def test_a_script_changes_the_same_main_module(house):
     code = "import __main__, sys; later = 5; assert __main__.later == 5 and sys.modules['__main__'].square(2) == 4"
     report = await house.finish_task(script(code))
     assert report["success"], report["msg"]
-    assert await called(house, "answer_of_module", "spawn") == 3  # it has a `__file__` now, which spawn must not run
+    assert await called(house, "library_call", "spawn") == 3  # it has a `__file__` now, which spawn must not run
     assert await called(house, "loads") == 1
 
 

@@ -18,7 +18,6 @@ from bluesky import RunEngine
 from bluesky.utils import MsgGenerator
 from ophyd.sim import SynAxis
 from ophyd_async.core import SignalRW, StandardReadable, soft_signal_rw
-from ophyd_async.core import StandardReadableFormat as Format  # noqa: F401
 
 RE = RunEngine({})
 ROOT_HANDLERS = list(logging.getLogger().handlers)
@@ -103,7 +102,7 @@ def hints() -> list[str]:
     return [*map(str, typing.get_type_hints(Stage).values()), str(typing.get_type_hints(Declared)["other"])]
 
 
-def answer_of_module(method: str) -> float:
+def library_call(method: str) -> float:
     """Call a library function in a process that has no startup code."""
     with multiprocessing.get_context(method).Pool(1) as pool:
         return pool.apply(abs, (-3,))

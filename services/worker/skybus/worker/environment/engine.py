@@ -11,7 +11,7 @@ import structlog
 from bluesky.run_engine import _ensure_event_loop_running
 from bluesky.utils import SigintHandler
 
-from skybus.worker.environment.own_process import plan_in_this_process
+from skybus.worker.environment.own_process import PlanOfThisProcess
 
 log = structlog.get_logger()
 
@@ -108,7 +108,7 @@ class Engine:
     def _guard(self, plan: Plan) -> Plan:
         """Keep what the plan returns; SystemExit and its like would end the thread of the RunEngine."""
         try:
-            self._result = yield from plan_in_this_process(plan)
+            self._result = yield from PlanOfThisProcess(plan)
         except (Exception, GeneratorExit, asyncio.CancelledError):
             raise
         except BaseException as error:

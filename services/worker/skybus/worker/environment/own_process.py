@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-_COMES_BACK = "skybus: a forked child process has come back to the plan; it ends here, the plan goes on in the parent"
+_COMES_BACK = SystemExit("skybus: a forked child process ends where it would go on with the plan; the parent does that")
 
 
 @contextmanager
@@ -28,30 +28,36 @@ def in_this_process() -> Iterator[None]:
     end_child(None)
 
 
-def plan_in_this_process(plan: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
-    """Surround a plan likewise; a child does not leave it for the RunEngine's next message either."""
-    return (yield from _OwnPlan(plan))
+class PlanOfThisProcess(Generator[Any, Any, Any]):
+    """Surrounds a plan likewise; a child does not leave it for the RunEngine's next message either.
 
+    A callback may have forked the child, so each step looks where it is before it begins, too.
+    """
 
-class _OwnPlan(Generator[Any, Any, Any]):
     def __init__(self, plan: Generator[Any, Any, Any]) -> None:
         self._plan = plan
         self._end_child = _ending()
 
     def send(self, value: Any) -> Any:
-        return self._go_on(self._plan.send, value)
-
-    def throw(self, *error: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return self._go_on(self._plan.throw, *error)
-
-    def _go_on(self, step: Callable[..., Any], *args: Any) -> Any:
-        self._end_child(None)  # a callback may have forked it
+        """Go on to the next message."""
+        self._end_child(None)
         try:
-            message = step(*args)
+            message = self._plan.send(value)
         except BaseException as error:
             self._end_child(error)
             raise
-        self._end_child(SystemExit(_COMES_BACK))
+        self._end_child(_COMES_BACK)
+        return message
+
+    def throw(self, *error: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Go on with an error."""
+        self._end_child(None)
+        try:
+            message = self._plan.throw(*error)
+        except BaseException as error_of_plan:
+            self._end_child(error_of_plan)
+            raise
+        self._end_child(_COMES_BACK)
         return message
 
 
