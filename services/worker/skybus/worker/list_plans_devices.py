@@ -7,6 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -104,7 +105,8 @@ def _run() -> NoReturn:
     except BaseException:
         code = 1
         traceback.print_exc()
-    sys.stdout.flush()
+    with suppress(OSError, ValueError, AttributeError):  # startup code may have closed or replaced it
+        sys.stdout.flush()
     run_exit_handlers(code)
     os._exit(code)
 

@@ -48,7 +48,7 @@ def _fail(name: str) -> None:
 def _why_not(name: str) -> str:
     return (
         f"{name!r} is defined in startup code, which does not run again in a spawned process: move it into a module "
-        "that startup code imports, or start the process with multiprocessing.get_context('fork')"
+        "that is installed or on PYTHONPATH, or make the process with multiprocessing.get_context('fork')"
     )
 
 

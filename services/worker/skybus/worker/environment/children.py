@@ -9,11 +9,12 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from skybus.bus.logs import lines
+from skybus.worker.environment.signals import SignalSocket
 
 MACHINERY = ("skybus.", "bluesky.", "ipykernel.", "IPython.")
 """Signal handlers of these packages serve the process that runs plans; those of user code stay in its children."""
@@ -29,11 +30,13 @@ class Children:
 
     Args:
         folder: of the environment; files that are open in it are ours.
+        signals: to which the wake-up descriptor belongs.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, signals: SignalSocket) -> None:
         self._folder = f"{folder.resolve()}/"
-        self._descriptors: list[Descriptors] = []
+        self._signals = signals
+        self._descriptors: list[Descriptors] = [lambda: signals.descriptors]
         self._mask = threading.local()
         self._null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
 
@@ -57,10 +60,10 @@ class Children:
         """Runs in the child, before anything else does."""
         try:
             lines.output = open(os.devnull, "w")  # noqa: PTH123, SIM115 - another thread may hold the lock of the old one
-            ours = set(self._ours())
-            _restore_signals(ours)
-            for descriptor in ours:
+            _restore_signals(self._signals.descriptors)
+            for descriptor in set(self._ours()):
                 os.dup2(self._null, descriptor, inheritable=False)  # the number stays taken: something may close it
+            self._descriptors.clear()  # the child may use the numbers for files of its own, and fork, too
         finally:
             self._release_signals()
 
@@ -96,7 +99,8 @@ def _ports(descriptor: int) -> set[int]:
     return found
 
 
-def _restore_signals(ours: set[int]) -> None:
+def _restore_signals(ours: Collection[int]) -> None:
+    """Restore the defaults, but for what user code has set."""
     wakeup = signal.set_wakeup_fd(-1)
     if wakeup >= 0 and wakeup not in ours:
         signal.set_wakeup_fd(wakeup)

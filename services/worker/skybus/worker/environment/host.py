@@ -142,9 +142,9 @@ class Host:
 
     def _free_children(self) -> None:
         """Keep what is ours from the children that user code will fork."""
-        children = Children(self._folder.path)
-        for owner in (self._signals, self._output, self._bus):
-            children.keep_from(lambda owner=owner: owner.descriptors)
+        children = Children(self._folder.path, self._signals)
+        children.keep_from(lambda: self._output.descriptors)
+        children.keep_from(lambda: self._bus.descriptors)
         if kernel := self._kernel:
             children.keep_from(lambda: sockets_on(kernel.ports))
         children.watch()

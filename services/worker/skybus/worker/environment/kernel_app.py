@@ -93,9 +93,11 @@ class EmbeddedShell(ZMQInteractiveShell):
         own_file = OwnFile(str(fname))
         self.ast_transformers.append(own_file)
         try:
-            super().safe_execfile_ipy(fname, **options)
+            with in_this_process():
+                super().safe_execfile_ipy(fname, **options)
         finally:
-            self.ast_transformers.remove(own_file)
+            with suppress(ValueError):  # IPython drops one that has failed
+                self.ast_transformers.remove(own_file)
 
     def safe_run_module(self, mod_name: str, where: dict[str, Any]) -> None:
         """Run a module in the namespace itself: `runpy` would make it `__main__`, which children run again."""
