@@ -113,6 +113,13 @@ class Bus:
         return self._user
 
     @property
+    def descriptors(self) -> list[int]:
+        """The connection's socket, for owners that must keep it from their children."""
+        writer = getattr(self._connection and self._connection._transport, "_io_writer", None)
+        sock = writer and writer.get_extra_info("socket")
+        return [sock.fileno()] if sock else []
+
+    @property
     def payload_limit(self) -> int:
         """The most bytes that a body may have."""
         return self.connection.max_payload - HEADER_ROOM

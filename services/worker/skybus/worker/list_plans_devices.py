@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
 from pydantic import ValidationError
 
 from skybus.bus.messages import explain
 from skybus.worker.environment.catalog import Catalog
+from skybus.worker.environment.ending import run_exit_handlers
 from skybus.worker.environment.engine import EngineWatcher
 from skybus.worker.environment.existing_file import FILE_NAME, write_existing
 from skybus.worker.environment.kernel import Kernel
@@ -91,5 +96,23 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _run() -> NoReturn:
+    """End when the list is written: threads that startup code has left may go on for ever."""
+    code = 0
+    try:
+        main()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+    except BaseException:
+        code = 1
+        traceback.print_exc()
+    with suppress(OSError, ValueError, AttributeError):  # startup code may have closed or replaced it
+        sys.stdout.flush()
+    run_exit_handlers(code)
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    main()
+    _run()

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
-import logging
 import os
-import signal
 import sys
 from contextlib import suppress
 from importlib import import_module
@@ -13,6 +11,7 @@ from importlib import import_module
 from skybus.bus.logs import lines, start_logging
 from skybus.worker.environment.keyboard import remove_keyboard
 from skybus.worker.environment.output import unbuffer_python
+from skybus.worker.environment.signals import start_afresh
 from skybus.worker.folder import EnvironmentFolder
 from skybus.worker.memory import end_without_memory
 from skybus.worker.order import Order
@@ -24,7 +23,7 @@ FOR_KERNEL = ("skybus.worker.environment.kernel_app", "matplotlib.pyplot")
 
 def main() -> int:
     """Get ready, read the order and carry it out."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    start_afresh()
     unbuffer_python()
     _warm_up(kernel=WITH_KERNEL in sys.argv)
     line = sys.stdin.buffer.readline()
@@ -34,7 +33,7 @@ def main() -> int:
     _read_nothing()
     remove_keyboard()
     _log_into(EnvironmentFolder(order.folder), order.log_level)
-    logging.basicConfig(level=logging.WARNING)
+    _leave_structlog_to_user_code()
     faulthandler.enable()
     from skybus.worker.environment.host import Host
 
@@ -63,6 +62,12 @@ def _log_into(folder: EnvironmentFolder, level: str) -> None:
     """Keep our own log away from user output, and from a terminal that may go away; a full disk harms nobody."""
     lines.output = folder.log.open("a", buffering=1)
     start_logging("environment", level)
+
+
+def _leave_structlog_to_user_code() -> None:
+    """Let user code import a structlog of its own: it neither changes our log nor writes into it."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "structlog"]:
+        del sys.modules[name]
 
 
 if __name__ == "__main__":

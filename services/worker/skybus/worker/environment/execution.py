@@ -18,6 +18,7 @@ from skybus.bus.errors import SkybusError
 from skybus.worker.environment.attempt import Attempt
 from skybus.worker.environment.engine import Engine, OnDocument, OnWaiting
 from skybus.worker.environment.output import Output
+from skybus.worker.environment.own_process import in_this_process
 from skybus.worker.environment.plan_call import plan_metadata
 from skybus.worker.environment.run_engine_internals import Plan
 from skybus.worker.environment.task import Task
@@ -150,7 +151,7 @@ class Executor:
         self._listener.plan_ended(report)
 
     def _guarded(self, work: Callable[[], Any]) -> Any:
-        with self._guard():
+        with self._guard(), in_this_process():
             return work()
 
     def _run_task(self, task: Task) -> None:

@@ -7,14 +7,12 @@ the first. Each tells the other what to do through a queue.
 from __future__ import annotations
 
 import asyncio
-import atexit
 import os
 import signal
-import socket
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
-from contextlib import nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 import structlog
@@ -26,6 +24,8 @@ from skybus.bus.connection import Bus
 from skybus.bus.errors import WrongStateError
 from skybus.bus.runtime import run_loop
 from skybus.bus.service import Service
+from skybus.worker.environment.children import Children, sockets_on
+from skybus.worker.environment.ending import EXIT_HANDLERS, run_exit_handlers
 from skybus.worker.environment.engine import EngineWatcher
 from skybus.worker.environment.execution import Executor, Leave
 from skybus.worker.environment.failures import full_traceback, reason
@@ -34,7 +34,8 @@ from skybus.worker.environment.kernel import Kernel, interruptible
 from skybus.worker.environment.kernel_handlers import KernelHandlers
 from skybus.worker.environment.kernel_turns import KernelTurns
 from skybus.worker.environment.origin import Origin
-from skybus.worker.environment.output import Output
+from skybus.worker.environment.output import Output, say
+from skybus.worker.environment.signals import SignalSocket
 from skybus.worker.environment.space import Space, load_space
 from skybus.worker.environment.state import StateKeeper
 from skybus.worker.environment.task_handlers import TaskHandlers
@@ -56,8 +57,6 @@ FLUSH_ALONE = 0.1
 """The same while there is no connection."""
 ABORT = 1.2
 """Seconds that a plan has to end on SIGTERM."""
-EXIT_HANDLERS = 1.0
-"""Seconds that the exit handlers of user code have."""
 STARTUP_FAILED = FAULT = 1
 
 
@@ -76,6 +75,7 @@ class Host(EngineWatcher):
         threading.Thread(target=self._run_loop, args=(ready,), name="skybus", daemon=True).start()
         ready.result()
         self._listen_to_signals()
+        self._free_children()
         self._output.capture()
         try:
             code = self._work(is_open=self._open())
@@ -108,10 +108,10 @@ class Host(EngineWatcher):
         except Exception as error:  # what startup code has made may raise anything when it is looked at
             why, where = reason(error), full_traceback(error)
             log.error("startup code has failed", error=why)
-            print(where, flush=True)
+            say(where)
             self._tell(self._failed, why, where)
             return False
-        print("RE Environment is ready", flush=True)  # for those who watch the console, as the reference's users do
+        say("RE Environment is ready")  # for those who watch the console, as the reference's users do
         self._tell(self._opened, space, facts)
         return True
 
@@ -139,20 +139,29 @@ class Host(EngineWatcher):
         self._loop.call_soon_threadsafe(call, *args)
 
     def _listen_to_signals(self) -> None:
-        """Let SIGTERM reach the asyncio thread at once, whatever the main thread is doing."""
-        ours, theirs = socket.socketpair()
-        for end in (ours, theirs):
-            end.setblocking(False)
-        self._signals = (ours, theirs)
-        self._tell(self._loop.add_reader, ours.fileno(), self._on_signal)
-        signal.signal(signal.SIGTERM, lambda *_: self._tell(self._terminate))
-        signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
+        self._signals = SignalSocket(lambda *_: self._tell(self._terminate))
+        self._tell(self._loop.add_reader, self._signals.fileno(), self._on_signal)
+        self._signals.listen()
+
+    @contextmanager
+    def _guard(self) -> Iterator[None]:
+        """Surround user code in the main thread."""
+        self._signals.listen()
+        with interruptible() if self._kernel else nullcontext():
+            yield
+
+    def _free_children(self) -> None:
+        """Keep what is ours from the children that user code will fork."""
+        children = Children(self._folder.path, self._signals)
+        children.keep_from(lambda: self._output.descriptors)
+        children.keep_from(lambda: self._bus.descriptors)
+        if kernel := self._kernel:
+            children.keep_from(lambda: sockets_on(kernel.ports))
+        children.watch()
 
     def _end(self, code: int) -> None:
         """Run the exit handlers of user code and end the process, whatever its threads are doing."""
-        threading.Thread(target=_exit_later, args=(code,), daemon=True).start()
-        with suppress(BaseException):
-            atexit._run_exitfuncs()
+        run_exit_handlers(code)
         with suppress(OSError):
             self._folder.exit_code.write_text(str(code))
         if code < 0:
@@ -182,7 +191,7 @@ class Host(EngineWatcher):
         self._telling = Telling(order.environment_id, self._outbox, notes, self._bus, self._loop)
         self._output = Output(self._folder.fifo, self._folder.item, self._telling.console)
         self._state = StateKeeper(order.environment_id, self._bus)
-        self._executor = Executor(self._output, self, interruptible if order.kernel else nullcontext)
+        self._executor = Executor(self._output, self, self._guard)
         self._turns = turns = self._share_main_thread(order.kernel) if order.kernel else Turns()
         kernel_handlers = KernelHandlers(self._state, turns, self._kernel)
         self._handlers = EnvironmentHandlers(self._state, self._executor, self._telling, self, turns)
@@ -226,12 +235,11 @@ class Host(EngineWatcher):
         self._leave(STARTUP_FAILED)
 
     def _on_signal(self) -> None:
-        with suppress(BlockingIOError):
-            signals = self._signals[0].recv(4096)
-            if signal.SIGTERM in signals:
-                self._terminate()
-            if signal.SIGINT in signals and self._kernel:
-                self._kernel.wake()
+        signals = self._signals.read()
+        if signal.SIGTERM in signals:
+            self._terminate()
+        if signal.SIGINT in signals and self._kernel:
+            self._kernel.wake()
 
     def _terminate(self) -> None:
         if not self._is_leaving:
@@ -288,13 +296,12 @@ async def _keep_up(work: Callable[[], Awaitable[None]]) -> None:
             await asyncio.sleep(1)
 
 
-def _on_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Deal with an error that nobody waits for; one of memory may have cost us a report."""
-    if isinstance(context.get("exception"), MemoryError):
+def _on_loop_error(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Deal with an error that nobody waits for; one of memory may have cost us a report.
+
+    It goes into our own log: the default handler would use `logging`, which is user code's.
+    """
+    error = context.get("exception")
+    if isinstance(error, MemoryError):
         end_without_memory()
-    loop.default_exception_handler(context)
-
-
-def _exit_later(code: int) -> None:
-    threading.Event().wait(EXIT_HANDLERS)
-    os._exit(code if code >= 0 else 128 - code)
+    log.error("an error in the event loop", reason=context.get("message"), exc_info=error)

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from skybus.bus.errors import why
 from skybus.worker.environment.kernel_connection import connection_info, listen_as_told
 from skybus.worker.environment.registry import REGISTRY
+from skybus.worker.environment.signals import ignore_interrupt
 from skybus.worker.environment.startup import StartupError
 from skybus.worker.environment.user_namespace import USER_NAMESPACE
 from skybus.worker.kernel_options import KernelOptions
@@ -72,13 +73,22 @@ class Kernel:
         self._cells = 0
         self._exit_code: int | None = None
         self._fault: BaseException | None = None
+        self._app: Any = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self.connection_info: dict[str, Any] = {}
 
     # What follows is done in the main thread.
 
-    def load(self, order: Order) -> dict[str, Any]:
-        """Make the kernel, run the startup code in it, and return its namespace.
+    @property
+    def ports(self) -> set[int]:
+        """Where clients and forked children connect."""
+        if self._app is None:
+            return set()
+        named = {port for name, port in connection_info(self._app).items() if name.endswith("_port")}
+        return named | {getattr(self._app.iopub_thread, "_pipe_port", 0)}
+
+    def load(self, order: Order, namespace: dict[str, Any]) -> None:
+        """Make the kernel, and run the startup code in it.
 
         Raises:
             StartupError: something of that has failed.
@@ -88,7 +98,6 @@ class Kernel:
         except ImportError as error:
             raise StartupError(f"The IPython kernel is not installed (pip install skybus[ipython]): {error}") from error
         os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # or its debugger complains on stderr
-        namespace: dict[str, Any] = {}
         REGISTRY.clear()
         USER_NAMESPACE.set_user_namespace(user_ns=namespace, use_ipython=True)
         self._app = app = kernel_app.make_app(namespace)
@@ -105,7 +114,6 @@ class Kernel:
         self.connection_info = connection_info(app)
         self._loop = kernel_app.main_loop()
         self._context = contextvars.copy_context()
-        return namespace
 
     def run(self) -> int | None:
         """Run cells and our work; return the exit code, or nothing if a client has shut the kernel down.
@@ -192,12 +200,20 @@ def interrupt_main_thread() -> None:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let Ctrl-C reach user code in the main thread; a RunEngine takes it for a wish to pause."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Let Ctrl-C reach user code in the main thread; a RunEngine takes it for a wish to pause.
+
+    A handler that user code sets stays.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before is not ignore_interrupt:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, before)
 
 
 def _nothing() -> None:

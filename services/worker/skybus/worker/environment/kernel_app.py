@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import logging
 import re
+import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 from ipykernel.displayhook import ZMQShellDisplayHook
@@ -16,11 +20,18 @@ from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
 from ipykernel.zmqshell import ZMQInteractiveShell
 from IPython.core.profiledir import ProfileDir
+from IPython.utils.syspathcontext import prepended_to_syspath
 from jupyter_client.session import Session
 from tornado.ioloop import IOLoop
 from tornado.platform.asyncio import AsyncIOLoop
 from traitlets import Any as AnyTrait
-from traitlets import Bool, Type, Unicode
+from traitlets import Bool, Type, Unicode, default
+
+from skybus.worker.environment.output import say
+from skybus.worker.environment.own_file import OwnFile, compile_file
+from skybus.worker.environment.own_process import in_this_process
+from skybus.worker.environment.signals import ignore_interrupt
+from skybus.worker.environment.startup_module import run_module
 
 ANSI = re.compile(r"\x1B(?:[@-Z\\-_]|\[[0-?]*[ -/]*[@-~])")
 """Colours of a terminal."""
@@ -51,7 +62,7 @@ class EchoingDisplayHook(ZMQShellDisplayHook):
     def write_format_data(self, format_dict: dict[str, Any], md_dict: dict[str, Any] | None = None) -> None:
         """Keep the value for clients, and print it."""
         super().write_format_data(format_dict, md_dict)
-        print(f">> {format_dict.get('text/plain', '')}", file=sys.__stdout__)
+        say(f">> {format_dict.get('text/plain', '')}")
 
 
 class EmbeddedShell(ZMQInteractiveShell):
@@ -66,13 +77,45 @@ class EmbeddedShell(ZMQInteractiveShell):
         text = ANSI.sub("", "\n".join(stb))
         if self.failures is not None:
             self.failures.append(Failure(evalue, text))
-        print(f"Traceback: {text}", file=sys.__stderr__)
+        say(f"Traceback: {text}")
+
+    def safe_execfile(self, fname: Any, *where: Any, raise_exceptions: bool = False, **options: Any) -> None:
+        """Run a file; one of the startup code knows its own `__file__` later, too."""
+        if not raise_exceptions:
+            super().safe_execfile(fname, *where, **options)
+            return
+        path = Path(fname).expanduser().resolve()
+        with prepended_to_syspath(str(path.parent)), self.builtin_trap, _leaving_quietly(), in_this_process():
+            exec(compile_file(ast.parse(path.read_bytes(), str(path)), path, str(fname)), *where)  # noqa: S102
+
+    def safe_execfile_ipy(self, fname: Any, **options: Any) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Likewise for a file in IPython's own language."""
+        own_file = OwnFile(str(fname))
+        self.ast_transformers.append(own_file)
+        try:
+            with in_this_process():
+                super().safe_execfile_ipy(fname, **options)
+        finally:
+            with suppress(ValueError):  # IPython drops one that has failed
+                self.ast_transformers.remove(own_file)
+
+    def safe_run_module(self, mod_name: str, where: dict[str, Any]) -> None:
+        """Run a module in the namespace itself: `runpy` would make it `__main__`, which children run again."""
+        try:
+            with _leaving_quietly(), in_this_process():
+                run_module(mod_name, where)
+        except BaseException:  # as IPython has it
+            self.showtraceback()
 
 
 class EmbeddedKernel(IPythonKernel):
     """Says when cells run in the main thread."""
 
     shell_class = Type(EmbeddedShell)
+
+    @default("user_module")
+    def _find_user_module(self) -> Any:
+        return sys.modules["__main__"]
 
     async def do_execute(self, *args: Any, **kwargs: Any) -> Any:
         """Run a cell."""
@@ -81,7 +124,8 @@ class EmbeddedKernel(IPythonKernel):
         app = cast("EmbeddedKernelApp", self.parent)
         app.on_cell(+1)
         try:
-            return await super().do_execute(*args, **kwargs)
+            with in_this_process():
+                return await super().do_execute(*args, **kwargs)
         finally:
             app.on_cell(-1)
 
@@ -95,6 +139,10 @@ class EmbeddedKernelApp(IPKernelApp):
     keeps_connection_file = Bool(False)
     on_cell: Callable[[int], None] = AnyTrait(lambda _change: None)  # pyright: ignore[reportAssignmentType]
     """Told of one cell more or less."""
+
+    def init_signal(self) -> None:
+        """Survive Ctrl-C between cells, but do not ignore it: programs that user code starts would, too."""
+        signal.signal(signal.SIGINT, ignore_interrupt)
 
     def init_code(self) -> None:
         """Run the startup code.
@@ -126,8 +174,9 @@ class EmbeddedKernelApp(IPKernelApp):
 
     def end_work(self) -> None:
         """Show clients an idle kernel, after all that was printed."""
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError, AttributeError):  # user code may have closed or replaced it
+                stream.flush()
         self.kernel._publish_status("idle", "shell")
 
     def cleanup_connection_file(self) -> None:
@@ -136,6 +185,16 @@ class EmbeddedKernelApp(IPKernelApp):
             self.cleanup_ipc_files()
         else:
             super().cleanup_connection_file()
+
+
+@contextmanager
+def _leaving_quietly() -> Iterator[None]:
+    """End a file or module that calls `exit()` there, as IPython does."""
+    try:
+        yield
+    except SystemExit as end:
+        if end.code:
+            raise
 
 
 def make_app(user_ns: dict[str, Any]) -> EmbeddedKernelApp:

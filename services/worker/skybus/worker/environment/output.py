@@ -43,6 +43,11 @@ class Output:
         self._item_uid: str | None = None
         _enlarge(self._writer)
 
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """Ours; 1 and 2 are those of user code and its children."""
+        return self._reader, self._writer, self._item_file
+
     def capture(self) -> None:
         """Send everything that is written from now on into the FIFO."""
         sys.stdout.flush()
@@ -97,12 +102,19 @@ class Output:
         return bool(data)
 
 
+def say(text: str) -> None:
+    """Write a line of our own, whatever user code has made of `sys.stdout`."""
+    with suppress(OSError):
+        _WholeWrites(1, "wb", closefd=False).write(f"{text}\n".encode(errors="backslashreplace"))
+
+
 def unbuffer_python() -> None:
     """Make `print` reach the descriptor at once, so that it keeps its order with what C code writes."""
     for name, fd in (("stdout", 1), ("stderr", 2)):
-        stream = io.TextIOWrapper(
-            _WholeWrites(fd, "wb", closefd=False), encoding="utf-8", errors="backslashreplace", write_through=True
-        )
+        raw = _WholeWrites(fd, "wb", closefd=False)
+        raw.name = f"<{name}>"
+        stream = io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", write_through=True)
+        stream.mode = "w"  # pyright: ignore[reportAttributeAccessIssue] - as that of any Python
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
 

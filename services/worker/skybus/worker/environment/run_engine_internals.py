@@ -20,6 +20,7 @@ from bluesky.run_engine import _ensure_event_loop_running
 from bluesky.utils import Msg, SigintHandler, single_gen
 
 from skybus.worker.environment.keyboard import nobody_answers
+from skybus.worker.environment.own_process import PlanOfThisProcess
 
 log = structlog.get_logger()
 
@@ -241,9 +242,9 @@ def _is_wait(message: Msg) -> bool:
 
 
 def _without_exit(plan: Plan) -> Plan:
-    """Turn SystemExit and its like into an error of the plan, whichever preprocessor has raised it."""
+    """Turn SystemExit and its like into an error of the plan, and end a forked child that would go on with it."""
     try:
-        return (yield from plan)
+        return (yield from PlanOfThisProcess(plan))
     except _HARMLESS:
         raise
     except BaseException as error:

@@ -13,6 +13,7 @@ from skybus.worker.environment.catalog import Catalog, CatalogError, describe_ca
 from skybus.worker.environment.engine import Engine, EngineWatcher
 from skybus.worker.environment.existing_file import save_existing
 from skybus.worker.environment.kernel import Kernel
+from skybus.worker.environment.main_module import become_main
 from skybus.worker.environment.packed_catalog import PackedCatalog
 from skybus.worker.environment.remarks import Remarks
 from skybus.worker.environment.script import run_script
@@ -113,7 +114,11 @@ def load_space(order: Order, watcher: EngineWatcher, kernel: Kernel | None = Non
     """
     reference_names.install(ipython_mode=kernel is not None)
     ignored = _look_at_folder(order)
-    namespace = load_startup(_source(order)) if kernel is None else kernel.load(order)
+    namespace = become_main()
+    if kernel is None:
+        load_startup(_source(order), namespace)
+    else:
+        kernel.load(order, namespace)
     return Space(order, namespace, watcher, ignored)
 
 

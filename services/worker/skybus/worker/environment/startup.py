@@ -15,8 +15,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from skybus.worker.environment.own_file import compile_file
+from skybus.worker.environment.own_process import in_this_process
 from skybus.worker.environment.registry import REGISTRY
 from skybus.worker.environment.startup_files import find_startup_files
+from skybus.worker.environment.startup_module import import_into
 from skybus.worker.environment.user_namespace import USER_NAMESPACE, get_ipython
 
 IPYTHON_MODULES = ("IPython", "IPython.core.getipython")
@@ -103,7 +106,7 @@ def _load_script(script: Path, namespace: dict[str, Any]) -> None:
 
 def _load_module(name: str, namespace: dict[str, Any]) -> None:
     with reporting(f"Error while loading module {name!r}"):
-        namespace.update(vars(importlib.import_module(name)))
+        import_into(namespace, name)
 
 
 def _execute_file(path: Path, namespace: dict[str, Any]) -> None:
@@ -112,7 +115,7 @@ def _execute_file(path: Path, namespace: dict[str, Any]) -> None:
     try:
         with reporting(f"Error while executing script '{path}'"):
             tree = _StandInImports().visit(ast.parse(path.read_bytes(), filename=str(path)))
-            exec(compile(tree, str(path), "exec", dont_inherit=True), namespace)  # noqa: S102
+            exec(compile_file(tree, path, str(path)), namespace)  # noqa: S102
     finally:
         namespace.pop("__file__", None)
 
@@ -167,7 +170,8 @@ def _leave_folder(name: str) -> None:
 def reporting(what: str) -> Iterator[None]:
     """Turn any failure of user code into a StartupError."""
     try:
-        yield
+        with in_this_process():
+            yield
     except BaseException as error:  # startup code that calls exit() must not end the process
         message = f"{what}: {str(error) or type(error).__name__}"
         text = "".join(traceback.format_exception(type(error), error, user_part(error.__traceback__)))

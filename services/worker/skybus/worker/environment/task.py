@@ -9,6 +9,7 @@ from typing import Any
 
 from skybus.bus.api.internal import TaskReport, TaskRun
 from skybus.worker.environment.failures import full_traceback, reason
+from skybus.worker.environment.own_process import in_this_process
 from skybus.worker.environment.portable import as_json
 
 NAMES = {"script": "Load script", "function": "Execute function"}
@@ -38,7 +39,8 @@ class Task:
     def run(self) -> TaskReport:
         """Do the work and say how it went, whatever it does."""
         try:
-            value = as_json(self.work(), self.return_limit)
+            with in_this_process():
+                value = as_json(self.work(), self.return_limit)
         except BaseException as error:  # a script that calls exit() must not end the process
             msg = f"Error occurred while executing {NAMES[self.request.task.kind]!r}: {reason(error)}"
             return self._report(success=False, msg=msg, traceback=full_traceback(error))

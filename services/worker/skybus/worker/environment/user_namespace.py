@@ -52,6 +52,19 @@ class ShellStandIn:
         self.user_ns = user_ns
         self.log = logging.getLogger("skybus.environment.ipython")
 
+    def __getattr__(self, name: str) -> Any:
+        """Refuse what only a shell has; `hasattr` says so, too.
+
+        Raises:
+            AttributeError: always.
+        """
+        if name.startswith("_"):
+            raise AttributeError(name)
+        raise AttributeError(
+            f"get_ipython().{name} needs an IPython kernel, and startup code runs without one here: "
+            "start the worker with SKYBUS_USE_IPYTHON_KERNEL=1 (option --use-ipython-kernel=ON)"
+        )
+
 
 def get_ipython() -> ShellStandIn:
     """Return a stand-in for the IPython shell that knows the user namespace."""

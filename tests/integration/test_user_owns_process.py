@@ -1,0 +1,117 @@
+"""`__main__`, logging and the standard streams of an environment belong to user code; no child runs it again."""
+
+import asyncio
+import base64
+import tempfile
+import zlib
+from pathlib import Path
+
+import orjson
+import pytest
+
+from skybus.bus.api.internal import ENVIRONMENT_CATALOG, CatalogPart
+from tests.integration.kernel_fixtures import kernel_worker
+from tests.integration.worker_fixtures import (
+    House,
+    WorkerProcess,
+    function,
+    house_of,
+    open_environment,
+    plan,
+    script,
+    serving,
+)
+
+STARTUP = Path(__file__).parent / "startup_as_main"
+
+
+@pytest.fixture(scope="module", params=["without a kernel", "with a kernel"])
+def servers(request):
+    with tempfile.TemporaryDirectory(prefix="sky") as folder:
+        environ = {"SKYBUS_STARTUP_DIR": str(STARTUP)}
+        if request.param == "with a kernel":
+            worker = kernel_worker(Path(folder), **environ)
+        else:
+            worker = WorkerProcess(Path(folder), SKYBUS_SPARE="0", **environ)
+        with serving(worker) as nats:
+            asyncio.run(open_environment(nats))
+            yield nats
+
+
+@pytest.fixture
+async def house(servers):
+    async with house_of(servers) as house:
+        yield house
+
+
+async def called(house: House, name: str, *args: object) -> object:
+    report = await house.finish_task(function(name, *args))
+    assert report["success"], report["msg"]
+    return report["return_value"]
+
+
+async def test_devices_that_libraries_put_into_main_can_be_used_and_nothing_else_is_listed(house):
+    report = await house.finish_task(script("def more():\n    yield\n"))
+    assert report["success"], report["msg"]
+    catalog = orjson.loads(
+        zlib.decompress(base64.b64decode((await house.bus.call(ENVIRONMENT_CATALOG, CatalogPart())).data))
+    )
+    assert catalog["devices"].keys() == {"table_x", "declared"}
+    assert catalog["plans"].keys() == {"file_in_plan", "squares_in_plan", "pool_in_plan", "more"}
+
+
+@pytest.mark.parametrize("pool", ["squares_in_plan", "pool_in_plan"])
+async def test_functions_of_startup_code_run_in_forked_processes(house, pool):
+    report = await house.finish(plan(pool, "fork"))
+    assert report["return_value"] == [1, 4], report["msg"]
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+@pytest.mark.parametrize("pool", ["squares_in_plan", "pool_in_plan"])
+async def test_a_spawned_process_says_why_it_lacks_them_and_runs_no_startup_code(house, pool, method):
+    report = await house.finish(plan(pool, method))
+    assert "'square' is defined in startup code, which does not run again in a spawned process" in report["msg"]
+    assert await called(house, "library_call", method) == 3
+    assert await called(house, "loads") == 1
+
+
+async def test_classes_and_enums_of_startup_code_can_be_pickled(house):
+    assert await called(house, "in_other_process") == [2, True]
+
+
+async def test_hints_that_are_text_resolve(house):
+    assert await called(house, "hints") == ["<class '__main__.Position'>", "ophyd_async.core._signal.SignalRW[int]"]
+
+
+async def test_code_knows_the_file_that_it_was_written_in(house):
+    report = await house.finish(plan("file_in_plan"))
+    assert report["return_value"] == str(STARTUP / "00-first.py"), report["msg"]
+    assert await called(house, "second_file") == str(STARTUP / "10-second.py")
+
+
+async def test_a_script_changes_the_same_main_module(house):
+    code = "import __main__, sys; later = 5; assert __main__.later == 5 and sys.modules['__main__'].square(2) == 4"
+    report = await house.finish_task(script(code))
+    assert report["success"], report["msg"]
+    assert await called(house, "library_call", "spawn") == 3  # it has a `__file__` now, which spawn must not run
+    assert await called(house, "loads") == 1
+
+
+async def test_logging_is_set_up_by_startup_code_alone(house):
+    assert await called(house, "root_handlers") == []
+    assert "a line of the beamline\n" in str(await called(house, "log_line", "a line of the beamline"))
+
+
+async def test_structlog_is_as_startup_code_finds_it_in_any_python(house):
+    report = await house.finish_task(script("import structlog; assert not structlog.is_configured()"))
+    assert report["success"], report["msg"]
+
+
+@pytest.mark.parametrize("break_them", ["sys.stdout.close(); sys.stderr.close()", "sys.stdout = sys.stderr = None"])
+async def test_an_environment_outlives_what_user_code_does_to_the_standard_streams(house, break_them):
+    keep = "import io, sys; streams = sys.stdout, sys.stderr; sys.stdout = sys.stderr = io.open(1, 'w', closefd=False)"
+    assert (await house.finish_task(script(keep)))["success"]
+    for code in (f"import sys; {break_them}", "1 + 1", "sys.stdout, sys.stderr = streams; print('heard again')"):
+        report = await house.finish_task(script(code))
+        assert report["success"], report["msg"]
+    await house.until_text("heard again")
