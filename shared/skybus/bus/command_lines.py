@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 
+from skybus.bus.api.items import Placed
 from skybus.bus.endpoints import Endpoint
 from skybus.bus.errors import SkybusError
 from skybus.bus.logs import printable
@@ -148,7 +149,10 @@ def _what(request: Message | None, reply: Message | None) -> Facts:
 def _where(request: Message | None) -> Facts:
     """The position in the queue, as it was asked for."""
     places = {name: getattr(request, name, None) for name in ("pos", "pos_dest")}
-    return {**places, **{side: _short(getattr(request, f"{side}_uid", None)) for side in ("before", "after")}}
+    beside = {side: _short(getattr(request, f"{side}_uid", None)) for side in ("before", "after")}
+    if isinstance(request, Placed) and not any(beside.values()) and places["pos"] is None:
+        places["pos"] = "back"
+    return {**places, **beside}
 
 
 def _who(requester: str, request: Message | None, reply: Message | None) -> Facts:
