@@ -22,6 +22,8 @@ from skybus.bus.logs import start_logging
 from skybus.bus.messages import Message
 from skybus.bus.streams import console_stream, ensure_stream
 from skybus.client.client import Client
+from tests.integration.auth_fixtures import auth
+from tests.integration.auth_fixtures import queue_service as auth_queue
 from tests.integration.queue_fixtures import COUNT, StandIns, client, house, opened, queue_service
 from tests.servers import NatsServer, Valkey
 
@@ -159,6 +161,14 @@ async def test_each_command_leaves_one_line_however_often_it_is_sent(
         assert secret not in text
 
 
+async def test_auth_leaves_the_lines_of_permissions(nats: NatsServer, client: Client, lines: Lines):
+    async with auth_queue(nats), auth(nats):
+        for endpoint, request, _ in OF_AUTH:
+            await ask_twice(client, endpoint, request([]))
+        await lines.until(WORDS[OF_AUTH[-1][0].name].done)
+    assert lines.of_commands() == [said(endpoint, is_accepted=accepted) for endpoint, _, accepted in OF_AUTH]
+
+
 async def test_ten_thousand_items_are_one_line(
     nats: NatsServer, valkey: Valkey, house: StandIns, client: Client, lines: Lines
 ):
@@ -180,6 +190,19 @@ async def test_what_cannot_be_read_is_refused_with_a_line(
         assert "code=invalid" in line
         assert "user=operator" in line
         assert "the script" not in line
+
+
+async def test_a_command_of_which_nobody_knows_is_not_called_refused(
+    nats: NatsServer, valkey: Valkey, house: StandIns, client: Client, lines: Lines
+):
+    house.answers_open = False
+    async with queue_service(nats, valkey):
+        await client.wait("idle")
+        await client.open_environment(wait=False)
+        found = await lines.until("Environment is opening")
+    assert ["command=environment.open" in line for line in found if "not confirmed" in line] == [True]
+    assert not any("not opened" in line for line in found)
+    assert [begin for begin in lines.of_commands() if "Environment" in begin] == ["Environment is opening"]
 
 
 async def test_the_console_says_what_became_of_items_queue_and_environment(

@@ -14,7 +14,7 @@ import structlog
 
 from skybus.bus.api.items import Placed
 from skybus.bus.endpoints import Endpoint
-from skybus.bus.errors import SkybusError
+from skybus.bus.errors import SkybusError, UnavailableError
 from skybus.bus.logs import printable
 from skybus.bus.messages import Message
 
@@ -106,7 +106,7 @@ def log_done(endpoint: Endpoint[Any, Any], requester: str, request: Message, rep
 def log_refused(
     endpoint: Endpoint[Any, Any], requester: str, request: Message | None, error: SkybusError, key: str = ""
 ) -> None:
-    """Log that a command was not carried out.
+    """Log that a command was refused, or that it is not known whether it was carried out.
 
     Args:
         endpoint: that was called.
@@ -123,7 +123,11 @@ def log_refused(
         if len(_refusals) > REMEMBERED:
             _refusals.popitem(last=False)
     words = words_of(endpoint)
-    log.info(words.refused, **_facts(words, requester, request, None), code=error.code, reason=reason)
+    facts = {**_facts(words, requester, request, None), "code": error.code, "reason": reason}
+    if isinstance(error, UnavailableError) or type(error) is SkybusError:  # it may have been done, or may be done yet
+        log.info("Command not confirmed", command=endpoint.name, **facts)
+    else:
+        log.info(words.refused, **facts)
 
 
 def words_of(endpoint: Endpoint[Any, Any]) -> Words:
