@@ -123,7 +123,7 @@ OF_AUTH: list[Case] = [
     (PERMISSIONS_RELOAD, lambda _: PermissionsReload(), True),
 ]
 ENDS_THE_PROCESS = {manager.MANAGER_KILL.name}
-"""Its line is looked for where there is a process to end: tests/system."""
+"""Its line is looked for where there is a process to end: tests/system/test_manager_kill.py."""
 
 
 def said(endpoint: Endpoint[Any, Any], *, is_accepted: bool) -> str:

@@ -1,7 +1,7 @@
 """The line that each command leaves in the log and so in the console: what was done, or what was refused and why.
 
 The table has a row for each endpoint that changes something; one that has none is logged by its name. A line shows
-names, uids, positions and the fields that its row lists, and nothing else: no key, no script, no arguments.
+names, uids, positions, the fields that its row lists and why it was refused, and nothing else: no key, no script.
 """
 
 from __future__ import annotations
