@@ -87,10 +87,12 @@ async def test_a_filter_leaves_out_all_else(sources: Sources, fields: dict[str, 
     assert await sources.texts(**fields) == expected
 
 
-@pytest.mark.parametrize("fields", [{"service": "*"}, {"service": "worker.a"}, {"service": ">"}])
-async def test_a_service_that_would_select_more_is_refused(sources: Sources, fields: dict[str, object]):
+@pytest.mark.parametrize("name", ["*", ">", "worker.a", "a b", ""])
+async def test_a_service_that_would_select_more_is_refused(sources: Sources, name: str):
     with pytest.raises(InvalidError, match="service"):
-        await sources.get(**fields)
+        await sources.client.bus.call_bytes(CONSOLE_GET, b'{"service": "%s"}' % name.encode())
+    with pytest.raises(InvalidError, match="service"):
+        sources.client.console(service=name)
 
 
 @pytest.mark.parametrize("other", [{"item_uid": "a"}, {"printed": True}])

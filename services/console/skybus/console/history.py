@@ -41,9 +41,8 @@ class ConsoleHistory:
         item_uid, service = request.item_uid, request.service
         if service and (item_uid or request.printed):
             raise InvalidError("'service' goes with neither 'item_uid' nor 'printed': no service logs for an item")
-        for name, token in (("item_uid", item_uid), ("service", service)):
-            if token is not None and not _TOKEN.fullmatch(token):
-                raise InvalidError(f"{name} {token!r} cannot be that of {'an item' if item_uid else 'a service'}")
+        if item_uid is not None and not _TOKEN.fullmatch(item_uid):
+            raise InvalidError(f"item_uid {item_uid!r} cannot be that of an item")
         if service:
             return self._subjects.console(service)
         if item_uid or request.printed:

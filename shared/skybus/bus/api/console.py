@@ -30,7 +30,7 @@ class ConsoleGet(Request):
     """Only output written while this item was running."""
     printed: bool = False
     """Only what the environment prints: plans, tasks and startup code."""
-    service: str | None = Field(default=None, min_length=1, max_length=64)
+    service: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]{1,64}$")
     """Only what this service logs; `worker` is the one that starts the environment."""
     last_lines: int | None = Field(default=None, ge=1, le=100_000)
     limit: int = Field(default=1000, ge=1, le=10_000)
