@@ -264,7 +264,7 @@ async def look(client: Client, ledger: Ledger, runs: Path, followed: list[int] |
     """Read everything."""
     queue = await client.queue()
     running = [queue.running_item] if queue.running_item else []
-    async with aclosing(client.console(since=0, follow=False)) as chunks:
+    async with aclosing(client.console(since=0, everything=True, follow=False)) as chunks:
         stored = [chunk async for chunk in chunks]
     async with asyncio.timeout(PATIENCE):
         while followed and followed[-1] < stored[-1].seq:
@@ -298,6 +298,6 @@ def is_of_plan(line: str) -> bool:
 
 async def follow_console(client: Client, seen: list[int]) -> None:
     """Write down the sequence numbers of all output as it comes."""
-    async with aclosing(client.console(since=0)) as chunks:
+    async with aclosing(client.console(since=0, everything=True)) as chunks:
         async for chunk in chunks:
             seen.append(chunk.seq)  # noqa: PERF401 - it never ends

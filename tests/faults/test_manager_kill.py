@@ -56,6 +56,8 @@ async def test_a_new_stack_keeps_the_lock_and_forgets_autostart(data_dir: Path) 
             await asyncio.to_thread(victim.wait)
         status = await client.wait(lambda status: status.manager_state == "idle")
         assert status.queue_autostart_enabled
+        said = [chunk.text async for chunk in client.console(service="queue", follow=False)]
+        assert "".join(said).count("Queue service kills itself") == 1
     async with stack_up(data_dir) as stack, stack.client() as client, asyncio.timeout(20):
         status = await client.wait("idle")
         assert not status.queue_autostart_enabled

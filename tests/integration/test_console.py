@@ -70,7 +70,8 @@ async def test_empty_console_has_a_place_to_go_on(prints: Prints):
 async def test_chunk_says_when_where_and_during_what(prints: Prints):
     await prints.put("hello\n", "item-1", written=1_700_000_000.25)
     chunk = (await prints.get()).chunks[0]
-    assert chunk == ConsoleChunk(seq=1, time=1_700_000_000.25, source="worker", item_uid="item-1", text="hello\n")
+    where = {"source": "worker", "printed": True, "item_uid": "item-1"}
+    assert chunk == ConsoleChunk(seq=1, time=1_700_000_000.25, text="hello\n", **where)
 
 
 async def test_output_without_headers_has_the_time_it_was_stored(prints: Prints):

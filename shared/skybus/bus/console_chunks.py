@@ -9,6 +9,9 @@ from skybus.bus.api.console import LATEST, ConsoleChunk
 from skybus.bus.bodies import body_of
 from skybus.bus.tail import stored_at
 
+PRINTED = "worker"
+"""The source of what the environment prints; it is followed by the item."""
+
 
 def chunk_of(message: Msg) -> ConsoleChunk:
     """Make a chunk of what was stored under `sky.{inst}.console.{source}[.{item}]`."""
@@ -19,6 +22,7 @@ def chunk_of(message: Msg) -> ConsoleChunk:
         seq=int(head["Nats-Sequence"]),
         time=_time(message),
         source=source,
+        printed=source == PRINTED and bool(item),
         item_uid=head.get(headers.ITEM) or (item if item not in ("", "-") else None),
         text=body_of(message).decode("utf-8", "replace"),
     )

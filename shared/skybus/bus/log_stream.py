@@ -26,12 +26,15 @@ async def publish_lines(bus: Bus, service: str) -> None:
             await bus.wait_connected()
             while (batch := batch or lines.take()) and await _publish(bus, service, batch):
                 batch = None
+            if batch is None:
+                lines.published()
 
 
 async def _publish(bus: Bus, service: str, batch: Batch) -> bool:
     head = {headers.TIME: f"{batch.time:.6f}", headers.MESSAGE_ID: batch.uid}
+    body = batch.text.encode("utf-8", "backslashreplace")  # a traceback may name a file whose name is no UTF-8
     try:
-        await bus.jetstream.publish(bus.subjects.console(service), batch.text.encode(), headers=head)
+        await bus.jetstream.publish(bus.subjects.console(service), body, headers=head)
     except (SkybusError, nats.errors.Error, OSError, TimeoutError):
         return False  # the next line tries again
     return True

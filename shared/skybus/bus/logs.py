@@ -9,9 +9,9 @@ import sys
 import time
 import uuid
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass, field
-from typing import TextIO
+from typing import Any, TextIO
 
 import structlog
 
@@ -19,6 +19,8 @@ KEPT_LINES = 10_000
 """Lines kept for the console stream while the bus is away; the file has them all."""
 LONGEST_LINE = 100_000
 """Characters of a line that go into the console stream; the file has the whole line."""
+LONGEST_VALUE = 4000
+"""Characters of one text in a line."""
 LARGEST_BATCH = 200_000
 """Characters that become one message: below what NATS carries by default, in any encoding."""
 
@@ -42,6 +44,7 @@ class Lines:
         self.output: TextIO | None = None
         """By default standard error."""
         self._listener: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
+        self._all_published = asyncio.Event()
 
     def msg(self, line: str) -> None:
         """Write a line; may be called from any thread."""
@@ -59,11 +62,26 @@ class Lines:
     def listening(self) -> Iterator[asyncio.Event]:
         """Keep lines for the running loop; the event tells of new ones."""
         added = asyncio.Event()
+        self._all_published = asyncio.Event()
+        self.published()
         self._listener = (asyncio.get_running_loop(), added)
         try:
             yield added
         finally:
             self._listener = None
+
+    def published(self) -> None:
+        """Take note that the console stream has all lines that were taken."""
+        if not self._waiting:
+            self._all_published.set()
+
+    async def until_published(self, seconds: float) -> None:
+        """Wait until the console stream has every line written so far, or until the time is over."""
+        await asyncio.sleep(0)  # the loop adds the last line in its next turn
+        if self._listener:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._all_published.wait()
 
     def take(self) -> Batch | None:
         """Take the oldest lines that wait, as many as one message carries."""
@@ -80,11 +98,34 @@ class Lines:
         if len(line) > LONGEST_LINE:
             line = f"{line[:LONGEST_LINE]} ... ({len(line)} characters; the file of this log has them all)"
         self._waiting.append((time.time(), line + "\n"))
+        self._all_published.clear()
         added.set()
 
 
 lines = Lines()
 """Those of this process."""
+
+
+_ESCAPED_LATER = "\n\r\t"
+"""A text with one of these is quoted by the renderer, which escapes it."""
+
+
+def printable(text: str, longest: int = LONGEST_VALUE) -> str:
+    """Escape what would move a cursor, change a colour or reverse the text, and cut what is long."""
+    if len(text) > longest:
+        text = f"{text[:longest]}... ({len(text)} characters)"
+    if text.isprintable():
+        return text
+    return "".join(_escaped(char) for char in text)
+
+
+def _escaped(char: str) -> str:
+    return char if char.isprintable() or char in _ESCAPED_LATER else char.encode("unicode_escape").decode()
+
+
+def _with_printable_values(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Make every text of a line printable, whoever has written it: users name plans, locks and themselves."""
+    return {name: printable(value) if isinstance(value, str) else value for name, value in event.items()}
 
 
 def start_logging(service: str, level: str = "info") -> None:
@@ -94,6 +135,7 @@ def start_logging(service: str, level: str = "info") -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=False),
+            _with_printable_values,
             structlog.processors.StackInfoRenderer(),
             structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
         ],

@@ -13,6 +13,9 @@ from skybus.bus.errors import InvalidError, SkybusError
 
 M = TypeVar("M", bound="Message")
 
+_NOT_SHOWN = ("lock_key", "script", "user_group_permissions")
+"""Parameters whose values stay out of messages, which are logged: keys, code, files."""
+
 
 class Message(BaseModel):
     """What travels on the bus: frozen, and lenient towards fields of a newer version."""
@@ -73,7 +76,7 @@ def _explain_one(error: Any) -> str:
         return f"unsupported parameter {where!r}"
     if error["type"] == "missing":
         return f"required parameter {where!r} is missing"
-    if not where or where.endswith("lock_key"):  # what was given may hold a key
+    if not where or any(part in _NOT_SHOWN for part in error["loc"]):
         return f"parameter {where!r}: {error['msg']}" if where else error["msg"]
     return f"parameter {where!r}: {error['msg']} (given: {shown})"
 

@@ -21,7 +21,7 @@ from skybus.bus.arrivals import say_here
 from skybus.bus.connection import Bus
 from skybus.bus.errors import SkybusError
 from skybus.bus.log_stream import publish_lines
-from skybus.bus.logs import start_logging
+from skybus.bus.logs import lines, start_logging
 from skybus.bus.messages import explain
 from skybus.bus.settings import BusSettings
 from skybus.bus.tasks import end_tasks
@@ -29,6 +29,9 @@ from skybus.bus.tasks import end_tasks
 log = structlog.get_logger()
 
 S = TypeVar("S", bound=BusSettings)
+
+LAST_LINES = 1.0
+"""Seconds that a process which ends has to put its last log lines into the console stream."""
 
 
 @dataclass
@@ -124,6 +127,8 @@ async def _run(name: str, settings: S, serve: Main[S]) -> None:
         process = Process(name, bus, group)
         _stop_on_signal(process)
         await serve(settings, process)
+        if bus.is_connected:
+            await lines.until_published(LAST_LINES)
         await process.end()
     log.info("stopped")
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic
 
 import nats.errors
@@ -24,11 +24,12 @@ from nats.micro.service import Service as MicroService
 from skybus.bus import headers
 from skybus.bus.api.health import Absence, Health, Lead, health_of
 from skybus.bus.blob import Blobs
+from skybus.bus.command_lines import log_done, log_refused
 from skybus.bus.connection import Bus
 from skybus.bus.endpoints import Endpoint, InternalEndpoint, Rep, Req
 from skybus.bus.errors import InvalidError, SkybusError, UnavailableError, why
 from skybus.bus.identity import Requester, user_token, verified_requester
-from skybus.bus.messages import Empty, decode_request, encode
+from skybus.bus.messages import Empty, Message, decode_request, encode
 from skybus.bus.tracing import receiving
 from skybus.bus.version import VERSION
 
@@ -52,7 +53,7 @@ class Handler(Generic[Req, Rep]):
     answer: Callable[[Req], Awaitable[Rep]]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Call:
     """The request that is being answered."""
 
@@ -60,6 +61,13 @@ class Call:
     request_id: str
     deadline: float | None = None
     """Unix seconds."""
+    is_logged: bool = False
+    """Whether the line of this command is written, or is somebody else's to write."""
+
+    @property
+    def has_valid_id(self) -> bool:
+        """Whether its id is short enough to be kept."""
+        return len(self.request_id) <= LONGEST_ID
 
     def key(self, endpoint: Endpoint[Any, Any]) -> str:
         """What stands for this request wherever it is kept that it is done; empty for one without an id.
@@ -69,7 +77,7 @@ class Call:
         Raises:
             InvalidError: the id is too long.
         """
-        if len(self.request_id) > LONGEST_ID:
+        if not self.has_valid_id:
             raise InvalidError(f"a request id has at most {LONGEST_ID} characters, not {len(self.request_id)}")
         return f"{user_token(self.requester.user)}:{endpoint.name}:{self.request_id}" if self.request_id else ""
 
@@ -87,6 +95,32 @@ def current_deadline() -> float | None:
     """When who asks gives up, unix seconds; nothing if nobody asks or does not say."""
     call = _call.get(None)
     return call.deadline if call else None
+
+
+def log_outcome(endpoint: Endpoint[Any, Any], request: Message | None, outcome: Message | SkybusError) -> None:
+    """Leave the one line of the command that is being answered: it was done, or why it was not."""
+    call = _call.get(None)
+    if not endpoint.changes or (call and call.is_logged):
+        return
+    requester = call.requester.user if call else ""
+    if isinstance(outcome, SkybusError):
+        key = call.key(endpoint) if call and call.has_valid_id else ""
+        log_refused(endpoint, requester, request, outcome, key)
+    else:
+        log_done(endpoint, requester, request or Empty(), outcome)
+    log_nothing()
+
+
+def log_by_itself() -> None:
+    """Give the running task a line of its own, whatever becomes of the request that has begun it."""
+    if call := _call.get(None):
+        _call.set(replace(call, is_logged=False))
+
+
+def log_nothing() -> None:
+    """Leave no line, or no further one: what is asked for was done before, or the line is written when it is done."""
+    if call := _call.get(None):
+        call.is_logged = True
 
 
 class Service:
@@ -172,17 +206,22 @@ class Service:
                 log.warning("a reply could not be sent", endpoint=handler.endpoint.name, error=str(error))
 
     async def _result(self, handler: Handler[Any, Any], request: MicroRequest, head: dict[str, str]) -> bytes:
-        endpoint = handler.endpoint
-        _call.set(_received(request, head, is_internal=isinstance(endpoint, InternalEndpoint)))
+        endpoint, message = handler.endpoint, None
         try:
+            _call.set(_received(request, head, is_internal=isinstance(endpoint, InternalEndpoint)))
             message = decode_request(endpoint.request, request.data)
-            return encode(await handler.answer(message))
+            answer = await handler.answer(message)
+            log_outcome(endpoint, message, answer)
+            return encode(answer)
         except SkybusError as error:
             log.debug("request refused", endpoint=endpoint.name, code=error.code, reason=error.message)
+            log_outcome(endpoint, message, error)
             raise
         except Exception as error:
             log.exception("request failed", endpoint=endpoint.name)
-            raise SkybusError(f"{endpoint.name} failed inside the {self._name} service; see its log") from error
+            failure = SkybusError(f"{endpoint.name} failed inside the {self._name} service; see its log")
+            log_outcome(endpoint, message, failure)
+            raise failure from error
 
     async def _reply(self, request: MicroRequest, body: bytes) -> None:
         body, head = await self._sent(body)

@@ -6,12 +6,15 @@ import json
 import re
 import time
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from skybus.bus.api.items import INSTRUCTION, PLAN, QUEUE_STOP, Item
 from skybus.client.client import Client
+
+Everything = Annotated[bool, typer.Option("--all", help="Also what the services log.")]
+OneService = Annotated[str | None, typer.Option(help="Instead, what one service logs: queue, auth, console, worker.")]
 
 _KEYWORD = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 _AGO = re.compile(r"(\d+(?:\.\d+)?)([smhd])")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from skybus.cli.arguments import moment
+from skybus.cli.arguments import Everything, OneService, moment
 from skybus.cli.commands import add_command
 from skybus.cli.output import Output
 from skybus.client.client import Client
@@ -26,13 +26,16 @@ async def console(
     last: Annotated[int | None, typer.Option(help=f"Begin with so many lines [default: {_LINES}].", min=1)] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what is printed from now on.")] = False,
     item: Annotated[str | None, typer.Option(help="Only what was printed while this item ran (its whole uid).")] = None,
+    everything: Everything = False,
+    service: OneService = None,
     since: Annotated[str | None, typer.Option(help="Begin at 10m (ago), 14:30 or 2026-11-22T14:30.")] = None,
 ) -> None:
-    """Print console output of the worker and the services."""
+    """Print what plans, tasks and startup code print; with --all or --service also what the services log."""
     begin = moment(since) if since else None
     if last is None and begin is None and item is None:
         last = _LINES
-    async with aclosing(client.console(last=last, since=begin, item_uid=item, follow=follow)) as chunks:
+    found = client.console(last=last, since=begin, item_uid=item, everything=everything, service=service, follow=follow)
+    async with aclosing(found) as chunks:
         async for chunk in chunks:
             if out.as_json:
                 out.line(chunk)

@@ -174,8 +174,7 @@ async def _run_queue(client: Client) -> None:
 async def _show_console(client: Client, bars: Progress) -> None:
     async with aclosing(client.console()) as chunks:
         async for chunk in chunks:
-            if chunk.source == "worker":
-                bars.console.print(chunk.text.rstrip("\n"), style="dim", markup=False)
+            bars.console.print(chunk.text.rstrip("\n"), style="dim", markup=False)
 
 
 async def _show_progress(client: Client, bars: Progress) -> None:

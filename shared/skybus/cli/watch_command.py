@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import typer
 
+from skybus.bus.api.console import ConsoleChunk
 from skybus.bus.api.progress import MoveProgress, PlanProgress
 from skybus.bus.api.status import Status
+from skybus.cli.arguments import Everything, OneService
 from skybus.cli.commands import add_command
 from skybus.cli.output import Output, make_console, short_uid
 from skybus.cli.status_command import facts
@@ -26,8 +29,8 @@ def register(app: typer.Typer) -> None:
     add_command(app, watch, "watch")
 
 
-async def watch(client: Client, out: Output) -> None:
-    """Show status, progress and console output as they come, until Ctrl-C."""
+async def watch(client: Client, out: Output, everything: Everything = False, service: OneService = None) -> None:
+    """Show status, progress and what plans print as they come, until Ctrl-C; with --json each status."""
     if out.as_json:
         await _print_lines(client, out)
         return
@@ -37,7 +40,8 @@ async def watch(client: Client, out: Output) -> None:
     with Live(console=console, auto_refresh=False, transient=True) as live:
         view = View(live)
         async with asyncio.TaskGroup() as group:
-            for work in (view.follow_status(client), view.follow_progress(client), view.follow_console(client)):
+            output = client.console(last=20, everything=everything, service=service)
+            for work in (view.follow_status(client), view.follow_progress(client), view.follow_console(output)):
                 group.create_task(work)
 
 
@@ -64,9 +68,9 @@ class View:
                 self._progress = event.read(PlanProgress)
                 self._draw()
 
-    async def follow_console(self, client: Client) -> None:
+    async def follow_console(self, output: AsyncGenerator[ConsoleChunk]) -> None:
         """Let console output go by."""
-        async with aclosing(client.console(last=20)) as chunks:
+        async with aclosing(output) as chunks:
             async for chunk in chunks:
                 self._live.console.print(chunk.text, end="", soft_wrap=True)
 

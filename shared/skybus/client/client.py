@@ -106,17 +106,25 @@ class Client(QueueCalls, EngineCalls, TaskCalls, BackupCalls):
         last: int | None = None,
         since: float | None = None,
         item_uid: str | None = None,
+        service: str | None = None,
+        everything: bool = False,
+        max_bytes: int | None = None,
         follow: bool = True,
     ) -> AsyncGenerator[ConsoleChunk]:
-        """Go through console output, and with `follow` go on live, without a gap or a repetition.
+        """Go through what the environment prints, and with `follow` go on live, without a gap or a repetition.
 
         Args:
             last: begin with so many of the last lines.
             since: begin at a time, unix seconds.
             item_uid: only what was printed while this item was running.
+            service: instead, what this service logs; `worker` is the one that starts the environment.
+            everything: also what the services log.
+            max_bytes: of the text that is read at once; of `last` lines there are not more.
             follow: go on with what is printed from now on.
         """
-        return console(self, made(ConsoleGet, last_lines=last, since=since, item_uid=item_uid), follow=follow)
+        printed = not (everything or service)
+        chosen = {"item_uid": item_uid, "service": service, "printed": printed, "max_bytes": max_bytes}
+        return console(self, made(ConsoleGet, last_lines=last, since=since, **chosen), follow=follow)
 
     def documents(self) -> AsyncGenerator[Document]:
         """Go through the Bluesky documents of all runs, from now on."""

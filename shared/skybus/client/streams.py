@@ -12,7 +12,7 @@ from nats.aio.msg import Msg
 from skybus.bus.api.console import CONSOLE_GET, ConsoleChunk, ConsoleGet
 from skybus.bus.bodies import body_of
 from skybus.bus.connection import Bus
-from skybus.bus.console_chunks import chunk_of
+from skybus.bus.console_chunks import PRINTED, chunk_of
 from skybus.bus.tail import Page, Tail, sequence_of, stored_at
 from skybus.client.calls import Calls
 
@@ -31,7 +31,6 @@ class Document(NamedTuple):
 async def console(calls: Calls, request: ConsoleGet, *, follow: bool) -> AsyncGenerator[ConsoleChunk]:
     """Go through console output: what the request finds, and with `follow` all that comes after it."""
     bus, pages = calls.bus, _ConsolePages(calls, request)
-    subject = f"console.worker.{request.item_uid}" if request.item_uid else "console.>"
     if not follow:
         page = await pages.first()
         while True:
@@ -40,10 +39,25 @@ async def console(calls: Calls, request: ConsoleGet, *, follow: bool) -> AsyncGe
             if page.complete:
                 return
             page = await pages.read(page.next_seq)
-    tail = Tail(bus, bus.subjects.event(subject), chunk_of, pages.read, is_whole=request.item_uid is None)
+    subject, is_whole = _followed(request)
+    tail = Tail(bus, bus.subjects.event(subject), chunk_of, pages.read, is_whole=is_whole)
     async with aclosing(tail.follow(pages.first)) as chunks:
         async for chunk in chunks:
-            yield chunk
+            if chunk.printed or not request.printed:
+                yield chunk
+
+
+def _followed(request: ConsoleGet) -> tuple[str, bool]:
+    """The subject to follow, and whether it is that of the whole stream.
+
+    What the environment prints has a subject for each item. Of several subjects a message does not say which was before
+    it, and a gap would not be seen: so all is followed, and the rest left out.
+    """
+    if request.item_uid:
+        return f"console.{PRINTED}.{request.item_uid}", False
+    if request.service:
+        return f"console.{request.service}", False
+    return "console.>", True
 
 
 async def documents(bus: Bus) -> AsyncGenerator[Document]:
@@ -57,19 +71,27 @@ async def documents(bus: Bus) -> AsyncGenerator[Document]:
 
 
 class _ConsolePages:
+    """Reads the history with the filters of the request, and later what was missed of that which is followed."""
+
     def __init__(self, calls: Calls, request: ConsoleGet) -> None:
         self._calls = calls
         self._request = request
+        _, self._follows_all = _followed(request)
+        self._has_history = False
 
     async def first(self) -> Page[ConsoleChunk]:
         return await self._get(self._request)
 
     async def read(self, seq: int) -> Page[ConsoleChunk]:
-        return await self._get(ConsoleGet(seq=seq, item_uid=self._request.item_uid, since=self._request.since))
+        request = self._request.model_copy(update={"seq": seq, "last_lines": None})
+        if self._follows_all and self._has_history:
+            request = request.model_copy(update={"printed": False})
+        return await self._get(request)
 
     async def _get(self, request: ConsoleGet) -> Page[ConsoleChunk]:
         """Ask the console service, which may just be started again."""
         page = await self._calls.call(CONSOLE_GET, request, timeout=_PATIENCE)
+        self._has_history = self._has_history or page.complete
         return Page(page.chunks, page.next_seq, page.complete)
 
 

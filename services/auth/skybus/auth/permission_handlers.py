@@ -20,7 +20,7 @@ from skybus.bus.api.permissions import (
 )
 from skybus.bus.connection import Bus
 from skybus.bus.messages import Empty
-from skybus.bus.service import Handler, current_call
+from skybus.bus.service import Handler, current_call, log_nothing
 
 
 class PermissionHandlers:
@@ -51,7 +51,9 @@ class PermissionHandlers:
     async def set(self, request: PermissionsSet) -> PermissionsTaken:
         """Let other permissions hold."""
         key = current_call().key(PERMISSIONS_SET)
-        if not self._keeper.is_done(key):
+        if self._keeper.is_done(key):
+            log_nothing()
+        else:
             await self._require_right(request.lock_key)
             await self._keeper.set_permissions(self._origin.accept(request.user_group_permissions), key)
         return PermissionsTaken(warnings=faults(self._keeper.catalogue.permissions))
@@ -59,7 +61,9 @@ class PermissionHandlers:
     async def reload(self, request: PermissionsReload) -> PermissionsTaken:
         """Read the permissions, and if wanted the lists, from their files."""
         key = current_call().key(PERMISSIONS_RELOAD)
-        if not self._keeper.is_done(key):
+        if self._keeper.is_done(key):
+            log_nothing()
+        else:
             await self._require_right(request.lock_key)
             permissions = self._origin.restored_permissions() if request.restore_permissions else None
             lists = await self._origin.restored_lists() if request.restore_plans_devices else None

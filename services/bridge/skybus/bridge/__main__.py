@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 import structlog
 import zmq
 
-from skybus.bridge.answers import Answers
+from skybus.bridge.answers import Answers, say_nothing
 from skybus.bridge.codec import CODECS
 from skybus.bridge.control import ControlSocket
 from skybus.bridge.publisher import InfoSocket, StatusPublisher, publish_console
@@ -23,19 +23,20 @@ async def serve(settings: BridgeSettings, process: Process) -> None:
     codec = CODECS[settings.zmq_encoding]()
     arrivals = Arrivals(process.bus)
     await arrivals.watch()
-    answers = Answers(process.bus, arrivals, codec, settings.zmq_request_timeout)
     async with AsyncExitStack() as stack:
         context = stack.enter_context(zmq.Context())
-        control = ControlSocket(context, settings.zmq_control_addr, answers.answer, settings.curve_key)
-        stack.push_async_callback(control.close)
-        log.info("0MQ clients are answered", address=control.address)
-        listens = {"X_SKYBUS_ZMQ_CONTROL": control.address}
+        say, listens = say_nothing, dict[str, str]()
         if settings.zmq_publish:
             info = InfoSocket(context, settings.zmq_info_addr, codec)
             stack.callback(info.close)
-            listens["X_SKYBUS_ZMQ_INFO"] = info.address
+            say, listens["X_SKYBUS_ZMQ_INFO"] = info.line, info.address
             process.start(publish_console(process.bus, info), "console")
             process.start(StatusPublisher(process.bus, info, settings.zmq_status_period).run(), "status")
+        answers = Answers(process.bus, arrivals, codec, settings.zmq_request_timeout, say)
+        control = ControlSocket(context, settings.zmq_control_addr, answers.answer, settings.curve_key)
+        stack.push_async_callback(control.close)
+        log.info("0MQ clients are answered", address=control.address)
+        listens["X_SKYBUS_ZMQ_CONTROL"] = control.address
         await process.connect(publishes=False)
         tell_ready(**listens)
         await process.stop.wait()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -14,8 +14,10 @@ from skybus.bridge.method import Method
 from skybus.bridge.methods import METHODS, TAKES_ANYTHING
 from skybus.bus.api.queue import QUEUE_GET, QueueGet
 from skybus.bus.arrivals import Arrivals
+from skybus.bus.command_lines import LONGEST_REASON, words_of
 from skybus.bus.connection import Bus
 from skybus.bus.errors import InvalidError, SkybusError, UnavailableError
+from skybus.bus.logs import printable
 
 log = structlog.get_logger()
 
@@ -24,14 +26,25 @@ _KEYS = ("method", "params")
 _SHOWN = 200
 
 
-class Answers:
-    """Answers requests by asking the services."""
+def say_nothing(_: str) -> None:
+    """Stands for a console that is not published."""
 
-    def __init__(self, bus: Bus, arrivals: Arrivals, codec: Codec, timeout: float) -> None:
+
+class Answers:
+    """Answers requests by asking the services.
+
+    Args:
+        say: publishes a line of console output that only 0MQ subscribers see.
+    """
+
+    def __init__(
+        self, bus: Bus, arrivals: Arrivals, codec: Codec, timeout: float, say: Callable[[str], None] = say_nothing
+    ) -> None:
         self._bus = bus
         self._arrivals = arrivals
         self._codec = codec
         self._timeout = timeout
+        self._say = say
 
     async def answer(self, parts: list[bytes]) -> bytes | None:
         """Answer a request, given as the parts of its message; or, for a few methods without their service, do not."""
@@ -49,6 +62,8 @@ class Answers:
             raise InvalidError(f"Failed to decode the request: one message part is expected, not {len(parts)}")
         request, is_odd = self._read(parts[0])
         method, params = _split(request)
+        if method.announced:
+            self._say(method.announced)
         try:
             reply, is_odd = await self._ask(method, params, is_odd=is_odd)
         except SkybusError as error:
@@ -69,15 +84,21 @@ class Answers:
             raise InvalidError(f"Failed to decode the request: {error.message}") from None
 
     async def _ask(self, method: Method, params: Mapping[str, Any], *, is_odd: bool) -> tuple[dict[str, Any], bool]:
-        body = b""
-        if method.name not in TAKES_ANYTHING:
-            check_unsupported(params, method.params)
-            for check in method.checks:
-                check(params)
-            body = _JSON.dumps(method.to_request(params), is_odd=is_odd)
+        try:
+            body = _body(method, params, is_odd=is_odd)
+        except InvalidError as error:
+            self._say_refused(method, error)
+            raise
         read = _JSON.loads if method.to_reply else self._codec.loads_fields
         answer = read(await self._call(method, body))
         return method.reply(answer.value, params), answer.is_odd
+
+    def _say_refused(self, method: Method, error: InvalidError) -> None:
+        """What does not get to a service leaves its line here."""
+        if method.endpoint.changes:
+            reason = printable(" ".join(error.message.split()), LONGEST_REASON)
+            log.info(words_of(method.endpoint).refused, method=method.name, reason=reason)
+            self._say(f"{words_of(method.endpoint).refused}: {reason}")
 
     async def _call(self, method: Method, body: bytes) -> bytes:
         call = partial(self._bus.call_bytes, method.endpoint, body, timeout=self._timeout)
@@ -92,6 +113,20 @@ class Answers:
 
     def _refuse(self, message: str) -> bytes:
         return self._codec.dumps({"success": False, "msg": message})
+
+
+def _body(method: Method, params: Mapping[str, Any], *, is_odd: bool) -> bytes:
+    """The request to the endpoint.
+
+    Raises:
+        InvalidError: the parameters cannot be right.
+    """
+    if method.name in TAKES_ANYTHING:
+        return b""
+    check_unsupported(params, method.params)
+    for check in method.checks:
+        check(params)
+    return _JSON.dumps(method.to_request(params), is_odd=is_odd)
 
 
 def _split(request: Any) -> tuple[Method, Mapping[str, Any]]:

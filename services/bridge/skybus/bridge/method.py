@@ -44,6 +44,8 @@ class Method:
     """Clients expect no reply, rather than a refusal, when the service is away: they read the reply as a status."""
     names_encoding: bool = False
     """Refusals that speak of JSON, in which all travels on the bus, speak of the encoding of the clients instead."""
+    announced: str = ""
+    """What the published console says when such a request comes: clients of the reference wait for it."""
     checks: tuple[Check, ...] = ()
     to_request: Callable[[Mapping[str, Any]], Values] = _same
     to_reply: Callable[[Values, Mapping[str, Any]], Values] | None = None

@@ -155,6 +155,7 @@ _ROWS = (
         fields={"items": "items", "running_item": "running_item", "plan_queue_uid": "plan_queue_uid"},
         failed={"items": [], "running_item": {}, "plan_queue_uid": ""},
         prefix="Error: ",
+        announced="Returning current queue and running plan ...",
     ),
     Method(
         "history_get",
@@ -176,6 +177,7 @@ _ROWS = (
         ITEM_ADD,
         ("item", *_CLAIM, *_PLACE, "lock_key"),
         prefix="Failed to add an item: ",
+        announced="Adding new item to the queue ...",
         **_ONE_ITEM,
     ),
     Method(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -50,6 +51,11 @@ class InfoSocket:
     def console(self, written: float, text: str) -> None:
         """Publish a piece of console output."""
         self._send(CONSOLE_TOPIC, {"time": written, "msg": text})
+
+    def line(self, text: str) -> None:
+        """Publish a line of the bridge's own, in the form of log lines."""
+        now = time.time()
+        self.console(now, f"{datetime.fromtimestamp(now).isoformat()} [info     ] {text}\n")
 
     def status(self, status: dict[str, Any]) -> None:
         """Publish a status, given as the bus has it."""

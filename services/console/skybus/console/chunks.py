@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+from itertools import accumulate, takewhile
+
 from skybus.bus.api.console import ConsoleChunk
+
+_LINE = re.compile(r"[^\n]*\n|[^\n]+")
 
 
 def count_breaks(chunks: list[ConsoleChunk]) -> int:
@@ -23,3 +29,31 @@ def last_lines(chunks: list[ConsoleChunk], number: int) -> list[ConsoleChunk]:
         breaks -= here
         kept.append(chunk)
     return kept[::-1]
+
+
+def size_of(chunks: Iterable[ConsoleChunk]) -> int:
+    """The bytes of their text in UTF-8."""
+    return sum(_size(chunk.text) for chunk in chunks)
+
+
+def within(chunks: list[ConsoleChunk], most: int) -> list[ConsoleChunk]:
+    """The first chunks that have so many bytes together; one at least."""
+    sizes = accumulate(_size(chunk.text) for chunk in chunks)
+    return [chunk for number, (chunk, size) in enumerate(zip(chunks, sizes, strict=True)) if not number or size <= most]
+
+
+def last_bytes(chunks: list[ConsoleChunk], most: int) -> list[ConsoleChunk]:
+    """The last lines that have so many bytes together; of a single line that has more, its end."""
+    if size_of(chunks) <= most:
+        return chunks
+    text = "".join(chunk.text for chunk in chunks)
+    sizes = accumulate(_size(line) for line in reversed(_LINE.findall(text)))
+    number = sum(1 for _ in takewhile(lambda size: size <= most, sizes))
+    if number:
+        return last_lines(chunks, number)
+    end = text.encode(errors="replace")[-most:].decode(errors="ignore")
+    return [chunks[-1].model_copy(update={"text": end})]
+
+
+def _size(text: str) -> int:
+    return len(text.encode(errors="replace"))

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import re
 
-from skybus.bus.api.console import CONSOLE_GET, ConsoleChunk, ConsoleGet, ConsolePage
-from skybus.bus.console_chunks import chunk_of
+from skybus.bus.api.console import CONSOLE_GET, MOST_BYTES, PAGE_BYTES, ConsoleChunk, ConsoleGet, ConsolePage
+from skybus.bus.console_chunks import PRINTED, chunk_of
 from skybus.bus.errors import InvalidError
 from skybus.bus.service import Handler
 from skybus.bus.subjects import Subjects
-from skybus.console.chunks import count_breaks, last_lines
+from skybus.console.chunks import count_breaks, last_bytes, last_lines, size_of, within
 from skybus.console.stored import End, StoredStream
 
-_PAGE_BYTES = 2 << 20
-_MOST_BYTES = 32 << 20
-"""Beyond so much text the last lines are fewer than were asked for."""
 _FIRST_WINDOW, _GROWTH = 128, 4
 _TOKEN = re.compile(r"[^\s.*>]+")
 
@@ -32,19 +29,25 @@ class ConsoleHistory:
 
     async def get(self, request: ConsoleGet) -> ConsolePage:
         """Read console output."""
-        subject = self._filter(request.item_uid)
+        subject = self._filter(request)
         if request.last_lines is None:
             return await self._page(subject, request)
         if request.since is not None or request.seq is not None:
             raise InvalidError("'last_lines' goes with neither 'since' nor 'seq'")
         return await self._last(subject, request, request.last_lines)
 
-    def _filter(self, item_uid: str | None) -> str:
-        if item_uid is None:
-            return self._subjects.console(">")
-        if not _TOKEN.fullmatch(item_uid):
+    def _filter(self, request: ConsoleGet) -> str:
+        """The subject that has what is asked for, and nothing else."""
+        item_uid, service = request.item_uid, request.service
+        if service and (item_uid or request.printed):
+            raise InvalidError("'service' goes with neither 'item_uid' nor 'printed': no service logs for an item")
+        if item_uid is not None and not _TOKEN.fullmatch(item_uid):
             raise InvalidError(f"item_uid {item_uid!r} cannot be that of an item")
-        return self._subjects.console(f"worker.{item_uid}")
+        if service:
+            return self._subjects.console(service)
+        if item_uid or request.printed:
+            return self._subjects.console(f"{PRINTED}.{item_uid or '*'}")
+        return self._subjects.console(">")
 
     async def _page(self, subject: str, request: ConsoleGet) -> ConsolePage:
         found = await self._read(subject, request)
@@ -62,23 +65,26 @@ class ConsoleHistory:
     async def _reach(self, end: End, request: ConsoleGet) -> int:
         """How far the copy that answers must be.
 
-        An answer with the output of one item does not show that; the copy is looked at before, which as a rule is the
+        An answer that leaves something out does not show that; the copy is looked at before, which as a rule is the
         same that answers then.
         """
-        if request.item_uid is None:
+        if not (request.item_uid or request.printed or request.service):
             return end.newest
         await self._stream.last(self._subjects.console(">"), end.newest)
         return 0
 
     async def _read(self, subject: str, request: ConsoleGet, until: int = 0) -> ConsolePage:
         """Read a page; `next_seq` is 0 if nothing is there."""
+        most = request.max_bytes or PAGE_BYTES
         batch = await self._stream.read(
-            subject, seq=request.seq, since=request.since, batch=request.limit, max_bytes=_PAGE_BYTES, until=until
+            subject, seq=request.seq, since=request.since, batch=request.limit, max_bytes=most, until=until
         )
-        chunks = [chunk_of(message) for message in batch.messages]
+        found = [chunk_of(message) for message in batch.messages]
+        chunks = within(found, most)  # some are stored compressed
         next_seq = chunks[-1].seq + 1 if chunks else 0
         wanted = [chunk for chunk in chunks if request.since is None or chunk.time >= request.since]
-        return ConsolePage(chunks=wanted, next_seq=next_seq, complete=batch.pending == 0)
+        is_all = batch.pending == 0 and len(chunks) == len(found)
+        return ConsolePage(chunks=wanted, next_seq=next_seq, complete=is_all)
 
     async def _last(self, subject: str, request: ConsoleGet, number: int) -> ConsolePage:
         end_of_all = await self._stream.end()
@@ -86,17 +92,18 @@ class ConsoleHistory:
         if newest is None:
             return ConsolePage(chunks=[], next_seq=end_of_all.seq + 1, complete=True)
         end = chunk_of(newest).seq
-        chunks = await self._backwards(subject, end, number)
-        return ConsolePage(chunks=last_lines(chunks, number), next_seq=end + 1, complete=True)
+        most = request.max_bytes or MOST_BYTES
+        chunks = await self._backwards(subject, end, number, most)
+        return ConsolePage(chunks=last_bytes(last_lines(chunks, number), most), next_seq=end + 1, complete=True)
 
-    async def _backwards(self, subject: str, end: int, number: int) -> list[ConsoleChunk]:
-        """Read windows from the end on, each larger than the one before, until there are enough lines."""
+    async def _backwards(self, subject: str, end: int, number: int, most: int) -> list[ConsoleChunk]:
+        """Read windows from the end on, each larger than the one before, until there are enough lines or bytes."""
         chunks: list[ConsoleChunk] = []
         size, window = 0, _FIRST_WINDOW
-        while end > 0 and count_breaks(chunks) <= number and size < _MOST_BYTES:
+        while end > 0 and count_breaks(chunks) <= number and size < most:
             start = max(1, end - window + 1)
             part = await self._window(subject, start, end)
-            size += sum(len(chunk.text) for chunk in part)
+            size += size_of(part)
             chunks = part + chunks
             end, window = start - 1, window * _GROWTH
         return chunks
@@ -105,7 +112,7 @@ class ConsoleHistory:
         chunks: list[ConsoleChunk] = []
         while start <= end:
             batch = await self._stream.read(
-                subject, seq=start, batch=min(end - start + 1, 1000), max_bytes=_PAGE_BYTES, until=end
+                subject, seq=start, batch=min(end - start + 1, 1000), max_bytes=PAGE_BYTES, until=end
             )
             part = [chunk_of(message) for message in batch.messages]
             chunks += [chunk for chunk in part if chunk.seq <= end]

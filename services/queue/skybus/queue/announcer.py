@@ -16,6 +16,8 @@ from skybus.bus.api.events import (
 )
 from skybus.bus.api.internal import PlanReport, TaskReport
 from skybus.bus.api.items import Item
+from skybus.bus.command_lines import LONGEST_NAME, LONGEST_REASON, SHORT_UID
+from skybus.bus.logs import printable
 from skybus.bus.messages import Message
 from skybus.queue.locks import Lock
 from skybus.queue.records import Running, RunningTask
@@ -51,9 +53,10 @@ class Announcer:
         """An item runs."""
         uid = running.item["item_uid"]
         self._publish(f"item.{uid}", ItemChanged(item_uid=uid, state="running", name=running.item["name"]))
+        log.info("Item started", **_shown(running.item))
 
-    def filed(self, item: Item, report: PlanReport) -> None:
-        """An item is in history."""
+    def filed(self, item: Item, report: PlanReport, back_at: int | None = None) -> None:
+        """An item is in history, and as far as it is to run again at a position of the queue."""
         uid = item["item_uid"]
         self._publish(
             f"item.{uid}",
@@ -61,11 +64,16 @@ class Announcer:
                 item_uid=uid, state=report.exit_status, name=item["name"], run_uids=report.run_uids, msg=report.msg
             ),
         )
-        log.info("item filed", item_uid=uid, exit_status=report.exit_status)
+        why = {"reason": printable(report.msg, LONGEST_REASON)} if report.msg else {}
+        log.info("Item finished", **_shown(item), exit_status=report.exit_status, **why)
+        if back_at is not None:
+            log.info("Item returned to the queue", **_shown(item), pos=back_at)
 
     def environment(self, event: EnvironmentChanged) -> None:
         """The environment has opened, or is gone."""
         self._publish("environment", event)
+        if event.state != "failed":  # why it has failed was logged when the report came
+            log.info(f"Environment {event.state}", **({"reason": event.msg} if event.msg else {}))
 
     def task_begun(self, task: RunningTask) -> None:
         """A task runs."""
@@ -86,4 +94,8 @@ class Announcer:
             "lock",
             LockChanged(lock_info_uid=lock.uid, environment=lock.environment, queue=lock.queue, user=lock.user),
         )
-        log.info("lock", environment=lock.environment, queue=lock.queue, user=lock.user)
+
+
+def _shown(item: Item) -> dict[str, str]:
+    """An item as a line shows it."""
+    return {"name": printable(item["name"], LONGEST_NAME), "item": item["item_uid"][:SHORT_UID]}

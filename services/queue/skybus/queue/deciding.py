@@ -18,12 +18,14 @@ class Step(Message):
 
     filed: Item | None = None
     next: Running | None = None
+    why: str = ""
+    """Why nothing begins; empty after an item that was executed past the queue."""
 
 
 def begin(book: Book, environment_id: str) -> Step:
     """Start the queue with its first item, if there is one; a stop or a doubt from before does not count."""
     book.set_flags(stop_pending=False, doubt=None)
-    return Step(next=_begin_next(book, environment_id, pause_pending=False))
+    return _begin_next(book, environment_id, pause_pending=False)
 
 
 def advance(
@@ -41,17 +43,18 @@ def advance(
     running, filed = book.running, book.file(report)
     if filed is None:
         return Step()
-    stops = not may_go_on or (running is not None and running.immediate)
+    is_immediate = running is not None and running.immediate
+    why = "" if may_go_on else "the manager is not running the queue"
     if not book.is_done(report) or report.exit_status == "stopped":
         book.set_flags(autostart=False)
-        stops = True
-    if report.exit_status == "unknown":  # somebody works with the Run Engine by hand
-        stops = True
-    if stops or environment_id is None:
+        why = f"the plan ended as {report.exit_status}"
+    if report.exit_status == "unknown":
+        why = "somebody works with the Run Engine by hand"
+    if why or is_immediate or environment_id is None:
         book.set_flags(stop_pending=False, autostart=book.flags.autostart and not book.flags.stop_pending)
-        return Step(filed=filed)
-    next_ = _begin_next(book, environment_id, pause_pending=pause_pending or report.pause_pending)
-    return Step(filed=filed, next=next_)
+        return Step(filed=filed, why="" if is_immediate else why or "there is no environment")
+    step = _begin_next(book, environment_id, pause_pending=pause_pending or report.pause_pending)
+    return step.model_copy(update={"filed": filed})
 
 
 def file_and_stop(book: Book, report: PlanReport) -> Item | None:
@@ -90,15 +93,17 @@ def lost(running: Running, exited: EnvironmentExited, seen: Sequence[Run] = ()) 
     return failed(running, exited.msg, max(noted, seen, key=len), exited.last_words)
 
 
-def _begin_next(book: Book, environment_id: str, *, pause_pending: bool) -> Running | None:
+def _begin_next(book: Book, environment_id: str, *, pause_pending: bool) -> Step:
     if book.flags.stop_pending:
         book.set_flags(stop_pending=False, autostart=False)
-        return None
-    if not len(book.line) or pause_pending:
-        return None
+        return Step(why="a stop was requested")
+    if not len(book.line):
+        return Step(why="the queue is empty")
+    if pause_pending:
+        return Step(why="a pause was requested")
     front = book.line.item(book.line.uid_at("front"))
     if front["item_type"] != PLAN:
         book.drop_front()
         book.set_flags(autostart=False)
-        return None
-    return book.start_front(environment_id)
+        return Step(why="the queue has reached a queue_stop")
+    return Step(next=book.start_front(environment_id))

@@ -22,6 +22,7 @@ from skybus.bus.api.internal import (
     PlanContinue,
     PlanPause,
 )
+from skybus.bus.command_lines import SHORT_UID
 from skybus.bus.connection import Bus
 from skybus.bus.errors import UnavailableError, WrongStateError
 from skybus.bus.messages import Empty
@@ -112,6 +113,7 @@ class EngineControl:
         if is_paused and self._now.state == State.EXECUTING_QUEUE:
             self._now.pause_pending = False
             self._now.go(Event.PAUSE)
+            log.info("Plan paused", item=running.item["item_uid"][:SHORT_UID])
         elif self._now.state == State.PAUSED and environment.phase == EnvironmentPhase.EXECUTING_PLAN:
             self._now.go(Event.CONTINUE)
 

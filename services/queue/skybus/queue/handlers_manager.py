@@ -9,13 +9,12 @@ import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-import structlog
-
 from skybus.bus.api import manager as api
 from skybus.bus.api.status import PING, STATUS_GET, Status
 from skybus.bus.errors import InvalidError, UnavailableError, WrongStateError
+from skybus.bus.logs import lines
 from skybus.bus.messages import Empty, Nothing
-from skybus.bus.service import Handler
+from skybus.bus.service import Handler, log_outcome
 from skybus.queue.book import Book
 from skybus.queue.keeper import Keeper
 from skybus.queue.manager import Manager
@@ -23,7 +22,8 @@ from skybus.queue.once import current_start
 from skybus.queue.states import State
 from skybus.queue.status import StatusMaker
 
-log = structlog.get_logger()
+LAST_LINE = 1.0
+"""Seconds that the line of its death has to get into the console stream."""
 
 
 class ManagerHandlers:
@@ -76,7 +76,8 @@ class ManagerHandlers:
     async def kill(self, request: api.ManagerKill) -> NoReturn:
         """End this process, as a crash does."""
         await self._answered_before_the_end(lambda: None)
-        log.warning("killed by request", hangs_before=request.hang)
+        log_outcome(api.MANAGER_KILL, request, Nothing())
+        await lines.until_published(LAST_LINE)
         time.sleep(request.hang)  # noqa: ASYNC251 - to hang is what is asked for
         os.kill(os.getpid(), signal.SIGKILL)
         raise AssertionError("unreachable")

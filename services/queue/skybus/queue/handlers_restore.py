@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import structlog
-
 from skybus.bus.api import backup as api
 from skybus.bus.errors import ConflictError, InvalidError, NotFoundError, WrongStateError
 from skybus.bus.service import Handler, current_call
@@ -16,8 +14,6 @@ from skybus.queue.keeper import Keeper
 from skybus.queue.situation import Situation
 from skybus.queue.staging import Staged
 from skybus.queue.states import State
-
-log = structlog.get_logger()
 
 DEED = "put a backup in the place of queue and history"
 
@@ -75,9 +71,7 @@ class RestoreHandlers:
             self._staged = None
             return _restored(book)
 
-        restored = await self._keeper.change(alter)
-        log.warning("queue and history were put back", qsize=restored.items_in_queue, history=restored.items_in_history)
-        return restored
+        return await self._keeper.change(alter)
 
     async def _add(self, request: api.RestoreAdd, user: str) -> api.RestoreAdded:
         staged = self._require_staged(request.restore_id, user)

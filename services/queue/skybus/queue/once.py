@@ -11,7 +11,7 @@ import asyncio
 import dataclasses
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +23,15 @@ from skybus.bus.api import engine, environment, manager
 from skybus.bus.endpoints import Endpoint
 from skybus.bus.errors import SkybusError, UnavailableError
 from skybus.bus.messages import Message, decode, encode
-from skybus.bus.service import TELL_AFTER, Handler, current_call, current_deadline
+from skybus.bus.service import (
+    TELL_AFTER,
+    Handler,
+    current_call,
+    current_deadline,
+    log_by_itself,
+    log_nothing,
+    log_outcome,
+)
 from skybus.queue.records import Command
 from skybus.queue.situation import Situation
 from skybus.queue.states import State
@@ -143,7 +151,14 @@ class Once:
         """Have the handlers of endpoints that change something do each request once."""
         return [self._handler(handler) if handler.endpoint.changes else handler for handler in handlers]
 
-    async def answer(self, key: str, endpoint: Endpoint[Any, Any], work: Work, is_done: IsDone = None) -> Message:
+    async def answer(
+        self,
+        key: str,
+        endpoint: Endpoint[Any, Any],
+        work: Work,
+        is_done: IsDone = None,
+        request: Message | None = None,
+    ) -> Message:
         """Do a request, wait for it if it is being done, or say again what was said.
 
         Args:
@@ -151,15 +166,36 @@ class Once:
             endpoint: that was called.
             work: does it.
             is_done: for what acts beyond the book, whether it has been done.
+            request: for the line that it leaves in the log.
         """
         if key in self._answers:
+            log_nothing()
             return self._answers[key]
         running = self._running.get(key)
         if running is None:
-            running = self._running[key] = asyncio.create_task(self._answer(key, endpoint, work, is_done))
+            doing = self._logged(endpoint, request, self._answer(key, endpoint, work, is_done))
+            running = self._running[key] = asyncio.create_task(doing)
             running.add_done_callback(partial(self._ended, key))
-        answer = await self._in_time(running, endpoint)
+        try:
+            answer = await self._in_time(running, endpoint)
+        except SkybusError:
+            log_nothing()
+            raise
+        log_nothing()
         self._remember(key, answer)
+        return answer
+
+    async def _logged(
+        self, endpoint: Endpoint[Any, Any], request: Message | None, doing: Coroutine[Any, Any, Message]
+    ) -> Message:
+        """Log what becomes of a request when it is known, also when nobody waits for the answer any more."""
+        log_by_itself()
+        try:
+            answer = await doing
+        except SkybusError as error:
+            log_outcome(endpoint, request, error)
+            raise
+        log_outcome(endpoint, request, answer)
         return answer
 
     def _remember(self, key: str, answer: Message) -> None:
@@ -192,7 +228,7 @@ class Once:
             if not key:
                 return await handler.answer(request)
             is_done = partial(judge, self._now, request) if judge else None
-            return await self.answer(key, endpoint, lambda: handler.answer(request), is_done)
+            return await self.answer(key, endpoint, lambda: handler.answer(request), is_done, request)
 
         return dataclasses.replace(handler, answer=answer)
 
@@ -202,6 +238,7 @@ class Once:
         try:
             return await (self._act(key, endpoint, work, is_done) if is_done else work())
         except AnsweredBefore as before:
+            log_nothing()
             return decode(endpoint.reply, before.answer)
         except UnavailableError:
             raise
@@ -209,6 +246,7 @@ class Once:
             answer = await self._store.answered(key)  # it may be impossible because it is done
             if not answer:
                 raise
+            log_nothing()
             return decode(endpoint.reply, answer)
 
     async def _act(self, key: str, endpoint: Endpoint[Any, Any], work: Work, is_done: Callable[[], bool]) -> Message:

@@ -87,7 +87,12 @@ class Flags(Message):
 
 def renewed(item: Item, attempt: str = "") -> Item:
     """The same item under a new uid: for one attempt the same each time, so that its own reports find it again."""
-    return {**item, "item_uid": str(uuid.uuid5(uuid.NAMESPACE_OID, attempt)) if attempt else new_uid()}
+    return {**item, "item_uid": uid_after(attempt) if attempt else new_uid()}
+
+
+def uid_after(attempt: str) -> str:
+    """The uid under which an item is in the queue again after an attempt."""
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, attempt))
 
 
 def as_json(value: Any) -> bytes:

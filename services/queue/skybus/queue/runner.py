@@ -20,7 +20,7 @@ from skybus.queue.book import Book
 from skybus.queue.keeper import Keeper
 from skybus.queue.kernel_hold import RUNNING, KernelHold
 from skybus.queue.orders import Check, Order, Orders
-from skybus.queue.records import Running
+from skybus.queue.records import Running, uid_after
 from skybus.queue.rights import Rights
 from skybus.queue.situation import Situation
 from skybus.queue.states import Event, State
@@ -117,7 +117,7 @@ class Runner:
             log.info("a report that is filed already", attempt=report.attempt)
             return
         self._now.pause_pending = False
-        self._announcer.filed(step.filed, report)
+        self._announcer.filed(step.filed, report, self._position_after(report))
         await self._follow(step)
 
     async def lose(self, exited: EnvironmentExited) -> None:
@@ -169,7 +169,9 @@ class Runner:
         return await self._keeper.answer_once(lambda book: deciding.begin(book, environment_id))
 
     async def _begin_by_itself(self, environment_id: str) -> deciding.Step:
-        return await self._keeper.alter(lambda book: deciding.begin(book, environment_id))
+        step = await self._keeper.alter(lambda book: deciding.begin(book, environment_id))
+        log.info("Queue started by autostart")
+        return step
 
     async def _follow(self, step: deciding.Step) -> None:
         """Be what the book says: running the next item, or idle."""
@@ -177,6 +179,8 @@ class Runner:
             self._has_begun(step.next)
         elif self._now.state in RUNNING:
             self._now.pause_pending = False
+            if step.why:
+                log.info("Queue stopped", reason=step.why)
             self._hold.finish(self.autostart)
         await self.autostart()
 
@@ -220,14 +224,19 @@ class Runner:
         """File an item that the environment will not run: the next would fare alike, so nothing follows in any mode."""
         if await self._file_last(report):
             log.error("the environment refuses a plan", item_uid=report.item_uid, reason=report.msg)
-            await self._follow(deciding.Step())
+            await self._follow(deciding.Step(why="the environment refuses the plan"))
 
     async def _file_last(self, report: PlanReport) -> bool:
         """File an attempt after which nothing can follow; returns whether it was not filed before."""
         filed = await self._keeper.alter(lambda book: deciding.file_and_stop(book, report))
         if filed:
-            self._announcer.filed(filed, report)
+            self._announcer.filed(filed, report, self._position_after(report))
         return filed is not None
+
+    def _position_after(self, report: PlanReport) -> int | None:
+        """Where an item that has been filed is in the queue, if it is to run again."""
+        line, uid = self._keeper.book.line, uid_after(report.attempt)
+        return line.index(uid) if uid in line else None
 
     def _is_awaited(self, running: Running) -> bool:
         current = self._keeper.last.running

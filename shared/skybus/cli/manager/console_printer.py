@@ -23,7 +23,7 @@ async def print_console(data_dir: Path, since: float) -> None:
     """
     try:
         async with Client.connect(data_dir=data_dir) as client:
-            async for chunk in client.console(since=since):
+            async for chunk in client.console(since=since, everything=True):
                 await asyncio.to_thread(_write, chunk.text)  # a terminal may be stopped
     except SkybusError as error:
         log.warning("console output is not printed", reason=error.message)
