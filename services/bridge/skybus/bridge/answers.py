@@ -16,6 +16,7 @@ from skybus.bus.api.queue import QUEUE_GET, QueueGet
 from skybus.bus.arrivals import Arrivals
 from skybus.bus.connection import Bus
 from skybus.bus.errors import InvalidError, SkybusError, UnavailableError
+from skybus.bus.messages import brief
 
 log = structlog.get_logger()
 
@@ -113,5 +114,4 @@ def _split(request: Any) -> tuple[Method, Mapping[str, Any]]:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
+    return brief(value, _SHOWN)

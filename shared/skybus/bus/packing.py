@@ -1,0 +1,31 @@
+"""Bodies that travel compressed: a receiver unpacks no more than the sender has announced, and that is bounded."""
+
+from __future__ import annotations
+
+import zlib
+
+from skybus.bus.errors import InvalidError
+
+MAX_REQUEST = 64 << 20
+"""Bytes of a request, unpacked, unless `SKYBUS_MAX_REQUEST` says otherwise."""
+
+
+def pack(body: bytes) -> bytes:
+    """Compress a body; call it in a thread when the body has megabytes."""
+    return zlib.compress(body, 1)
+
+
+def unpack(packed: bytes, size: int) -> bytes:
+    """Unpack a body that was announced with `size` bytes; call it in a thread when it has megabytes.
+
+    Raises:
+        InvalidError: it has another size, or is not compressed.
+    """
+    unpacking = zlib.decompressobj()
+    try:
+        body = unpacking.decompress(packed, size + 1)
+    except zlib.error as error:
+        raise InvalidError(f"the compressed body cannot be unpacked: {error}") from None
+    if len(body) != size or not unpacking.eof or unpacking.unused_data:
+        raise InvalidError(f"the compressed body does not have the {size:,} bytes that were announced")
+    return body
