@@ -29,3 +29,8 @@ def unpack(packed: bytes, size: int) -> bytes:
     if len(body) != size or not unpacking.eof or unpacking.unused_data:
         raise InvalidError(f"the compressed body does not have the {size:,} bytes that were announced")
     return body
+
+
+def too_large(what: str, size: int, limit: int) -> str:
+    """Say that something has more bytes than are possible."""
+    return f"{what} has {size:,} bytes, at most {limit:,} are possible (SKYBUS_MAX_REQUEST)"

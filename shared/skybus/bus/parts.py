@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from skybus.bus import headers
 from skybus.bus.endpoints import Endpoint, InternalEndpoint, Rep, Req
 from skybus.bus.errors import InvalidError, SkybusError, TooLargeError
-from skybus.bus.packing import unpack
+from skybus.bus.packing import too_large, unpack
 
 _ANNOUNCED = re.compile(r"(\d{1,12}) (\d{1,12}) (\d{1,12})", re.ASCII)
 _TOKEN = re.compile(r"[0-9a-f]{1,32}\.[0-9a-f]{1,32}")
@@ -56,11 +56,8 @@ class Parcel:
 
     def __post_init__(self) -> None:
         _, packed, size = self.announced
-        largest = max(packed, size)
-        if largest > self.limit:
-            raise TooLargeError(
-                f"{self.what}: the body has {largest:,} bytes, at most {self.limit:,} are possible (SKYBUS_MAX_REQUEST)"
-            )
+        if max(packed, size) > self.limit:
+            raise TooLargeError(too_large(f"{self.what}: the body", max(packed, size), self.limit))
 
     @property
     def is_whole(self) -> bool:

@@ -26,9 +26,8 @@ async def serve(settings: BridgeSettings, process: Process) -> None:
     answers = Answers(process.bus, arrivals, codec, settings.zmq_request_timeout)
     async with AsyncExitStack() as stack:
         context = stack.enter_context(zmq.Context())
-        control = ControlSocket(
-            context, settings.zmq_control_addr, answers.answer, settings.max_request, settings.curve_key
-        )
+        largest = 2 * settings.max_request  # a request that is somewhat too large is answered
+        control = ControlSocket(context, settings.zmq_control_addr, answers.answer, largest, settings.curve_key)
         stack.push_async_callback(control.close)
         log.info("0MQ clients are answered", address=control.address)
         if settings.zmq_publish:

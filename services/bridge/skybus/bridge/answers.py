@@ -15,8 +15,9 @@ from skybus.bridge.methods import METHODS, TAKES_ANYTHING
 from skybus.bus.api.queue import QUEUE_GET, QueueGet
 from skybus.bus.arrivals import Arrivals
 from skybus.bus.connection import Bus
-from skybus.bus.errors import InvalidError, SkybusError, UnavailableError
+from skybus.bus.errors import InvalidError, SkybusError, TooLargeError, UnavailableError
 from skybus.bus.messages import brief
+from skybus.bus.packing import too_large
 
 log = structlog.get_logger()
 
@@ -48,6 +49,8 @@ class Answers:
     async def _answer(self, parts: list[bytes]) -> bytes | None:
         if len(parts) != 1:
             raise InvalidError(f"Failed to decode the request: one message part is expected, not {len(parts)}")
+        if len(parts[0]) > self._bus.max_request:
+            raise TooLargeError(too_large("the request", len(parts[0]), self._bus.max_request))
         request, is_odd = self._read(parts[0])
         method, params = _split(request)
         try:
