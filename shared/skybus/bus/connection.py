@@ -88,6 +88,8 @@ class Bus:
     _connection: Connection | None = None
     _requests: Requests | None = None
     _user: str = ""
+    _max_payload: int = 1 << 20
+    """Bytes; the default of a NATS server until one has said what it takes."""
     _lost: asyncio.Future[None] = field(default_factory=asyncio.Future)
     _up: asyncio.Event = field(default_factory=asyncio.Event)
     _why: str = "not connected yet"
@@ -120,8 +122,8 @@ class Bus:
 
     @property
     def payload_limit(self) -> int:
-        """The most bytes that a body may have."""
-        return self.connection.max_payload - HEADER_ROOM
+        """The most bytes that a body may have; without a connection, that of the last one."""
+        return self._max_payload - HEADER_ROOM
 
     @property
     def why_not(self) -> str:
@@ -350,6 +352,7 @@ class Bus:
         except BaseException:
             await _close(connection)  # nats-py leaves the socket open
             raise
+        self._max_payload = connection.max_payload
         for task in (connection._reading_task, connection._flusher_task):
             assert task
             task.add_done_callback(on_end)  # nats-py does not call closed_cb when closing fails, as on a broken pipe

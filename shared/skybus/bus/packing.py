@@ -21,13 +21,27 @@ def unpack(packed: bytes, size: int) -> bytes:
     Raises:
         InvalidError: it has another size, or is not compressed.
     """
+    body = unpack_at_most(packed, size)
+    if len(body) != size:
+        raise InvalidError(f"the compressed body has {len(body):,} bytes, {size:,} were announced")
+    return body
+
+
+def unpack_at_most(packed: bytes, most: int) -> bytes:
+    """Unpack a body of which nobody knows the size.
+
+    Raises:
+        InvalidError: it has more than `most` bytes, or is not compressed.
+    """
     unpacking = zlib.decompressobj()
     try:
-        body = unpacking.decompress(packed, size + 1)
+        body = unpacking.decompress(packed, most + 1)
     except zlib.error as error:
         raise InvalidError(f"the compressed body cannot be unpacked: {error}") from None
-    if len(body) != size or not unpacking.eof or unpacking.unused_data:
-        raise InvalidError(f"the compressed body does not have the {size:,} bytes that were announced")
+    if len(body) > most:
+        raise InvalidError(f"the compressed body has more than {most:,} bytes")
+    if not unpacking.eof or unpacking.unused_data:
+        raise InvalidError("the compressed body is cut off, or something stands behind it")
     return body
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -19,7 +18,9 @@ from skybus.auth.plan_schemas import PlanSchemaWriter, names_by_kind
 from skybus.bus.api.events import CatalogChanged
 from skybus.bus.api.internal import ItemProblem
 from skybus.bus.api.items import Item
-from skybus.bus.errors import NotFoundError, SkybusError
+from skybus.bus.bodies import LARGEST
+from skybus.bus.errors import InvalidError, NotFoundError, SkybusError
+from skybus.bus.packing import unpack_at_most
 
 
 @dataclass(frozen=True)
@@ -105,9 +106,15 @@ def unpack_catalogue(
     if not catalogue.catalog_uid:
         return build_catalogue(permissions, {}, {}, changes, is_known=False)
     try:
-        body = orjson.loads(zlib.decompress(catalogue.packed))
+        body = orjson.loads(unpack_at_most(catalogue.packed, LARGEST))
         return build_catalogue(permissions, dict(body["plans"]), dict(body["devices"]), changes)
-    except (zlib.error, ValueError, TypeError, KeyError, AttributeError) as error:  # user code runs where it comes from
+    except (
+        InvalidError,
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+    ) as error:  # user code runs where it comes from
         raise SkybusError(f"the lists of plans and devices cannot be read: {error!r}") from error
 
 

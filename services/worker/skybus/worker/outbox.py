@@ -122,6 +122,11 @@ class Outbox:
             self._is_woken = True
             loop.call_soon_threadsafe(loop.call_later, GATHER, self._wake)
 
+    def file_of(self, message_id: str) -> Path:
+        """Where the body of a message is kept that no stream takes."""
+        name = "".join(char if char.isalnum() or char in "-_" else "_" for char in message_id)
+        return self.undelivered / name[:200]
+
     async def run(self) -> None:
         """Deliver until cancelled."""
         self._loop = asyncio.get_running_loop()
@@ -365,8 +370,7 @@ class Outbox:
 
     def _write_undelivered(self, record: Record) -> Path:
         self.undelivered.mkdir(parents=True, exist_ok=True)
-        name = "".join(char if char.isalnum() or char in "-_" else "_" for char in record.headers[headers.MESSAGE_ID])
-        path = self.undelivered / name[:200]
+        path = self.file_of(record.headers[headers.MESSAGE_ID])
         path.write_bytes(record.body)
         return path
 
