@@ -169,9 +169,10 @@ class Service:
     def _part_subjects(self) -> dict[str, bool]:
         """Where parts come to that belong to this process, and whether from services."""
         subjects, name = self._bus.subjects, f"part.{self._process}.*"
-        kinds = {isinstance(handler.endpoint, InternalEndpoint) for handler in self._handlers}
-        all_subjects = {subjects.commands(name): False, subjects.internal(f"{self._name}.{name}"): True}
-        return {subject: is_internal for subject, is_internal in all_subjects.items() if is_internal in kinds}
+        endpoints = [handler.endpoint for handler in self._handlers]
+        internal = [endpoint for endpoint in endpoints if isinstance(endpoint, InternalEndpoint)]
+        places = {subjects.internal(f"{endpoint.name.partition('.')[0]}.{name}"): True for endpoint in internal}
+        return places if len(internal) == len(endpoints) else {**places, subjects.commands(name): False}
 
     def _receiver(self, handler: Handler[Any, Any]) -> Callable[[MicroRequest], Awaitable[None]]:
         async def receive(request: MicroRequest) -> None:
