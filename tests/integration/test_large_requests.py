@@ -20,6 +20,7 @@ from skybus.bus.connection import Bus
 from skybus.bus.errors import DeniedError, InvalidError, NobodyThereError, TooLargeError
 from skybus.bus.messages import Empty
 from skybus.bus.service import Handler, Service
+from skybus.bus.uploads import Uploads
 from skybus.client.client import Client
 from tests.integration.queue_fixtures import COUNT, StandIns, client, house, opened, queue_service
 from tests.servers import NatsServer, running
@@ -200,6 +201,25 @@ async def test_what_is_whole_after_its_deadline_is_not_done(queue: Queue, operat
     late = await operator.connection.request(place, PACKED[10:], timeout=10, headers=head)
     assert b"after its deadline" in late.data
     assert queue.items == []
+
+
+async def test_a_service_that_has_lost_the_first_parts_gets_the_request_again(
+    queue: Queue, nats: NatsServer, monkeypatch
+) -> None:
+    """As one that was restarted."""
+    find, lost = Uploads.find, list[str]()
+
+    def lose_once(uploads: Uploads[Any], token: str, user: str) -> Any:
+        if not lost:
+            lost.append(token)
+            uploads.end(token)
+        return find(uploads, token, user)
+
+    monkeypatch.setattr(Uploads, "find", lose_once)
+    async with Client.connect(data_dir=nats.data_dir, request_timeout=60) as client:
+        await client.add_item(LARGE)
+    assert len(lost) == 1
+    assert queue.items == [LARGE]
 
 
 async def test_parts_for_a_process_that_has_ended_are_not_sent(queue: Queue, operator: Bus) -> None:
