@@ -47,8 +47,9 @@ TELL_AFTER = 0.9
 """The part of its time after which a requester is told what it waits for."""
 AT_ONCE = 512
 """Requests that one process works on at the same time; more wait in the subscription."""
-LARGE_AT_ONCE = 2
-"""The same for requests larger than a message, which take memory; more wait for their turn."""
+LARGE_AT_ONCE, LARGE_THERE = 2, 16
+"""The same for requests larger than a message, which take memory: how many are worked on, and how many are there with
+those that wait for their turn; more are refused, so that they leave room for small ones."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,7 @@ class Service:
         self._uploads = Uploads[Handler[Any, Any]](bus.max_request)
         self._large_replies = LargeReplies(bus.max_internal)
         self._large = asyncio.Semaphore(LARGE_AT_ONCE)
+        self._large_there = 0
         self._name = name
         self._group = group
         self._handlers = [*handlers, *([_health(name, missing, lead)] if missing else [])]
@@ -248,9 +250,15 @@ class Service:
         return await self._answer_large(upload.purpose, upload.parcel)
 
     async def _answer_large(self, handler: Handler[Any, Any], parcel: Parcel) -> _Sent:
-        async with self._large:
-            _require_in_time(current_deadline())
-            result = await self._result(handler, await asyncio.to_thread(parcel.unpacked))
+        if self._large_there >= LARGE_THERE:
+            raise UnavailableError("too many large requests arrive at once: send this one again")
+        self._large_there += 1
+        try:
+            async with self._large:
+                _require_in_time(current_deadline())
+                result = await self._result(handler, await asyncio.to_thread(parcel.unpacked))
+        finally:
+            self._large_there -= 1
         return await self._sent(result)
 
     async def _result(self, handler: Handler[Any, Any], body: bytes) -> bytes:
@@ -299,11 +307,8 @@ class Service:
 
     async def _held(self, body: bytes, head: dict[str, str]) -> _Sent:
         """Hold a reply here, and send its first part."""
-        packed, token, user = (
-            await asyncio.to_thread(pack, body),
-            new_token(self._process),
-            current_call().requester.user,
-        )
+        packed = await asyncio.to_thread(pack, body)
+        token, user = new_token(self._process), current_call().requester.user
         self._large_replies.hold(token, packed, len(body), user)
         first = self._large_replies.part(token, user, 0, self._bus.payload_limit)
         assert first

@@ -108,13 +108,7 @@ def unpack_catalogue(
     try:
         body = orjson.loads(unpack_at_most(catalogue.packed, LARGEST))
         return build_catalogue(permissions, dict(body["plans"]), dict(body["devices"]), changes)
-    except (
-        InvalidError,
-        ValueError,
-        TypeError,
-        KeyError,
-        AttributeError,
-    ) as error:  # user code runs where it comes from
+    except (InvalidError, ValueError, TypeError, KeyError, AttributeError) as error:  # user code runs at their origin
         raise SkybusError(f"the lists of plans and devices cannot be read: {error!r}") from error
 
 

@@ -16,8 +16,6 @@ KEPT = 60.0
 """Seconds that a change is kept."""
 MOST_WORDS = 1_000_000
 """Of all commands that are kept; a batch of 100 000 items has half as many."""
-
-
 MOST_BYTES = 128 << 20
 """The same in bytes; one item may have megabytes."""
 
@@ -34,12 +32,12 @@ class Change:
     size: str
     words: Sequence[str | bytes | float]
     made: float = field(default_factory=time.monotonic)
-    bytes: int = field(init=False)
-    """Of the answer and all words that are texts."""
+    weight: int = field(init=False)
+    """Bytes of the answer and all words that are texts."""
 
     def __post_init__(self) -> None:
         texts = (len(word) for word in self.words if isinstance(word, str | bytes))
-        object.__setattr__(self, "bytes", len(self.answer) + sum(texts))
+        object.__setattr__(self, "weight", len(self.answer) + sum(texts))
 
 
 class RecentChanges:
@@ -60,11 +58,11 @@ class RecentChanges:
         if tried and tried.revision + 1 == revision:
             self._changes.append(tried)
             self._words += len(tried.words)
-            self._bytes += tried.bytes
+            self._bytes += tried.weight
         while self._changes and (self._is_full or self._changes[0].made < time.monotonic() - KEPT):
             oldest = self._changes.popleft()
             self._words -= len(oldest.words)
-            self._bytes -= oldest.bytes
+            self._bytes -= oldest.weight
 
     @property
     def _is_full(self) -> bool:
