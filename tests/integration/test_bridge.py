@@ -222,9 +222,11 @@ async def test_message_with_too_many_or_too_few_parts_is_named(clients: Zmq):
     assert bare["manager_state"] == "idle"
 
 
-async def test_request_larger_than_the_bus_carries_is_refused_with_its_size(clients: Zmq):
+async def test_request_larger_than_the_bound_is_refused_with_its_size(clients: Zmq, queue: CannedQueue):
+    queue.bus.max_request = 4 << 20
     reply = await clients.ask("queue_item_add", item={**PLAN, "args": ["x" * 5_000_000]}, **USER)
     assert "5,000," in reply["msg"]
+    assert "SKYBUS_MAX_REQUEST" in reply["msg"]
     assert reply["success"] is False
 
 

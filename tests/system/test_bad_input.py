@@ -27,7 +27,7 @@ WHO = {"user": "visitor", "user_group": "primary"}
 async def open_stack():
     """A stack with an open environment: plans and devices are known."""
     with tempfile.TemporaryDirectory(prefix="sky") as folder:
-        async with stack_up(Path(folder)) as stack, stack.client() as client:
+        async with stack_up(Path(folder), SKYBUS_MAX_REQUEST="4194304") as stack, stack.client() as client:
             await client.open_environment()
             yield stack
 
@@ -102,7 +102,7 @@ async def test_an_endpoint_that_does_not_exist_is_named(stack: RunningStack) -> 
             await client.bus.request_raw("sky.sim.cmd.operator.queue.dance", b"{}")
 
 
-async def test_a_request_of_five_megabytes_is_too_large_on_both_ways_in(stack: RunningStack) -> None:
+async def test_a_request_beyond_the_bound_is_too_large_on_both_ways_in(stack: RunningStack) -> None:
     item = plan("count", ["det"], md={"note": "x" * 5_000_000})
     assert "bytes" in await refused(stack, "queue_item_add", {"item": item, **WHO})
     async with stack.client() as client:

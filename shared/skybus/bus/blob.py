@@ -10,7 +10,6 @@ import asyncio
 import hashlib
 import time
 import uuid
-import zlib
 from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
@@ -19,7 +18,8 @@ from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError as NoSuchStreamError
 
 from skybus.bus.copies import Looks
-from skybus.bus.errors import SkybusError
+from skybus.bus.errors import SkybusError, TooLargeError
+from skybus.bus.packing import pack, unpack
 from skybus.bus.streams import asking, ensure_copies
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ KEPT = 120.0
 """Seconds that a body can be fetched."""
 _OFFERED = KEPT / 2
 """Seconds that a body which is there is named to those who ask for the same again."""
+LARGEST = 2 << 30
+"""Bytes of a reply that are unpacked; a whole queue or history may have many large items."""
 
 
 async def ensure(
@@ -81,27 +83,34 @@ class Blobs:
             self._stored.pop(digest, None)
 
     async def _put(self, body: bytes) -> str:
-        packed = await asyncio.to_thread(zlib.compress, body, 1)
+        packed = await asyncio.to_thread(pack, body)
         bucket = self._bus.subjects.blob_bucket
         info = await (await self._bus.jetstream.object_store(bucket)).put(uuid.uuid4().hex, packed)
-        return f"$O.{bucket}.C.{info.nuid} {len(packed)}"
+        return f"$O.{bucket}.C.{info.nuid} {len(packed)} {len(body)}"
 
     async def _forget(self, _: Connection) -> None:
         self._stored = {}  # it may be another server
 
 
 async def fetch(bus: Bus, where: str) -> bytes:
-    """Read the body that `Blobs.store` has put."""
-    subject, size = where.split()
+    """Read the body that `Blobs.store` has put.
+
+    Raises:
+        TooLargeError: it has more than `LARGEST` bytes.
+        SkybusError: it is not there, or not what was announced.
+    """
+    subject, packed, size = where.split()
+    if max(int(packed), int(size)) > LARGEST:
+        raise TooLargeError(f"the reply has {int(size):,} bytes, at most {LARGEST:,} are possible: read it in pages")
     bucket = subject.split(".")[1]
     chunks: list[bytes] = []
-    left, seq = int(size), 1
+    left, seq = int(packed), 1
     while left > 0:
         message = await _chunk(bus, bucket, {"seq": seq, "next_by_subj": subject})
         seq = int((message.headers or {})["Nats-Sequence"]) + 1
         chunks.append(message.data)
         left -= len(message.data)
-    return await asyncio.to_thread(zlib.decompress, b"".join(chunks))
+    return await asyncio.to_thread(unpack, b"".join(chunks), int(size))
 
 
 async def _chunk(bus: Bus, bucket: str, query: dict[str, object]) -> Msg:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import zlib
-
 from nats.aio.msg import Msg
 
 from skybus.bus import headers
+from skybus.bus.errors import InvalidError
+from skybus.bus.packing import unpack_at_most
 
-_LARGEST = 256 << 20
+LARGEST = 256 << 20
 """Bytes: plan code can send what would become a thousand times as much."""
 
 
@@ -16,12 +16,10 @@ def body_of(message: Msg) -> bytes:
     """The body; what cannot be unpacked comes as it stands, and so does a stub, which names the file with the body."""
     if (message.headers or {}).get(headers.ENCODING) != "zlib":
         return message.data
-    unpacking = zlib.decompressobj()
     try:
-        body = unpacking.decompress(message.data, _LARGEST)
-    except zlib.error:
+        return unpack_at_most(message.data, LARGEST)
+    except InvalidError:
         return message.data
-    return body if unpacking.eof else message.data
 
 
 def is_stub(message: Msg) -> bool:

@@ -27,9 +27,11 @@ from nats.js import JetStreamContext
 
 from skybus.bus import blob, headers
 from skybus.bus.endpoints import Endpoint, Rep, Req
-from skybus.bus.errors import NotSentError, TooLargeError, UnavailableError, error_from_wire, why
+from skybus.bus.errors import NotSentError, SkybusError, UnavailableError, error_from_wire, why
 from skybus.bus.identity import user_token
 from skybus.bus.messages import Message, decode, encode
+from skybus.bus.packing import MAX_REQUEST, pack
+from skybus.bus.parts import Parcel, Part, announced, extra_time, following
 from skybus.bus.requests import Requests
 from skybus.bus.settings import Access
 from skybus.bus.subjects import Subjects
@@ -37,6 +39,8 @@ from skybus.bus.tracing import sending, trace_headers
 
 log = structlog.get_logger()
 
+PATIENCE = 5.0
+"""Seconds that a service has to answer, unless the caller says otherwise."""
 HEADER_ROOM = 4096
 """Bytes kept free for headers below the server's `max_payload`."""
 PING_EVERY = 2
@@ -75,6 +79,8 @@ class Bus:
     access: Callable[[], Access]
     replicas: int = 1
     """Copies that each stream and bucket is to have."""
+    max_request: int = MAX_REQUEST
+    """Bytes of a request of a user that a service takes."""
     on_connect: list[OnConnect] = field(default_factory=list)
     """Done on each new connection, after the subscriptions and before `wait_connected` returns."""
     on_disconnect: list[Callable[[], None]] = field(default_factory=list)
@@ -82,6 +88,8 @@ class Bus:
     _connection: Connection | None = None
     _requests: Requests | None = None
     _user: str = ""
+    _max_payload: int = 1 << 20
+    """Bytes; the default of a NATS server until one has said what it takes."""
     _lost: asyncio.Future[None] = field(default_factory=asyncio.Future)
     _up: asyncio.Event = field(default_factory=asyncio.Event)
     _why: str = "not connected yet"
@@ -121,8 +129,8 @@ class Bus:
 
     @property
     def payload_limit(self) -> int:
-        """The most bytes that a body may have."""
-        return self.connection.max_payload - HEADER_ROOM
+        """The most bytes that a body may have; without a connection, that of the last one."""
+        return self._max_payload - HEADER_ROOM
 
     @property
     def why_not(self) -> str:
@@ -180,18 +188,33 @@ class Bus:
             with suppress(nats.errors.Error, OSError):  # a connection that ends takes its subscriptions along
                 await live.unsubscribe()
 
+    @property
+    def max_internal(self) -> int:
+        """Bytes of what services send each other.
+
+        They send what has passed the bound of a request, written anew: `1e15` becomes `1000000000000000.0`.
+        """
+        return 4 * self.max_request
+
     async def call(
         self,
         endpoint: Endpoint[Req, Rep],
         request: Req,
         *,
-        timeout: float = 5.0,  # noqa: ASYNC109 - it becomes the deadline that travels with the request
+        timeout: float | None = None,  # noqa: ASYNC109 - it becomes the deadline that travels with the request
         request_id: str | None = None,
     ) -> Rep:
         """Send a request and wait for its reply.
 
+        Args:
+            endpoint: what is called.
+            request: what it is told.
+            timeout: seconds; by default five, and more for a request of megabytes.
+            request_id: one for each intention.
+
         Raises:
             UnavailableError: not connected, nobody answers, or no answer within `timeout` seconds.
+            TooLargeError: the request is larger than the service allows.
             SkybusError: what the service has raised, as the class that it has raised.
         """
         body = await self.call_bytes(endpoint, encode(request), timeout=timeout, request_id=request_id)
@@ -202,18 +225,23 @@ class Bus:
         endpoint: Endpoint[Req, Rep],
         body: bytes,
         *,
-        timeout: float = 5.0,  # noqa: ASYNC109
+        timeout: float | None = None,  # noqa: ASYNC109
         request_id: str | None = None,
     ) -> bytes:
         """Send a request that is JSON already and return the reply's JSON; otherwise as `call`."""
+        seconds = PATIENCE + extra_time(len(body)) if timeout is None else timeout
         head = {
             headers.REQUEST_ID: request_id or uuid.uuid4().hex,
-            headers.DEADLINE: str(int((time.time() + timeout) * 1000)),
+            headers.DEADLINE: str(int((time.time() + seconds) * 1000)),
         }
         with sending(endpoint.name, head):
-            self._check_size(body, endpoint.name)
-            subject = endpoint.subject(self.subjects, self._user)
-            return await self._body(await self._live_requests().send(subject, body, head, timeout))
+            end = time.monotonic() + seconds
+            requests = self._live_requests()
+            if len(body) <= self.payload_limit:
+                message = await requests.send(endpoint.subject(self.subjects, self._user), body, head, seconds)
+            else:
+                message = await self._send_parts(endpoint, body, head, end)
+            return await self._body(message, endpoint, end)
 
     async def publish(self, subject: str, message: Message) -> None:
         """Send an event; nobody may be listening."""
@@ -230,14 +258,51 @@ class Bus:
             raise NotSentError(f"not connected to NATS: {self._why}")
         return self._requests
 
-    def _check_size(self, body: bytes, what: str) -> None:
-        if len(body) > self.payload_limit:
-            raise TooLargeError(f"{what}: the request has {len(body):,} bytes, the bus carries {self.payload_limit:,}")
+    async def _send_parts(self, endpoint: Endpoint[Req, Rep], body: bytes, head: dict[str, str], end: float) -> Msg:
+        """Send a body that is larger than a message; the answer to the last part is the reply."""
+        packed = await asyncio.to_thread(pack, body)
+        offset, place = 0, endpoint
+        while True:
+            data = packed[offset : offset + self.payload_limit]
+            is_last = offset + len(data) == len(packed)
+            head = {**head, headers.PART: Part(offset, len(packed), len(body)).header()}
+            try:
+                message = await self._send_part(place, data, head, end)
+            except UnavailableError as error:
+                if is_last or isinstance(error, NotSentError):
+                    raise
+                raise NotSentError(f"{endpoint.name}: the request was not sent as a whole: {error.message}") from error
+            offset += len(data)
+            token = (message.headers or {}).get(headers.MORE)
+            if is_last or token is None:
+                return message
+            place = following(endpoint, token)
 
-    async def _body(self, message: Msg) -> bytes:
-        head = message.headers or {}
-        where = head.get(headers.BLOB)
-        body = await blob.fetch(self, where) if where else message.data
+    async def _send_part(self, place: Endpoint[Any, Any], data: bytes, head: dict[str, str], end: float) -> Msg:
+        subject, left = place.subject(self.subjects, self._user), max(end - time.monotonic(), 0.001)
+        return await self._live_requests().send(subject, data, head, left)
+
+    async def _fetch_parts(self, endpoint: Endpoint[Req, Rep], first: Msg, part: Part, end: float) -> bytes:
+        """Ask for the parts of a reply after the first one."""
+        parcel, message = Parcel(endpoint.name, part, self.max_internal), first
+        parcel.add(part, first.data)
+        while not parcel.is_whole:
+            place = following(endpoint, (message.headers or {}).get(headers.MORE, ""))
+            wanted = part._replace(offset=parcel.received)
+            head = {headers.PART: wanted.header(), headers.DEADLINE: str(int((time.time() + PATIENCE) * 1000))}
+            message = await self._send_part(place, b"", head, end)
+            found = announced(message.headers or {})
+            if found is None:
+                raise SkybusError(f"{endpoint.name}: the rest of the reply is not held any more")
+            parcel.add(found, message.data)
+        return await asyncio.to_thread(parcel.unpacked)
+
+    async def _body(self, message: Msg, endpoint: Endpoint[Req, Rep], end: float) -> bytes:
+        head, body = message.headers or {}, message.data
+        if where := head.get(headers.BLOB):
+            body = await blob.fetch(self, where)
+        elif part := announced(head):
+            body = await self._fetch_parts(endpoint, message, part, end)
         code = head.get(headers.ERROR_CODE)
         if code:
             error = orjson.loads(body or b"{}")
@@ -294,6 +359,7 @@ class Bus:
         except BaseException:
             await _close(connection)  # nats-py leaves the socket open
             raise
+        self._max_payload = connection.max_payload
         for task in (connection._reading_task, connection._flusher_task):
             assert task
             task.add_done_callback(on_end)  # nats-py does not call closed_cb when closing fails, as on a broken pipe

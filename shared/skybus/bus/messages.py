@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import reprlib
 import sys
 from typing import Any, TypeVar
 
@@ -15,6 +16,12 @@ M = TypeVar("M", bound="Message")
 
 _NOT_SHOWN = ("lock_key", "script", "user_group_permissions")
 """Parameters whose values stay out of messages, which are logged: keys, code, files."""
+_SHOWN = 80
+"""Characters of a wrong value that an error shows."""
+_BRIEF = reprlib.Repr()
+"""Writes no more of a value than is shown: one of megabytes takes seconds."""
+_BRIEF.maxstring = _BRIEF.maxother = _BRIEF.maxlong = 2 * _SHOWN
+_BRIEF.maxlist = _BRIEF.maxtuple = _BRIEF.maxdict = _BRIEF.maxset = _SHOWN
 
 
 class Message(BaseModel):
@@ -66,10 +73,15 @@ def explain(error: ValidationError) -> str:
     return "; ".join(_explain_one(e) for e in error.errors(include_url=False)[:5])
 
 
+def brief(value: Any, limit: int) -> str:
+    """Write a value as Python does, cut off behind `limit` characters."""
+    text = _BRIEF.repr(value)
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
 def _explain_one(error: Any) -> str:
     where = ".".join(str(part) for part in error["loc"])
-    given = repr(error.get("input"))
-    shown = given if len(given) <= 80 else given[:77] + "..."
+    shown = brief(error.get("input"), _SHOWN)
     if error["type"] == "json_invalid":
         return f"the request is not JSON: {error['msg']}"
     if error["type"] == "extra_forbidden":

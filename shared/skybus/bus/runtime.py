@@ -122,7 +122,8 @@ def run_loop(main: Awaitable[None]) -> None:
 
 
 async def _run(name: str, settings: S, serve: Main[S]) -> None:
-    bus = Bus(f"skybus-{name}", settings.subjects(), lambda: settings.access(name), settings.replicas)
+    subjects, replicas = settings.subjects(), settings.replicas
+    bus = Bus(f"skybus-{name}", subjects, lambda: settings.access(name), replicas, settings.max_request)
     async with asyncio.TaskGroup() as group:
         process = Process(name, bus, group)
         _stop_on_signal(process)

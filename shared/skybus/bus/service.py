@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+import uuid
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any, Generic
@@ -18,6 +19,7 @@ import orjson
 import structlog
 from nats import micro
 from nats.aio.client import Client as Connection
+from nats.aio.msg import Msg
 from nats.micro.request import Request as MicroRequest
 from nats.micro.service import Service as MicroService
 
@@ -30,7 +32,10 @@ from skybus.bus.endpoints import Endpoint, InternalEndpoint, Rep, Req
 from skybus.bus.errors import InvalidError, SkybusError, UnavailableError, why
 from skybus.bus.identity import Requester, user_token, verified_requester
 from skybus.bus.messages import Empty, Message, decode_request, encode
+from skybus.bus.packing import pack
+from skybus.bus.parts import Parcel, Part, announced
 from skybus.bus.tracing import receiving
+from skybus.bus.uploads import LargeReplies, Upload, Uploads, new_token
 from skybus.bus.version import VERSION
 
 log = structlog.get_logger()
@@ -43,6 +48,9 @@ TELL_AFTER = 0.9
 """The part of its time after which a requester is told what it waits for."""
 AT_ONCE = 512
 """Requests that one process works on at the same time; more wait in the subscription."""
+LARGE_AT_ONCE, LARGE_THERE = 2, 16
+"""The same for requests larger than a message, which take memory: how many are worked on, and how many are there with
+those that wait for their turn; more are refused, so that they leave room for small ones."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +90,8 @@ class Call:
         return f"{user_token(self.requester.user)}:{endpoint.name}:{self.request_id}" if self.request_id else ""
 
 
+_Sent = tuple[bytes, dict[str, str]]
+"""What is sent as a reply, and its headers."""
 _SERVICE = Requester(user="")
 _call: ContextVar[Call] = ContextVar("call")
 
@@ -130,6 +140,7 @@ class Service:
         missing: what is missing that the service needs; if given, people can ask for its health.
         lead: who leads, if several such services may be there.
         group: services of one group share the requests, those of different groups get each of them.
+        stores: whether large replies go through the object store; without the right to use it they are held here.
     """
 
     def __init__(
@@ -140,9 +151,17 @@ class Service:
         missing: Callable[[], dict[str, Absence]] | None = None,
         lead: Callable[[], Awaitable[Lead | None]] | None = None,
         group: str = "q",
+        *,
+        stores: bool = True,
     ) -> None:
         self._bus = bus
-        self._blobs = Blobs(bus)
+        self._blobs = Blobs(bus) if stores else None
+        self._process = uuid.uuid4().hex
+        """Names this process in the subjects of parts."""
+        self._uploads = Uploads[Handler[Any, Any]](bus.max_request)
+        self._large_replies = LargeReplies(bus.max_internal)
+        self._large = asyncio.Semaphore(LARGE_AT_ONCE)
+        self._large_there = 0
         self._name = name
         self._group = group
         self._handlers = [*handlers, *([_health(name, missing, lead)] if missing else [])]
@@ -180,41 +199,112 @@ class Service:
                 handler=self._receiver(handler),
             )
 
+        for subject, is_internal in self._part_subjects().items():
+            await connection.subscribe(subject, cb=self._part_receiver(is_internal=is_internal))
+
+    def _part_subjects(self) -> dict[str, bool]:
+        """Where parts come to that belong to this process, and whether from services."""
+        subjects, name = self._bus.subjects, f"part.{self._process}.*"
+        endpoints = [handler.endpoint for handler in self._handlers]
+        internal = [endpoint for endpoint in endpoints if isinstance(endpoint, InternalEndpoint)]
+        places = {subjects.internal(f"{endpoint.name.partition('.')[0]}.{name}"): True for endpoint in internal}
+        return places if len(internal) == len(endpoints) else {**places, subjects.commands(name): False}
+
     def _receiver(self, handler: Handler[Any, Any]) -> Callable[[MicroRequest], Awaitable[None]]:
         async def receive(request: MicroRequest) -> None:
-            await self._bus.wait_connected()  # the connection may still be being set up, and handlers need it
-            await self._places.acquire()
-            task = asyncio.create_task(self._answer(handler, request))
-            self._running.add(task)
-            task.add_done_callback(self._done)
+            await self._begin(handler.endpoint.name, request, lambda: self._receive(handler, request))
 
         return receive
+
+    def _part_receiver(self, *, is_internal: bool) -> Callable[[Msg], Awaitable[None]]:
+        async def receive(message: Msg) -> None:
+            request = MicroRequest(message)
+            await self._begin("part", request, lambda: self._receive_part(request, is_internal=is_internal))
+
+        return receive
+
+    async def _begin(self, what: str, request: MicroRequest, answer: Callable[[], Awaitable[_Sent]]) -> None:
+        await self._bus.wait_connected()  # the connection may still be being set up, and handlers need it
+        await self._places.acquire()
+        task = asyncio.create_task(self._answer(what, request, answer))
+        self._running.add(task)
+        task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         self._places.release()
 
-    async def _answer(self, handler: Handler[Any, Any], request: MicroRequest) -> None:
+    async def _answer(self, what: str, request: MicroRequest, answer: Callable[[], Awaitable[_Sent]]) -> None:
         head = request.headers or {}
         structlog.contextvars.bind_contextvars(request_id=head.get(headers.REQUEST_ID))  # of this task only
-        with receiving(handler.endpoint.name, head):
+        with receiving(what, head):
             try:
-                await self._reply(request, await self._result(handler, request, head))
+                body, reply_head = await answer()
+                await request.respond(body, headers=reply_head)
             except SkybusError as error:
+                log.debug("request refused", endpoint=what, code=error.code, reason=error.message)
                 await self._refuse(request, error)
             except (nats.errors.Error, OSError) as error:  # the asker is told by its own connection
-                log.warning("a reply could not be sent", endpoint=handler.endpoint.name, error=str(error))
+                log.warning("a reply could not be sent", endpoint=what, error=str(error))
 
-    async def _result(self, handler: Handler[Any, Any], request: MicroRequest, head: dict[str, str]) -> bytes:
+    async def _receive(self, handler: Handler[Any, Any], request: MicroRequest) -> _Sent:
+        """Answer a request, or its first part."""
+        head, is_internal = request.headers or {}, isinstance(handler.endpoint, InternalEndpoint)
+        with _logging_refusal(handler.endpoint):
+            call = _received(request, head, is_internal=is_internal)
+            _call.set(call)
+            part = announced(head)
+            if part is None:
+                return await self._sent(await self._result(handler, request.data))
+            limit = self._bus.max_internal if is_internal else self._bus.max_request
+            parcel = Parcel(handler.endpoint.name, part, limit)
+            parcel.add(part, request.data)
+            if parcel.is_whole:
+                return await self._answer_large(handler, parcel)
+            token = new_token(self._process)
+            self._uploads.begin(token, Upload(handler, call.requester.user, parcel), call.deadline)
+            return _more(token)
+
+    async def _receive_part(self, request: MicroRequest, *, is_internal: bool) -> _Sent:
+        """Take a further part of a request, and answer the last one; or give a part of a reply."""
+        head, token = request.headers or {}, ".".join(request.subject.split(".")[-2:])
+        call = _received(request, head, is_internal=is_internal)
+        _call.set(call)
+        part, user = announced(head) or Part(0, 0, 0), call.requester.user
+        if reply := self._large_replies.part(token, user, part.offset, self._bus.payload_limit):
+            return reply[0], {headers.KIND: headers.REPLY, **reply[1]}
+        upload = self._uploads.find(token, user)
+        with _logging_refusal(upload.purpose.endpoint):
+            try:
+                upload.parcel.add(part, request.data)
+            except InvalidError:
+                self._uploads.end(token)
+                raise
+            if not upload.parcel.is_whole:
+                return _more(token)
+            self._uploads.end(token)
+            return await self._answer_large(upload.purpose, upload.parcel)
+
+    async def _answer_large(self, handler: Handler[Any, Any], parcel: Parcel) -> _Sent:
+        if self._large_there >= LARGE_THERE:
+            raise UnavailableError("too many large requests arrive at once: send this one again")
+        self._large_there += 1
+        try:
+            async with self._large:
+                _require_in_time(current_deadline())
+                result = await self._result(handler, await asyncio.to_thread(parcel.unpacked))
+        finally:
+            self._large_there -= 1
+        return await self._sent(result)
+
+    async def _result(self, handler: Handler[Any, Any], body: bytes) -> bytes:
         endpoint, message = handler.endpoint, None
         try:
-            _call.set(_received(request, head, is_internal=isinstance(endpoint, InternalEndpoint)))
-            message = decode_request(endpoint.request, request.data)
+            message = decode_request(endpoint.request, body)
             answer = await handler.answer(message)
             log_outcome(endpoint, message, answer)
             return encode(answer)
         except SkybusError as error:
-            log.debug("request refused", endpoint=endpoint.name, code=error.code, reason=error.message)
             log_outcome(endpoint, message, error)
             raise
         except Exception as error:
@@ -222,10 +312,6 @@ class Service:
             failure = SkybusError(f"{endpoint.name} failed inside the {self._name} service; see its log")
             log_outcome(endpoint, message, failure)
             raise failure from error
-
-    async def _reply(self, request: MicroRequest, body: bytes) -> None:
-        body, head = await self._sent(body)
-        await request.respond(body, headers=head)
 
     async def _refuse(self, request: MicroRequest, error: SkybusError) -> None:
         line = " ".join(error.message.split())[:500]
@@ -235,7 +321,7 @@ class Service:
         except (nats.errors.Error, OSError, ValueError) as failure:
             log.warning("a refusal could not be sent", code=error.code, error=str(failure))
 
-    async def _sent_refusal(self, error: SkybusError, line: str) -> tuple[bytes, dict[str, str]]:
+    async def _sent_refusal(self, error: SkybusError, line: str) -> _Sent:
         body = orjson.dumps({"msg": error.message, "details": error.details}, default=str)
         try:
             return await self._sent(body)
@@ -243,7 +329,7 @@ class Service:
             log.warning("a refusal is sent without its details", code=error.code, reason=failure.message)
             return await self._sent(orjson.dumps({"msg": f"{line} (without details: {failure.message})"}))
 
-    async def _sent(self, body: bytes) -> tuple[bytes, dict[str, str]]:
+    async def _sent(self, body: bytes) -> _Sent:
         """What is sent of a body, and with which headers.
 
         Raises:
@@ -252,12 +338,38 @@ class Service:
         head = {headers.KIND: headers.REPLY}
         if len(body) <= self._bus.payload_limit:
             return body, head
+        if self._blobs is None:
+            return await self._held(body, head)
         deadline = current_deadline()
         try:
             async with asyncio.timeout(None if deadline is None else (deadline - time.time()) * TELL_AFTER):
                 return b"", {**head, headers.BLOB: await self._blobs.store(body)}
         except (nats.errors.Error, OSError) as error:
             raise UnavailableError(f"the answer is larger than a message, and not stored: {why(error)}") from error
+
+    async def _held(self, body: bytes, head: dict[str, str]) -> _Sent:
+        """Hold a reply here, and send its first part."""
+        packed = await asyncio.to_thread(pack, body)
+        token, user = new_token(self._process), current_call().requester.user
+        self._large_replies.hold(token, packed, len(body), user)
+        first = self._large_replies.part(token, user, 0, self._bus.payload_limit)
+        assert first
+        return first[0], {**head, **first[1]}
+
+
+@contextmanager
+def _logging_refusal(endpoint: Endpoint[Any, Any]) -> Iterator[None]:
+    """Leave the line of a command that is refused before it is read; one that has its line gets no other."""
+    try:
+        yield
+    except SkybusError as error:
+        log_outcome(endpoint, None, error)
+        raise
+
+
+def _more(token: str) -> _Sent:
+    """The answer to a part that is not the last one."""
+    return b"", {headers.KIND: headers.REPLY, headers.MORE: token}
 
 
 def _health(
@@ -274,10 +386,14 @@ def _health(
 
 def _received(request: MicroRequest, head: dict[str, str], *, is_internal: bool) -> Call:
     deadline = _deadline(head)
-    if deadline is not None and time.time() > deadline:
-        raise UnavailableError("the request arrived after its deadline and was not carried out")
+    _require_in_time(deadline)
     requester = _SERVICE if is_internal else verified_requester(request.subject, head)
     return Call(requester, head.get(headers.REQUEST_ID, ""), deadline)
+
+
+def _require_in_time(deadline: float | None) -> None:
+    if deadline is not None and time.time() > deadline:
+        raise UnavailableError("the request arrived after its deadline and was not carried out")
 
 
 def _deadline(head: dict[str, str]) -> float | None:

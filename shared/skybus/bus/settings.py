@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from skybus.bus.errors import UnavailableError
+from skybus.bus.packing import MAX_REQUEST
 from skybus.bus.subjects import Subjects
 
 LISTEN_FILE = "listen.json"
@@ -76,6 +77,8 @@ class BusSettings(BaseSettings):
     """By default the one that `skybus up` has written down. Of a cluster all servers, with commas between."""
     replicas: int = Field(default=1, ge=1, le=5)
     """Servers of a cluster that each keep everything: 3 of 3, so that one may be lost."""
+    max_request: int = Field(default=MAX_REQUEST, ge=4 << 20, le=256 << 20)
+    """Bytes of a request, unpacked; services refuse a larger one."""
     credentials_file: Path | None = None
     """By default `credentials/{name}.json` in the data directory."""
     log_level: Literal["debug", "info", "warning", "error", "critical"] = "info"

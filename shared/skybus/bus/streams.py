@@ -73,6 +73,8 @@ def life_stream(subjects: Subjects) -> StreamConfig:
         max_age=30 * DAY,
         storage=StorageType.FILE,
         duplicate_window=DUPLICATE_WINDOW,
+        allow_direct=True,
+        allow_msg_ttl=True,
     )
 
 

@@ -49,6 +49,10 @@ class Subjects:
         """A report of the life of plans, tasks and the environment."""
         return f"sky.{self.inst}.int.life.{kind}"
 
+    def life_part(self, token: str) -> str:
+        """A part of a report that is larger than a message."""
+        return self.life(f"part.{token}")
+
     @property
     def console_stream(self) -> str:
         """Console output."""

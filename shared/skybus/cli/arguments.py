@@ -84,7 +84,7 @@ async def which_item(client: Client, text: str) -> str | int:
     """Find out which item is meant: a position, a uid, or the beginning of one."""
     if text in ("front", "back") or re.fullmatch(r"-?\d{1,6}", text):
         return text if text in ("front", "back") else int(text)
-    page = await client.queue()
+    page = await client.queue(max_item_bytes=0)
     uids = [item["item_uid"] for item in (page.running_item, *page.items) if item]
     return one_uid(text, uids)
 

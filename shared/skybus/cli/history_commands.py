@@ -11,7 +11,7 @@ from skybus.bus.api.items import Item
 from skybus.bus.errors import NotFoundError
 from skybus.cli.arguments import one_uid
 from skybus.cli.commands import add_command, group
-from skybus.cli.output import Output, arguments, clock, make_table, rows, short_uid, shorten
+from skybus.cli.output import SHOWN_BYTES, Output, arguments, clock, make_table, rows, short_uid, shorten
 from skybus.client.client import Client
 
 if TYPE_CHECKING:
@@ -33,7 +33,9 @@ async def list_(
 ) -> None:
     """List the newest items of the history, the newest at the bottom."""
     size = (await client.history(limit=0)).size
-    page = await client.history(offset=max(0, size - last), limit=last)
+    page = await client.history(
+        offset=max(0, size - last), limit=last, max_item_bytes=None if out.as_json else SHOWN_BYTES
+    )
     out.show(page, lambda console: _print(console, page))
 
 
@@ -43,10 +45,12 @@ async def get(
     uid: Annotated[str, typer.Argument(help="The uid of the item, or its beginning.")],
 ) -> None:
     """Show one item, what it printed as an error included."""
-    items = {item["item_uid"]: item for item in (await client.history()).items}
-    found = items.get(one_uid(uid, list(items)))
-    if found is None:
+    page = await client.history(max_item_bytes=0)
+    places = {item["item_uid"]: place for place, item in enumerate(page.items)}
+    place = places.get(one_uid(uid, list(places)))
+    if place is None:
         raise NotFoundError(f"no item in the history begins with {uid!r}: `skybus history list` shows what is")
+    found = (await client.history(offset=place, limit=1)).items[0]
     out.show(found, lambda console: _print_item(console, found))
 
 

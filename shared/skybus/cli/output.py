@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import typer
 
+from skybus.bus.api.items import LEFT_OUT
 from skybus.bus.messages import Message, encode
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 _OPTIONS = orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS
 _LONGEST = 60
+SHOWN_BYTES = 2000
+"""Of the arguments of an item; those of megabytes are not read to show the queue."""
 SHORT_UID = 8
 _FOLDED = ("arguments", "result", "parameters", "what it does")
 """Columns that share what the others leave of the line."""
@@ -75,6 +78,8 @@ def plain(value: Any) -> Any:
 
 def arguments(item: dict[str, Any]) -> str:
     """The arguments of an item, shortened: `['det1', 'det2'], num=10`."""
+    if left_out := item.get(LEFT_OUT):
+        return f"({', '.join(left_out)}: more than {SHOWN_BYTES} bytes)"
     parts = [_brief(value) for value in item.get("args") or []]
     parts += [f"{name}={_brief(value)}" for name, value in (item.get("kwargs") or {}).items()]
     return shorten(", ".join(parts))

@@ -11,7 +11,7 @@ from skybus.bus.api.queue import QueuePage
 from skybus.bus.errors import error_from_wire
 from skybus.cli.arguments import json_object, make_item, position_of, split_arguments, which_item
 from skybus.cli.commands import add_act, add_command, group
-from skybus.cli.output import Output, arguments, make_table, rows, short_uid
+from skybus.cli.output import SHOWN_BYTES, Output, arguments, make_table, rows, short_uid
 from skybus.client.client import Client
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def register(app: typer.Typer) -> None:
 
 async def list_(client: Client, out: Output, limit: Limit = None) -> None:
     """List the queue, the running item first."""
-    page = await client.queue(limit=limit)
+    page = await client.queue(limit=limit, max_item_bytes=None if out.as_json else SHOWN_BYTES)
     out.show(page, lambda console: _print(console, page))
 
 

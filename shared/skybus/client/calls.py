@@ -37,7 +37,7 @@ class Calls:
         Args:
             endpoint: what is called.
             request: what it is told.
-            timeout: seconds; by default those of the settings.
+            timeout: seconds; by default those of the settings. A request of megabytes gets more.
             request_id: that of a request which was given up: it is not done a second time.
 
         Raises:

@@ -55,13 +55,18 @@ class QueueCalls(Calls):
     changed since, a `ConflictError` comes of it and nothing else.
     """
 
-    async def queue(self, *, offset: int = 0, limit: int | None = None) -> QueuePage:
-        """Read the queue, or a page of it."""
-        return await self.call(QUEUE_GET, QueueGet(offset=offset, limit=limit))
+    async def queue(self, *, offset: int = 0, limit: int | None = None, max_item_bytes: int | None = None) -> QueuePage:
+        """Read the queue, or a page of it.
 
-    async def history(self, *, offset: int = 0, limit: int | None = None) -> HistoryPage:
-        """Read the history, the oldest item first, or a page of it."""
-        return await self.call(HISTORY_GET, HistoryGet(offset=offset, limit=limit))
+        With `max_item_bytes` larger arguments and metadata are left out; `left_out` of an item names them.
+        """
+        return await self.call(QUEUE_GET, made(QueueGet, **_page(offset, limit, max_item_bytes)))
+
+    async def history(
+        self, *, offset: int = 0, limit: int | None = None, max_item_bytes: int | None = None
+    ) -> HistoryPage:
+        """Read the history, the oldest item first, or a page of it; `max_item_bytes` as for `queue`."""
+        return await self.call(HISTORY_GET, made(HistoryGet, **_page(offset, limit, max_item_bytes)))
 
     async def clear_history(self, *, keep: int | None = None) -> None:
         """Forget the history, or all but its newest items."""
@@ -156,6 +161,12 @@ def made(model: type[M], **fields: Any) -> M:
         return model.model_validate(fields)
     except ValidationError as error:
         raise InvalidError(explain(error)) from None
+
+
+def _page(offset: int, limit: int | None, max_item_bytes: int | None) -> dict[str, Any]:
+    """What is asked of a page; a service of an older version does not know the bound."""
+    bound = {} if max_item_bytes is None else {"max_item_bytes": max_item_bytes}
+    return {"offset": offset, "limit": limit, **bound}
 
 
 def _one(which: str | int) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from contextlib import suppress
 from skybus.bus.connection import Bus
 from skybus.bus.endpoints import Endpoint, Rep, Req
 from skybus.bus.errors import NotSentError, UnavailableError
+from skybus.bus.messages import decode, encode
+from skybus.bus.parts import extra_time
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 _ATTEMPTS = 3
@@ -35,18 +37,21 @@ async def answered(
 
     A change is done once, since its id stays the same. What only reads is begun again each time it is sent: the second
     time it may take all that is left.
-    Who waits is told why before the request is sent again.
+    Who waits is told why before the request is sent again. A request of megabytes gets more time.
 
     Raises:
         GaveUpError: the time is over.
     """
     clock = asyncio.get_running_loop().time
-    end, longest = clock() + timeout, timeout / _ATTEMPTS
+    body = encode(request)
+    extra = extra_time(len(body))
+    end, longest = clock() + timeout + extra, timeout / _ATTEMPTS + extra
     may_be_done, pause = False, _FIRST_PAUSE
     while True:
         try:
             left = max(end - clock(), 0.001)
-            return await bus.call(endpoint, request, timeout=min(left, longest), request_id=request_id)
+            reply = await bus.call_bytes(endpoint, body, timeout=min(left, longest), request_id=request_id)
+            return decode(endpoint.reply, reply)
         except UnavailableError as error:
             may_be_done = may_be_done or (endpoint.changes and not isinstance(error, NotSentError))
             pause = min(pause * 2, _LONGEST_PAUSE)
@@ -54,7 +59,7 @@ async def answered(
             if clock() + wait >= end:
                 raise _gave_up(endpoint, error, request_id, may_be_done=may_be_done) from error
             tell_waiting(error.message)
-            longest = longest if endpoint.changes else timeout
+            longest = longest if endpoint.changes else timeout + extra
         await _pause(bus, wait, end - clock())
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -19,7 +18,9 @@ from skybus.auth.plan_schemas import PlanSchemaWriter, names_by_kind
 from skybus.bus.api.events import CatalogChanged
 from skybus.bus.api.internal import ItemProblem
 from skybus.bus.api.items import Item
-from skybus.bus.errors import NotFoundError, SkybusError
+from skybus.bus.bodies import LARGEST
+from skybus.bus.errors import InvalidError, NotFoundError, SkybusError
+from skybus.bus.packing import unpack_at_most
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Changes:
 FIRST = Changes()
 LONGEST_REASON = 500
 """Characters of why a plan is not listed."""
-_UNREADABLE = (zlib.error, ValueError, TypeError, LookupError, AttributeError, RecursionError)
+_UNREADABLE = (InvalidError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def unpack_catalogue(
     if not catalogue.catalog_uid:
         return build_catalogue(permissions, {}, {}, changes, is_known=False)
     try:
-        body = orjson.loads(zlib.decompress(catalogue.packed))
+        body = orjson.loads(unpack_at_most(catalogue.packed, LARGEST))
         skipped = {str(name): str(why)[:LONGEST_REASON] for name, why in dict(body.get("skipped", {})).items()}
         return build_catalogue(permissions, dict(body["plans"]), dict(body["devices"]), changes, skipped=skipped)
     except _UNREADABLE as error:  # user code runs where it comes from

@@ -33,7 +33,8 @@ async def serve(settings: BridgeSettings, process: Process) -> None:
             process.start(publish_console(process.bus, info), "console")
             process.start(StatusPublisher(process.bus, info, settings.zmq_status_period).run(), "status")
         answers = Answers(process.bus, arrivals, codec, settings.zmq_request_timeout, say)
-        control = ControlSocket(context, settings.zmq_control_addr, answers.answer, settings.curve_key)
+        largest = 2 * settings.max_request  # a request that is somewhat too large is answered
+        control = ControlSocket(context, settings.zmq_control_addr, answers.answer, largest, settings.curve_key)
         stack.push_async_callback(control.close)
         log.info("0MQ clients are answered", address=control.address)
         listens["X_SKYBUS_ZMQ_CONTROL"] = control.address

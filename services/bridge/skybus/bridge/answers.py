@@ -16,8 +16,10 @@ from skybus.bus.api.queue import QUEUE_GET, QueueGet
 from skybus.bus.arrivals import Arrivals
 from skybus.bus.command_lines import LONGEST_REASON, words_of
 from skybus.bus.connection import Bus
-from skybus.bus.errors import InvalidError, SkybusError, UnavailableError
+from skybus.bus.errors import InvalidError, SkybusError, TooLargeError, UnavailableError
 from skybus.bus.logs import printable
+from skybus.bus.messages import brief
+from skybus.bus.packing import too_large
 
 log = structlog.get_logger()
 
@@ -60,6 +62,8 @@ class Answers:
     async def _answer(self, parts: list[bytes]) -> bytes | None:
         if len(parts) != 1:
             raise InvalidError(f"Failed to decode the request: one message part is expected, not {len(parts)}")
+        if len(parts[0]) > self._bus.max_request:
+            raise TooLargeError(too_large("the request", len(parts[0]), self._bus.max_request))
         request, is_odd = self._read(parts[0])
         method, params = _split(request)
         if method.announced:
@@ -148,5 +152,4 @@ def _split(request: Any) -> tuple[Method, Mapping[str, Any]]:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
+    return brief(value, _SHOWN)

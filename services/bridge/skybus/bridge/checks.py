@@ -10,11 +10,14 @@ from typing import Any
 
 from skybus.bus.api.queue import QueueMode
 from skybus.bus.errors import InvalidError
+from skybus.bus.messages import brief
 
 Params = Mapping[str, Any]
 Check = Callable[[Params], None]
 
 _ITEM_TYPES = ("plan", "instruction")
+_SHOWN = 200
+"""Characters of a wrong value that a refusal shows."""
 
 
 def required(name: str, message: str) -> Check:
@@ -28,12 +31,12 @@ def required(name: str, message: str) -> Check:
 
 
 def of_type(name: str, kind: type, message: str) -> Check:
-    """A parameter, if it is there, must be of a type; `{value!r}` and `{type}` may stand in the message."""
+    """A parameter, if it is there, must be of a type; `{value}` and `{type}` may stand in the message."""
 
     def check(params: Params) -> None:
         value = params.get(name)
         if value is not None and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
-            raise InvalidError(message.format(value=value, type=type(value)))
+            raise InvalidError(message.format(value=brief(value, _SHOWN), type=type(value)))
 
     return check
 
@@ -44,7 +47,7 @@ def one_of(name: str, choices: tuple[str, ...]) -> Check:
     def check(params: Params) -> None:
         value = params.get(name)
         if value is not None and value not in choices:
-            raise InvalidError(f"Option {str(value)!r} is not supported. Available options: {choices}")
+            raise InvalidError(f"Option {brief(str(value), _SHOWN)} is not supported. Available options: {choices}")
 
     return check
 
@@ -60,7 +63,7 @@ def exclusive(first: str, second: str) -> Check:
 
 
 def filled(name: str, message: str, wrong: str) -> tuple[Check, Check]:
-    """A parameter must be there and be a text with something in it; `{value!r}` may stand in `wrong`."""
+    """A parameter must be there and be a text with something in it; `{value}` may stand in `wrong`."""
 
     def check_there(params: Params) -> None:
         if name not in params:
@@ -69,7 +72,7 @@ def filled(name: str, message: str, wrong: str) -> tuple[Check, Check]:
     def check_text(params: Params) -> None:
         value = params[name]
         if not isinstance(value, str) or not value:
-            raise InvalidError(wrong.format(value=value))
+            raise InvalidError(wrong.format(value=brief(value, _SHOWN)))
 
     return check_there, check_text
 
@@ -87,7 +90,7 @@ def check_function(params: Params) -> None:
         raise InvalidError("Function name is not specified: the item has no 'name'")
     for name, kinds, what in (("args", (list, tuple), "a tuple or a list"), ("kwargs", dict, "a dictionary")):
         if name in item and not isinstance(item[name], kinds):
-            raise InvalidError(f"Parameter {name!r} is not {what}: {item[name]!r}")
+            raise InvalidError(f"Parameter {name!r} is not {what}: {brief(item[name], _SHOWN)}")
 
 
 def _check_item(params: Params, kinds: tuple[str, ...]) -> None:
@@ -105,7 +108,7 @@ def item_problem(item: Any, kinds: tuple[str, ...] = _ITEM_TYPES) -> str | None:
     if kind is None:
         return "Incorrect request format: 'item_type' key is not found"
     if kind not in kinds:
-        return f"Incorrect request format: unsupported 'item_type' value: {str(kind)!r}, known are {kinds}"
+        return f"Incorrect request format: unsupported 'item_type' value: {brief(str(kind), _SHOWN)}, known are {kinds}"
     return None
 
 
@@ -115,7 +118,9 @@ def check_mode(params: Params) -> None:
         raise InvalidError("Parameter 'mode' is not found in the request")
     mode = params["mode"]
     if not isinstance(mode, dict) and mode != "default":
-        raise InvalidError(f"Queue mode is passed using object of unsupported type '{type(mode)}': {mode!r}")
+        raise InvalidError(
+            f"Queue mode is passed using object of unsupported type '{type(mode)}': {brief(mode, _SHOWN)}"
+        )
     for name, value in mode.items() if isinstance(mode, dict) else ():
         if name not in QueueMode.model_fields:
             known = ", ".join(QueueMode.model_fields)
@@ -141,8 +146,8 @@ ENABLE = (
 )
 HISTORY_SIZE = (
     exclusive("size", "item_uid"),
-    of_type("size", int, "The 'size' parameter must be an integer: size={value!r}"),
-    of_type("item_uid", str, "The 'item_uid' parameter must be a string: item_uid={value!r}"),
+    of_type("size", int, "The 'size' parameter must be an integer: size={value}"),
+    of_type("item_uid", str, "The 'item_uid' parameter must be a string: item_uid={value}"),
 )
 SCRIPT = (
     required("script", "Required 'script' parameter is missing"),
@@ -150,9 +155,7 @@ SCRIPT = (
 )
 TASK_UID = required("task_uid", "Required 'task_uid' parameter is missing in the API call")
 LOCK_PARAMS = (
-    *filled(
-        "user", "User name is not specified: 'user' is required", "User name must be a non-empty string: {value!r}"
-    ),
+    *filled("user", "User name is not specified: 'user' is required", "User name must be a non-empty string: {value}"),
     *filled(
         "lock_key",
         "Lock key is not specified: 'lock_key' is required",

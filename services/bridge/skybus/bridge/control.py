@@ -19,8 +19,6 @@ log = structlog.get_logger()
 
 AT_ONCE = 256
 """Requests worked on at the same time; more wait in the socket."""
-LARGEST = 64 << 20
-"""Bytes of one message; 0MQ ends the connection of who sends more."""
 _COPIED = 65536
 _READABLE, _MORE = int(zmq.POLLIN), int(zmq.SNDMORE | zmq.NOBLOCK)  # the enums take longer than the calls
 
@@ -28,15 +26,21 @@ Answer = Callable[[list[bytes]], Awaitable[bytes | None]]
 
 
 class ControlSocket:
-    """A ROUTER that hands the parts of each request to a coroutine function and sends back what that returns."""
+    """A ROUTER that hands the parts of each request to a coroutine function and sends back what that returns.
 
-    def __init__(self, context: zmq.Context, address: str, answer: Answer, private_key: str | None = None) -> None:
+    Args:
+        largest: bytes of one message; 0MQ ends the connection of a client that sends more.
+    """
+
+    def __init__(
+        self, context: zmq.Context, address: str, answer: Answer, largest: int, private_key: str | None = None
+    ) -> None:
         self._answer = answer
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._socket = context.socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.LINGER, 200)
-        self._socket.setsockopt(zmq.MAXMSGSIZE, LARGEST)
+        self._socket.setsockopt(zmq.MAXMSGSIZE, largest)
         if private_key:
             self._socket.curve_server = True
             self._socket.curve_secretkey = private_key.encode()

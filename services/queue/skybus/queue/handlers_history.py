@@ -8,6 +8,7 @@ from skybus.bus.api import history
 from skybus.bus.errors import InvalidError
 from skybus.bus.messages import Nothing
 from skybus.bus.service import Handler
+from skybus.queue.excerpts import excerpts
 from skybus.queue.keeper import Keeper
 from skybus.queue.store import Store
 
@@ -32,7 +33,7 @@ class HistoryHandlers:
         async def read() -> history.HistoryPage:
             book = await self._keeper.fresh()
             return history.HistoryPage.model_construct(
-                items=await self._store.history(request.offset, request.limit),
+                items=excerpts(await self._store.history(request.offset, request.limit), request.max_item_bytes),
                 plan_history_uid=book.flags.history_uid,
                 size=book.history_size,
             )

@@ -15,6 +15,7 @@ from skybus.bus.messages import Message, Nothing, explain
 from skybus.bus.service import Handler
 from skybus.queue import moves
 from skybus.queue.book import Book
+from skybus.queue.excerpts import excerpt, excerpts
 from skybus.queue.item_check import ItemCheck, batch_refused
 from skybus.queue.keeper import Keeper
 from skybus.queue.runner import Runner
@@ -54,8 +55,8 @@ class QueueHandlers:
         async def read() -> queue.QueuePage:
             book = await self._keeper.fresh()
             return queue.QueuePage.model_construct(
-                items=book.line.page(request.offset, request.limit),
-                running_item=book.running.shown() if book.running else {},
+                items=excerpts(book.line.page(request.offset, request.limit), request.max_item_bytes),
+                running_item=excerpt(book.running.shown(), request.max_item_bytes) if book.running else {},
                 plan_queue_uid=book.flags.queue_uid,
                 qsize=len(book.line),
             )

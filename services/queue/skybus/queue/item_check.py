@@ -44,7 +44,10 @@ class ItemCheck:
         Raises:
             SkybusError: it is refused; as auth says.
         """
-        checked = await self._check([spec.to_item()], claim)
+        item = spec.to_item()
+        if isinstance(spec, FunctionSpec):  # auth looks at its name
+            item = {"item_type": spec.item_type, "name": spec.name}
+        checked = await self._check([item], claim)
         problem = checked.problems[0]
         if problem:
             raise error_from_wire(problem.code, problem.msg)

@@ -16,6 +16,8 @@ KEPT = 60.0
 """Seconds that a change is kept."""
 MOST_WORDS = 1_000_000
 """Of all commands that are kept; a batch of 100 000 items has half as many."""
+MOST_BYTES = 128 << 20
+"""The same in bytes; one item may have megabytes."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,12 @@ class Change:
     size: str
     words: Sequence[str | bytes | float]
     made: float = field(default_factory=time.monotonic)
+    weight: int = field(init=False)
+    """Bytes of the answer and all words that are texts."""
+
+    def __post_init__(self) -> None:
+        texts = (len(word) for word in self.words if isinstance(word, str | bytes))
+        object.__setattr__(self, "weight", len(self.answer) + sum(texts))
 
 
 class RecentChanges:
@@ -37,7 +45,7 @@ class RecentChanges:
 
     def __init__(self) -> None:
         self._changes: deque[Change] = deque()
-        self._words = 0
+        self._words = self._bytes = 0
         self._tried: Change | None = None
 
     def tried(self, change: Change) -> None:
@@ -50,8 +58,15 @@ class RecentChanges:
         if tried and tried.revision + 1 == revision:
             self._changes.append(tried)
             self._words += len(tried.words)
-        while self._changes and (self._words > MOST_WORDS or self._changes[0].made < time.monotonic() - KEPT):
-            self._words -= len(self._changes.popleft().words)
+            self._bytes += tried.weight
+        while self._changes and (self._is_full or self._changes[0].made < time.monotonic() - KEPT):
+            oldest = self._changes.popleft()
+            self._words -= len(oldest.words)
+            self._bytes -= oldest.weight
+
+    @property
+    def _is_full(self) -> bool:
+        return self._words > MOST_WORDS or self._bytes > MOST_BYTES
 
     def since(self, revision: int, until: int) -> list[Change]:
         """The changes that lead from one revision to another; nothing if one of them is not kept."""

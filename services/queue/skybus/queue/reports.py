@@ -9,17 +9,22 @@ from typing import Annotated
 
 import nats.errors
 import nats.js.errors
+import orjson
 import structlog
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from pydantic import Field, TypeAdapter, ValidationError
 
+from skybus.bus import headers
 from skybus.bus.api.internal import LifeReport
 from skybus.bus.bodies import body_of, is_stub
 from skybus.bus.connection import Bus
-from skybus.bus.errors import SkybusError, UnavailableError, why
+from skybus.bus.copies import Looks
+from skybus.bus.errors import InvalidError, NotFoundError, SkybusError, UnavailableError, why
+from skybus.bus.parts import Parcel, Part, announced
 from skybus.bus.streams import ensure_stream, life_stream
+from skybus.bus.tail import sequence_of
 
 log = structlog.get_logger()
 
@@ -88,7 +93,7 @@ class Reports:
             while left > 0:
                 messages = await consumer.fetch(min(PAGE, left), timeout=PATIENCE)
                 left -= len(messages)
-                found += [report for message in messages for report in _parsed(message)]
+                found += [report for message in messages for report in await self._parsed(message)]
         finally:
             await consumer.unsubscribe()
         return found
@@ -111,7 +116,7 @@ class Reports:
 
     async def _deal_with(self, message: Msg) -> None:
         try:
-            for report in _parsed(message):
+            for report in await self._parsed(message):
                 await self._handle(report)
         except SkybusError as error:
             log.warning("a report must wait", subject=message.subject, reason=error.message)
@@ -119,15 +124,45 @@ class Reports:
         else:
             await message.ack()
 
+    async def _parsed(self, message: Msg) -> list[LifeReport]:
+        """The report in a message, or none if there is none in it or it cannot be read."""
+        if message.subject.startswith(self._bus.subjects.life_part("")):
+            return []  # the report itself, which follows, brings the last part
+        if is_stub(message):
+            named = message.data.decode("utf-8", "replace")
+            log.error("a report is too large for the bus; it is put aside", subject=message.subject, report_is_in=named)
+            return []
+        try:
+            return [_REPORT.validate_json(await self._body(message))]
+        except (ValidationError, InvalidError, NotFoundError) as error:
+            log.exception("a report cannot be read; it is put aside", subject=message.subject, reason=why(error))
+            return []
 
-def _parsed(message: Msg) -> list[LifeReport]:
-    """The report in a message, or none if it cannot be read."""
-    if is_stub(message):
-        named = message.data.decode("utf-8", "replace")
-        log.error("a report is too large for the bus; it is put aside", subject=message.subject, report_is_in=named)
-        return []
-    try:
-        return [_REPORT.validate_json(body_of(message))]
-    except ValidationError:
-        log.exception("a report cannot be read; it is put aside", subject=message.subject)
-        return []
+    async def _body(self, message: Msg) -> bytes:
+        part = announced(message.headers or {})
+        return await self._joined(message, part) if part else body_of(message)
+
+    async def _joined(self, message: Msg, last: Part) -> bytes:
+        """Read the parts before the last one, which stand in the stream below the token of the report.
+
+        Raises:
+            NotFoundError: they are not kept any more.
+        """
+        parcel = Parcel("a report", last._replace(offset=0), self._bus.max_internal)
+        token, seq = (message.headers or {}).get(headers.MORE, ""), 1
+        while parcel.received < last.offset:
+            stored = await self._part(token, seq)
+            seq = (sequence_of(stored) or seq) + 1
+            part = announced(stored.headers or {})
+            if part and part.offset == parcel.received:  # one that came twice is older than the duplicate window
+                parcel.add(part, stored.data)
+        parcel.add(last, message.data)
+        return await asyncio.to_thread(parcel.unpacked)
+
+    async def _part(self, token: str, seq: int) -> Msg:
+        query = orjson.dumps({"seq": seq, "next_by_subj": self._bus.subjects.life_part(token)})
+        async for _ in Looks():
+            stored = await self._bus.request_raw(f"$JS.API.DIRECT.GET.{self._bus.subjects.life_stream}", query)
+            if sequence_of(stored) is not None:
+                return stored
+        raise NotFoundError("parts of a report are not kept any more")

@@ -14,7 +14,7 @@ Keys, below `{prefix}:{instrument}:`
     fence      string       the fencing number of the queue service that may write
     lease      string       the name of the one that leads, for a second
     standby    string       the name of one that waits to take over, for a second
-    answer:KEY string       the stored answer to a request, for a day; see once.py
+    answer:KEY string       the stored answer to a request, for a day, a large one for an hour; see once.py
     read:UID   string       for a minute, where there are replicas: somebody has read the book
     staged:... as queue, items and history: what a restore has brought so far; see staging.py
 
@@ -54,6 +54,8 @@ log = structlog.get_logger()
 
 ANSWER_KEPT = 86_400
 """Seconds that the answer to a request is kept."""
+LARGE_ANSWER, LARGE_ANSWER_KEPT = 1 << 20, 3600
+"""Bytes of an answer that is kept for a shorter time, and how many seconds: it may repeat an item of megabytes."""
 HANGS = 10.0
 """Seconds for which nothing is asked of a Redis that has not answered in time, but by who renews the lease."""
 SLOW = 1.0
@@ -126,7 +128,7 @@ return {'ok', redis.call('GET', KEYS[1] .. 'standby') or ''}
 _ANSWERED = """
 local key = KEYS[1] .. 'answer:' .. ARGV[1]
 local answer = redis.call('GET', key)
-if answer then redis.call('EXPIRE', key, ARGV[2]) end
+if answer and #answer < tonumber(ARGV[3]) then redis.call('EXPIRE', key, ARGV[2]) end
 return answer
 """
 _MARK_READ = """
@@ -302,7 +304,8 @@ class Store:
 
     async def _make(self, change: Change) -> list[bytes]:
         revision = change.revision
-        args = (self._fence, revision, revision + 1, change.key, change.answer, ANSWER_KEPT, change.size)
+        kept = ANSWER_KEPT if len(change.answer) < LARGE_ANSWER else LARGE_ANSWER_KEPT
+        args = (self._fence, revision, revision + 1, change.key, change.answer, kept, change.size)
         with self._answering():
             return await self._commit(self._prefix, *args, *change.words)
 
@@ -338,7 +341,7 @@ class Store:
     async def answered(self, key: str) -> bytes | None:
         """The stored answer to a request, if it was done; empty if it was begun."""
         with self._answering():
-            answer = await self._answered(self._prefix, key, ANSWER_KEPT)
+            answer = await self._answered(self._prefix, key, ANSWER_KEPT, LARGE_ANSWER)
         return answer if isinstance(answer, bytes) else None
 
     async def history(self, offset: int, limit: int | None) -> list[Item]:

@@ -10,8 +10,8 @@ behind the last acknowledged one, and JetStream drops by message id what it has 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
-import zlib
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -25,6 +25,8 @@ from nats.aio.msg import Msg
 from skybus.bus import headers
 from skybus.bus.connection import HEADER_ROOM, Bus
 from skybus.bus.errors import UnavailableError
+from skybus.bus.packing import pack
+from skybus.bus.parts import Part
 from skybus.bus.streams import DUPLICATE_WINDOW
 from skybus.worker.intake import Intake
 from skybus.worker.spool import Position, Record, Spool
@@ -53,6 +55,8 @@ SYNC_AFTER = 0.05
 """Seconds that JetStream has to acknowledge a report before it is forced to the disk here."""
 DISK_PAUSE = 1.0
 """Seconds before writing again what the disk could not take."""
+PARTS_KEPT = 3600
+"""Seconds that JetStream keeps the parts of a report; the queue service files a report as soon as it comes."""
 _START = Position(0, 0)
 
 
@@ -117,6 +121,11 @@ class Outbox:
         elif not self._is_woken:
             self._is_woken = True
             loop.call_soon_threadsafe(loop.call_later, GATHER, self._wake)
+
+    def file_of(self, message_id: str) -> Path:
+        """Where the body of a message is kept that no stream takes."""
+        name = "".join(char if char.isalnum() or char in "-_" else "_" for char in message_id)
+        return self.undelivered / name[:200]
 
     async def run(self) -> None:
         """Deliver until cancelled."""
@@ -188,20 +197,26 @@ class Outbox:
             if not batch:
                 return
             for record, after in batch:
-                fitting = await self._fit(record, limit)
+                messages = await self._fit(record, limit)
                 if self._beginnings != beginning:  # what came before this message is not under way any more
                     return
-                number = next(self._numbers)
-                is_stored = record.headers[headers.MESSAGE_ID] in self._stored
-                self._under_way[number] = _Sent(record.subject, after, len(fitting.body), is_stored)
+                for message in messages:
+                    await self._send_one(connection, inbox, message, after if message is messages[-1] else self._next)
+                    if self._beginnings != beginning:
+                        return
                 self._next = after
-                if is_stored:
-                    self._advance()
-                    continue
-                self._start_watch()
-                await connection.publish(
-                    fitting.subject, fitting.body, reply=f"{inbox}.{number}", headers=dict(fitting.headers)
-                )
+
+    async def _send_one(self, connection: Connection, inbox: str, message: Record, after: Position) -> None:
+        number = next(self._numbers)
+        is_stored = message.headers[headers.MESSAGE_ID] in self._stored
+        self._under_way[number] = _Sent(message.subject, after, len(message.body), is_stored)
+        if is_stored:
+            self._advance()
+            return
+        self._start_watch()
+        await connection.publish(
+            message.subject, message.body, reply=f"{inbox}.{number}", headers=dict(message.headers)
+        )
 
     async def _find_stored(self) -> set[str]:
         """Ids of messages that may have been under way when the connection was lost, and are stored."""
@@ -313,17 +328,39 @@ class Outbox:
         if self._loop and self.spool.delivered < after:
             self._loop.run_in_executor(None, self.spool.sync, after.segment)
 
-    async def _fit(self, record: Record, limit: int) -> Record:
-        """Make a body as small as the bus demands: compressed, or in a file that the message names."""
+    async def _fit(self, record: Record, limit: int) -> list[Record]:
+        """Make messages of a record as small as the bus demands: compressed, in parts, or naming a file."""
         if len(record.body) <= limit:
-            return record
-        packed = await asyncio.to_thread(zlib.compress, record.body, 1)
+            return [record]
+        packed = await asyncio.to_thread(pack, record.body)
         if len(packed) <= limit:
-            return Record(record.subject, {**record.headers, headers.ENCODING: "zlib"}, packed)
+            return [Record(record.subject, {**record.headers, headers.ENCODING: "zlib"}, packed)]
+        if record.subject.startswith(self.bus.subjects.life("")):
+            return self._in_parts(record, packed, limit)
         path = self._write_undelivered(record)
         log.error("a message is too large for the bus", subject=record.subject, file=str(path), bytes=len(record.body))
         stub = orjson.dumps({"file": str(path), "bytes": len(record.body)})
-        return Record(record.subject, {**record.headers, headers.ENCODING: "stub"}, stub)
+        return [Record(record.subject, {**record.headers, headers.ENCODING: "stub"}, stub)]
+
+    def _in_parts(self, record: Record, packed: bytes, limit: int) -> list[Record]:
+        """Cut up a report. Its own message has the last part; those before it are kept for a shorter time."""
+        message_id = record.headers[headers.MESSAGE_ID]
+        token = hashlib.sha256(message_id.encode()).hexdigest()[:32]
+        *offsets, last = range(0, len(packed), limit)
+        messages = [
+            Record(
+                self.bus.subjects.life_part(token),
+                {
+                    headers.MESSAGE_ID: f"{message_id}:part:{offset}",
+                    headers.PART: Part(offset, len(packed), len(record.body)).header(),
+                    headers.TTL: str(PARTS_KEPT),
+                },
+                packed[offset : offset + limit],
+            )
+            for offset in offsets
+        ]
+        head = {headers.PART: Part(last, len(packed), len(record.body)).header(), headers.MORE: token}
+        return [*messages, Record(record.subject, {**record.headers, **head}, packed[last:])]
 
     def _keep(self, sent: _Sent) -> None:
         """Save a message that its stream will never take."""
@@ -333,8 +370,7 @@ class Outbox:
 
     def _write_undelivered(self, record: Record) -> Path:
         self.undelivered.mkdir(parents=True, exist_ok=True)
-        name = "".join(char if char.isalnum() or char in "-_" else "_" for char in record.headers[headers.MESSAGE_ID])
-        path = self.undelivered / name[:200]
+        path = self.file_of(record.headers[headers.MESSAGE_ID])
         path.write_bytes(record.body)
         return path
 

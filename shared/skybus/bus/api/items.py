@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from skybus.bus.messages import Request
 
 Item = dict[str, Any]
 """An item as the queue keeps it, in the reference's format: `item_type`, `name`, `args`, `kwargs`, `meta`, `item_uid`,
 `user`, `user_group`; one in history has also `result`."""
+
+LEFT_OUT = "left_out"
+"""In an item of a page that was asked for with `max_item_bytes`: the fields that are left out, being larger."""
 
 PLAN, INSTRUCTION = "plan", "instruction"
 QUEUE_STOP = "queue_stop"
@@ -44,6 +47,13 @@ class ItemSpec(Request):
     meta: dict[str, Any] | list[dict[str, Any]] = {}
     """Metadata for the start document of each run; of a list, the first entry with a key wins."""
     item_uid: str | None = Field(default=None, min_length=1, max_length=128)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_whole(cls, item: Any) -> Any:
+        if isinstance(item, dict) and item.get(LEFT_OUT):
+            raise ValueError(f"this item comes from a page without its {item[LEFT_OUT]}: read it with queue.item.get")
+        return item
 
     def to_item(self) -> Item:
         """The fields that the client has set."""

@@ -16,6 +16,9 @@ class QueueGet(Request):
 
     offset: int = Field(default=0, ge=0)
     limit: int | None = Field(default=None, ge=0)
+    max_item_bytes: int | None = Field(default=None, ge=0)
+    """Leave `args`, `kwargs` and `meta` out where one of them has more bytes as JSON. Such an item has `left_out`, the
+    names of these fields."""
 
 
 class QueuePage(Message):

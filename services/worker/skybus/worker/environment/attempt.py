@@ -40,11 +40,16 @@ class Attempt:
     item: Item
     time_start: float = field(default_factory=time.time)
     runs: RunList = field(default_factory=RunList)
+    _warnings: list[str] = field(default_factory=list)
 
     @property
     def item_uid(self) -> str:
         """Of the item."""
         return str(self.item.get("item_uid", ""))
+
+    def warn(self, warning: str) -> None:
+        """Note what people must hear of although the plan goes on; the report says it."""
+        self._warnings.append(warning)
 
     def metadata(self, meta: dict[str, Any]) -> dict[str, Any]:
         """Metadata for each run; arguments of the RunEngine's call win over what a plan says."""
@@ -74,7 +79,7 @@ class Attempt:
             pause_pending=pause_pending,
         )
 
-    def _report(self, **fields: Any) -> PlanReport:
+    def _report(self, *, msg: str = "", **fields: Any) -> PlanReport:
         return PlanReport(
             environment_id=self.environment_id,
             attempt=self.uid,
@@ -83,8 +88,15 @@ class Attempt:
             scan_ids=self.runs.scan_ids,
             time_start=self.time_start,
             time_stop=time.time(),
+            msg="; ".join(filter(None, (msg, self._warning))),
             **fields,
         )
+
+    @property
+    def _warning(self) -> str:
+        """The first warning, and how many there are."""
+        others = len(self._warnings) - 1
+        return " ".join(self._warnings[:1]) + (f" (and {others} more such warnings)" if others > 0 else "")
 
 
 def _reason(error: BaseException) -> str:

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import orjson
 import structlog
 
+from skybus.bus import headers
+from skybus.bus.connection import Bus
 from skybus.bus.errors import InvalidError
 from skybus.bus.identity import user_token
-from skybus.bus.subjects import Subjects
+from skybus.bus.packing import pack
 from skybus.worker.outbox import Outbox
 
 log = structlog.get_logger()
@@ -25,20 +27,36 @@ UNKNOWN_RUN = "unknown"
 
 
 class DocumentSender:
-    """Puts the documents of an attempt into the outbox; called by the RunEngine in its own thread."""
+    """Puts the documents of an attempt into the outbox; called by the RunEngine in its own thread.
 
-    def __init__(self, outbox: Outbox, subjects: Subjects) -> None:
+    Args:
+        outbox: delivers them.
+        bus: says where to, and how large a message may be.
+        too_large: told in words of each document that no message can carry.
+    """
+
+    def __init__(self, outbox: Outbox, bus: Bus, too_large: Callable[[str], None]) -> None:
         self._outbox = outbox
-        self._subjects = subjects
+        self._bus = bus
+        self._too_large = too_large
         self._runs: dict[str, str] = {}
         """Uid of a descriptor or resource → uid of its run."""
 
     def send(self, name: str, document: Mapping[str, Any]) -> None:
         """Send one document."""
-        run_uid = self._run_of(name, document)
-        self._outbox.put(
-            self._subjects.document(name, _token(run_uid)), to_json(document), _message_id(name, document), {}
-        )
+        subject = self._bus.subjects.document(name, _token(self._run_of(name, document)))
+        body, message_id, head, limit = to_json(document), _message_id(name, document), {}, self._bus.payload_limit
+        if len(body) > limit:
+            packed = pack(body)
+            if len(packed) <= limit:
+                body, head = packed, {headers.ENCODING: "zlib"}
+            else:
+                self._too_large(
+                    f"a document is too large for the bus: '{name}' {document.get('uid', '')} has {len(body):,} bytes, "
+                    f"{len(packed):,} compressed, and {limit:,} are possible. Subscribers get its name; the document "
+                    f"itself is in {self._outbox.file_of(message_id)}"
+                )
+        self._outbox.put(subject, body, message_id, head)
 
     def _run_of(self, name: str, document: Mapping[str, Any]) -> str:
         if name == "start":

@@ -184,7 +184,11 @@ class Host(EngineWatcher):
         self._loop = asyncio.get_running_loop()
         self._loop.set_exception_handler(_on_loop_error)
         self._bus = Bus(
-            "skybus-environment", settings.subjects(), lambda: settings.access("environment"), settings.replicas
+            "skybus-environment",
+            settings.subjects(),
+            lambda: settings.access("environment"),
+            settings.replicas,
+            settings.max_request,
         )
         self._outbox = Outbox(Spool(self._folder.spool), self._bus, self._folder.undelivered)
         notes = RunNotes(self._folder.runs)
@@ -197,7 +201,7 @@ class Host(EngineWatcher):
         self._handlers = EnvironmentHandlers(self._state, self._executor, self._telling, self, turns)
         self._tasks = TaskHandlers(self._state, self._executor, self._telling, self._bus, turns)
         handlers = [*self._handlers.table(), *self._tasks.table(), *kernel_handlers.table()]
-        self._service = Service(self._bus, "environment", handlers)
+        self._service = Service(self._bus, "environment", handlers, stores=False)
         self._bus.on_connect.append(self._state.publish_again)  # when questions about it can be answered
         self._output.read_on(self._loop)
         ready.set_result(None)

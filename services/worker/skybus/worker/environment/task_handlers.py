@@ -29,8 +29,6 @@ from skybus.worker.environment.task_work import work_of
 from skybus.worker.environment.telling import Telling
 from skybus.worker.environment.turns import Turns
 
-REPORT_ROOM = 1 << 16
-"""Bytes of a message that are left for the rest of a report."""
 BESIDE = (*AT_REST, EnvironmentPhase.EXECUTING_PLAN, EnvironmentPhase.EXECUTING_TASK)
 """Phases in which a task may begin in the background."""
 
@@ -88,7 +86,7 @@ class TaskHandlers:
             self._state.state.environment_id,
             request,
             work_of(request, self._space_for(request)),
-            self._bus.payload_limit - REPORT_ROOM,
+            self._bus.max_request,
         )
         self._running[task.uid] = task
         self._start(task)

@@ -70,7 +70,12 @@ class Telling:
         self, attempt: Attempt, progress: ProgressMeter, runs_changed: Callable[[], None]
     ) -> OnDocument:
         """What is to be done with each document of an attempt, in the thread of the RunEngine."""
-        sender = DocumentSender(self._outbox, self._bus.subjects)
+
+        def too_large(warning: str) -> None:
+            attempt.warn(warning)
+            self.console(f"{warning[0].upper()}{warning[1:]}\n", attempt.item_uid)
+
+        sender = DocumentSender(self._outbox, self._bus, too_large)
         self._notes.begin(attempt.uid)
 
         def on_document(name: str, document: Mapping[str, Any]) -> None:

@@ -1,0 +1,50 @@
+"""Bodies that travel compressed: a receiver unpacks no more than the sender has announced, and that is bounded."""
+
+from __future__ import annotations
+
+import zlib
+
+from skybus.bus.errors import InvalidError
+
+MAX_REQUEST = 64 << 20
+"""Bytes of a request, unpacked, unless `SKYBUS_MAX_REQUEST` says otherwise."""
+
+
+def pack(body: bytes) -> bytes:
+    """Compress a body; call it in a thread when the body has megabytes."""
+    return zlib.compress(body, 1)
+
+
+def unpack(packed: bytes, size: int) -> bytes:
+    """Unpack a body that was announced with `size` bytes; call it in a thread when it has megabytes.
+
+    Raises:
+        InvalidError: it has another size, or is not compressed.
+    """
+    body = unpack_at_most(packed, size)
+    if len(body) != size:
+        raise InvalidError(f"the compressed body has {len(body):,} bytes, {size:,} were announced")
+    return body
+
+
+def unpack_at_most(packed: bytes, most: int) -> bytes:
+    """Unpack a body of which nobody knows the size.
+
+    Raises:
+        InvalidError: it has more than `most` bytes, or is not compressed.
+    """
+    unpacking = zlib.decompressobj()
+    try:
+        body = unpacking.decompress(packed, most + 1)
+    except zlib.error as error:
+        raise InvalidError(f"the compressed body cannot be unpacked: {error}") from None
+    if len(body) > most:
+        raise InvalidError(f"the compressed body has more than {most:,} bytes")
+    if not unpacking.eof or unpacking.unused_data:
+        raise InvalidError("the compressed body is cut off, or something stands behind it")
+    return body
+
+
+def too_large(what: str, size: int, limit: int) -> str:
+    """Say that something has more bytes than are possible."""
+    return f"{what} has {size:,} bytes, at most {limit:,} are possible (SKYBUS_MAX_REQUEST)"

@@ -1,0 +1,17 @@
+"""Changes of megabytes: how long they are kept in memory, to be made again."""
+
+from __future__ import annotations
+
+from skybus.queue import recent
+from skybus.queue.recent import Change, RecentChanges
+
+
+def test_the_oldest_are_forgotten_when_they_have_too_many_bytes(monkeypatch) -> None:
+    monkeypatch.setattr(recent, "MOST_BYTES", 250)
+    changes = RecentChanges()
+    for revision in (4, 5, 6):
+        words = (4, "HSET", "items", "uid", b"x" * 60)
+        changes.tried(Change(revision, key="", answer=b"y" * 20, size="grows", words=words))
+        changes.stored(revision + 1)
+    assert [change.revision for change in changes.since(5, 7)] == [5, 6]
+    assert changes.since(4, 7) == []
