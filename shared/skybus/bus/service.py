@@ -29,6 +29,7 @@ from skybus.bus.endpoints import Endpoint, InternalEndpoint, Rep, Req
 from skybus.bus.errors import InvalidError, SkybusError, UnavailableError, why
 from skybus.bus.identity import Requester, user_token, verified_requester
 from skybus.bus.messages import Empty, decode_request, encode
+from skybus.bus.tasks import end_tasks
 from skybus.bus.tracing import receiving
 from skybus.bus.version import VERSION
 
@@ -124,6 +125,11 @@ class Service:
                 await self._stop_listening()
         if self._running:
             await asyncio.wait(self._running, timeout=DRAIN)
+        await self.give_up()
+
+    async def give_up(self) -> None:
+        """End what has been begun, finished or not."""
+        await end_tasks(self._running)
 
     async def _stop_listening(self) -> None:
         """Have the server send nothing more; what it has sent is begun."""
