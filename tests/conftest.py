@@ -30,15 +30,6 @@ def pytest_report_header() -> str:
     return f"seed: {SEED} (SKYBUS_TEST_SEED)"
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Tests that share what their module has set up run in one process."""
-    fixtures = getattr(item, "_fixtureinfo").name2fixturedefs  # noqa: B009 - pytest has no public name for it
-    shared = {name for name, definitions in fixtures.items() if definitions[-1].scope == "module"}
-    if shared - {nothing_is_left_by_the_module.__name__}:
-        item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_fixture_setup(fixturedef: pytest.FixtureDef) -> Generator[None, Any, Any]:
     """Look at the tasks of each event loop in which tests run, before it is closed."""

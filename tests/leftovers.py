@@ -55,26 +55,36 @@ def none_left() -> Iterator[None]:
 class _Things:
     tasks: set[asyncio.Task] = field(default_factory=set)
     threads: set[threading.Thread] = field(default_factory=set)
-    processes: set[int] = field(default_factory=set)
+    processes: dict[int, str] = field(default_factory=dict)
+    """What they run."""
     files: dict[int, str] = field(default_factory=dict)
     """File descriptors, and what they are."""
 
     @classmethod
     def now(cls) -> _Things:
         tasks = {task for loop in _LOOPS for task in asyncio.all_tasks(loop)}
-        return cls(tasks, set(threading.enumerate()), _processes(), _files())
+        processes = {pid: _command(pid) for pid in _processes()}
+        return cls(tasks, set(threading.enumerate()), processes, _files())
 
     def beside(self, before: _Things) -> list[str]:
         """Name what was not there before."""
         threads = {thread for thread in self.threads - before.threads if not _is_of_a_pool(thread)}
-        processes = {pid for pid in self.processes - before.processes if _parent(pid) not in before.processes}
+        processes = self.processes.keys() - self._at_home(before)
         files = {fd for fd, what in self.files.items() if before.files.get(fd) != what}
         return [
             *(f"task {task}" for task in self.tasks - before.tasks),
             *(f"thread {thread.name}" for thread in threads),
-            *(f"process {pid} ({_command(pid)})" for pid in processes),
+            *(f"process {pid} ({self.processes[pid]})" for pid in processes),
             *(f"file descriptor {fd} ({self.files[fd]})" for fd in files),
         ]
+
+    def _at_home(self, before: _Things) -> set[int]:
+        """Who was there before, has taken the place of one that was, or was started by one of these."""
+        gone = {before.processes[pid] for pid in before.processes.keys() - self.processes.keys()}
+        known = {pid for pid, command in self.processes.items() if pid in before.processes or command in gone}
+        while more := {pid for pid in self.processes.keys() - known if _parent(pid) in known}:
+            known |= more
+        return known
 
 
 def _is_of_a_pool(thread: threading.Thread) -> bool:

@@ -19,11 +19,12 @@ from skybus.stack.accounts import server_config
 from skybus.stack.credentials import Identity, ensure_credentials
 from skybus.stack.servers import nats_binary, valkey_binary, valkey_config
 from tests.ports import free_port
+from tests.promises import PATIENCE
 
 
 async def until_listening(process: subprocess.Popen, connect) -> None:
     """Wait until a server takes connections: there is no event for it before the first connection."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while True:
             assert process.poll() is None, f"the server ended with {process.returncode}"
             try:
@@ -68,7 +69,7 @@ class NatsServer:
     def stop(self, number: int = signal.SIGKILL) -> None:
         if self.process:
             self.process.send_signal(number)
-            self.process.wait(10)
+            self.process.wait(PATIENCE)
             self.process = None
 
     def access(self, name: str) -> Access:
@@ -89,7 +90,7 @@ async def running(bus: Bus) -> AsyncIterator[Bus]:
     """Hold the bus connected for the time of the block."""
     task = asyncio.create_task(bus.run())
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             await bus.wait_connected()
         yield bus
     finally:
@@ -117,5 +118,5 @@ class Valkey:
     def stop(self, number: int = signal.SIGKILL) -> None:
         if self.process:
             self.process.send_signal(number)
-            self.process.wait(10)
+            self.process.wait(PATIENCE)
             self.process = None

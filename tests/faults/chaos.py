@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import signal
 import time
@@ -23,6 +22,7 @@ from skybus.bus.errors import ConflictError, NotFoundError, SkybusError, Unavail
 from skybus.bus.messages import Empty
 from skybus.bus.tasks import end_tasks
 from skybus.client.client import Client
+from tests.promises import PATIENCE
 from tests.system.stack import RunningStack
 
 STARTUP = Path(__file__).parent / "startup_for_chaos"
@@ -34,8 +34,6 @@ FULL = 12
 """Items in the queue above which nobody adds more."""
 NOT_QUEUED = (ConflictError, NotFoundError)
 """What is said of an item that runs, has run or was removed."""
-PATIENCE = float(os.environ.get("SKYBUS_CHAOS_PATIENCE", "60"))
-"""Seconds after a fault in which the next item must be done; more where others want the processor too."""
 
 
 @dataclass
@@ -144,12 +142,17 @@ class Faults:
             await asyncio.sleep(0.02)  # nobody may be there to refuse it
 
 
-async def live_through(faults: Coroutine[Any, Any, None], client: Client, runs: Path, seed: str) -> None:
-    """Let clients work until the faults are over; then nothing is lost, and nothing was done twice."""
+async def live_through(
+    faults: Coroutine[Any, Any, None], client: Client, reader: Client, runs: Path, seed: str
+) -> None:
+    """Let clients work until the faults are over; then nothing is lost, and nothing was done twice.
+
+    The reader waits for `PATIENCE` for each answer; an election may be going on.
+    """
     ledger, followed = Ledger(), list[int]()
     await client.open_environment()
     work = [asyncio.create_task(Submitter(name, client, ledger, seed).run()) for name in SUBMITTERS]
-    care = [asyncio.create_task(each) for each in (keep_running(client), follow_console(client, followed))]
+    care = [asyncio.create_task(each) for each in (keep_running(client), follow_console(reader, followed))]
     hits = asyncio.create_task(faults)
     try:
         ended, _ = await asyncio.wait([*work, *care, hits], return_when=asyncio.FIRST_COMPLETED)
@@ -157,7 +160,7 @@ async def live_through(faults: Coroutine[Any, Any, None], client: Client, runs: 
             task.result()
         await end_tasks(work)
         await client.wait("queue_drained", PATIENCE)
-        (await look(client, ledger, runs, followed)).check()
+        (await look(reader, ledger, runs, followed)).check()
     finally:
         await end_tasks([*work, *care, hits])
 

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import uuid
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,11 +33,10 @@ from skybus.client.client import Client
 from skybus.client.queue_calls import made, plan_item
 from skybus.client.retries import GaveUpError
 from tests.faults.crash_steps import Order, Point, install, order_file
+from tests.promises import PATIENCE
 from tests.servers import NatsServer, Valkey
 from tests.system.stack import kill_processes_of
 
-PATIENCE = 100
-"""Seconds for anything that is waited for."""
 ROOT = Path(__file__).parents[2]
 STARTUP = Path(__file__).parent / "startup_for_crashes"
 SERVICES = ("worker", "auth", "queue")
@@ -142,7 +141,9 @@ class House:
                 *(asyncio.create_task(server.keep()) for server in self._servers.values()),
             ]
             stack.push_async_callback(end_tasks, self._keepers)
-            self.client = await stack.enter_async_context(Client.connect(data_dir=self.data_dir, connect_timeout=20))
+            self.client = await stack.enter_async_context(
+                Client.connect(data_dir=self.data_dir, connect_timeout=PATIENCE)
+            )
             self.bus = await stack.enter_async_context(self.nats.bus("queue"))
             await self.client.wait("idle", PATIENCE)
             await self.client.open_environment(timeout=PATIENCE)
@@ -271,8 +272,10 @@ class House:
 
     def _end(self) -> None:
         for process in self._processes.values():
-            process.kill()
-            process.join()
+            with suppress(ValueError):  # it has ended just now, and is closed already
+                process.kill()
+                process.join()
+                process.close()
         kill_processes_of(self.data_dir)
         self.nats.stop()
         self.valkey.stop()

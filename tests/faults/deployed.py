@@ -28,6 +28,7 @@ from skybus.queue.redis_address import read_sentinels
 from skybus.stack.child import Child, notify_socket, until_listening
 from skybus.stack.cluster import HOME, PRIMARY, Machine, write_cluster
 from skybus.stack.servers import valkey_binary
+from tests.promises import PATIENCE
 from tests.servers import free_port, running
 from tests.system.stack import kill_processes_of
 
@@ -112,8 +113,9 @@ class Deployed:
         assert process
         return psutil.Process(process.pid)
 
-    def client(self) -> Any:
-        return Client.connect(data_dir=self.machines[0].home, nats_url=self.nats_url, instrument="sim")
+    def client(self, **options: Any) -> Any:
+        options = {"connect_timeout": PATIENCE, **options}
+        return Client.connect(data_dir=self.machines[0].home, nats_url=self.nats_url, instrument="sim", **options)
 
     @asynccontextmanager
     async def bus(self, name: str = "queue") -> AsyncIterator[Bus]:

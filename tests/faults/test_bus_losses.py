@@ -16,8 +16,8 @@ from skybus.bus.api.console import ConsoleChunk
 from skybus.bus.tasks import end_tasks
 from skybus.client.client import Client
 from skybus.client.streams import Document
+from tests.faults.test_doctor import doctor
 from tests.system.stack import RunningStack, stack_up
-from tests.system.test_doctor import doctor
 
 STARTUP = Path(__file__).parent / "startup_for_losses"
 LINES, RUNS = 3000, 5

@@ -21,8 +21,9 @@ from skybus.bus.tasks import end_tasks
 from skybus.client.client import Client
 from skybus.worker.outbox import Outbox
 from skybus.worker.spool import Spool
-from tests.faults.chaos import PATIENCE, STARTUP, live_through
+from tests.faults.chaos import STARTUP, live_through
 from tests.faults.deployed import Deployed, deployed, deployed_whole, ends_of_logs
+from tests.promises import PATIENCE
 from tests.seed import SEED
 from tests.servers import NatsServer
 
@@ -98,9 +99,13 @@ def _more_than(goal: int) -> Callable[[Status], bool]:
 async def spread_chaos(root: Path, runs: Path, rounds: int, seed: str, victims: Sequence[str]) -> None:
     said = list[str]()
     try:
-        async with deployed_whole(root, SKYBUS_STARTUP_DIR=str(STARTUP)) as place, place.client() as client:
+        async with (
+            deployed_whole(root, SKYBUS_STARTUP_DIR=str(STARTUP)) as place,
+            place.client() as client,
+            place.client(request_timeout=PATIENCE) as reader,
+        ):
             faults = LeaderFaults(place, client, seed, victims, said)
-            await live_through(faults.run(rounds), client, runs, seed)
+            await live_through(faults.run(rounds), client, reader, runs, seed)
     except BaseException:
         print(f"seed {seed} (SKYBUS_TEST_SEED):", *said, sep="\n  ")
         print(ends_of_logs(root))
@@ -157,7 +162,8 @@ async def test_order_is_kept_when_a_stream_changes_its_server(cluster: Deployed,
     async with cluster.bus("worker") as bus, asyncio.timeout(PATIENCE):
         subjects, jetstream = bus.subjects, bus.jetstream
         await made(bus, console_stream(subjects, max_age=3600, max_bytes=1 << 20))
-        outbox = Outbox(Spool(tmp_path / "spool"), bus, tmp_path / "undelivered")
+        spool = Spool(tmp_path / "spool")
+        outbox = Outbox(spool, bus, tmp_path / "undelivered")
         step_down = f"$JS.API.STREAM.LEADER.STEPDOWN.{subjects.console_stream}"
         delivery = asyncio.create_task(outbox.run())
         for number in range(300):
@@ -167,6 +173,7 @@ async def test_order_is_kept_when_a_stream_changes_its_server(cluster: Deployed,
                     await bus.request_raw(step_down, b"", timeout=1)
         await outbox.delivered()
         await end_tasks([delivery])
+        spool.close()
         stored = [await jetstream.get_msg(subjects.console_stream, seq=seq) for seq in range(1, 301)]
         assert [int(message.data or b"-1") for message in stored] == list(range(300))
 
@@ -182,7 +189,6 @@ async def test_too_few_servers_are_named(nats: NatsServer) -> None:
                 await work
 
 
-@pytest.mark.timeout(480)
 async def test_nothing_is_lost_when_servers_that_lead_die(data_dir: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("SKYBUS_TEST_RUNS", str(tmp_path))
     await spread_chaos(data_dir / "place", tmp_path, rounds=3, seed=SEED, victims=(*STREAMS, META))

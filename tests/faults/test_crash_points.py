@@ -40,13 +40,12 @@ from skybus.bus.headers import MESSAGE_ID
 from skybus.client.status import CONDITIONS
 from tests.faults.crash_house import HOLD, House, Outcome
 from tests.faults.crash_steps import AFTER, BEFORE, Point, read_trace
+from tests.promises import PATIENCE
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures("fork_server")]
 
 HOUSES = 2
 """Houses in which lives are lived at the same time: much of a life with a death is waiting."""
-PATIENCE = 120
-"""Seconds for one life."""
 LATE = 3.0
 """Seconds after the end of a life in which a process may still come to its point."""
 QUIET = 0.3
@@ -403,6 +402,11 @@ class Houses:
             await stack.aclose()
 
 
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> None:
+    """Houses go on from one test to the next, and what is in them is started again: only their end can be looked at."""
+
+
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def houses() -> AsyncIterator[Houses]:
     houses = Houses()
@@ -410,7 +414,6 @@ async def houses() -> AsyncIterator[Houses]:
     await houses.end()
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("case", QUICK, ids=lambda case: case.name)
 async def test_a_process_dies_between_two_steps(houses: Houses, case: Case) -> None:
     await Campaign(houses, case).run_quick()
@@ -423,7 +426,6 @@ async def test_a_process_dies_at_any_point(houses: Houses, case: Case) -> None:
     await Campaign(houses, case).run_all()
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("live", [live_with_repeated_reports, live_with_a_lost_report])
 async def test_reports_that_come_again_or_never_change_nothing(
     houses: Houses, live: Callable[[House], Awaitable[list[str]]]

@@ -22,13 +22,15 @@ from skybus.worker import outbox as outbox_module
 from skybus.worker.outbox import Outbox
 from skybus.worker.spool import Record, Spool
 from tests.integration.queue_fixtures import COUNT, StandIns, client, house, queue_service
+from tests.promises import PATIENCE, within
 from tests.servers import NatsServer
 
 __all__ = ["client", "house"]
 
 
+@within(2)
 async def test_a_server_that_stands_still_delays_and_what_comes_too_late_is_not_done(
-    nats: NatsServer, valkey, house: StandIns, client: Client
+    nats: NatsServer, valkey, house: StandIns, client: Client, limit: float
 ) -> None:
     add = ItemAdd(item=ItemSpec.model_validate(COUNT))
     async with queue_service(nats, valkey):
@@ -39,7 +41,7 @@ async def test_a_server_that_stands_still_delays_and_what_comes_too_late_is_not_
         begin = time.monotonic()
         with pytest.raises(UnavailableError, match="no answer"):
             await client.call(ITEM_ADD, add, timeout=1.5)
-        assert time.monotonic() - begin < 2
+        assert time.monotonic() - begin < limit
         nats.process.send_signal(signal.SIGCONT)
         item = await client.add_item(COUNT)
         assert [one["item_uid"] for one in (await client.queue()).items] == [item["item_uid"]]
@@ -61,9 +63,9 @@ async def test_who_does_not_read_is_cut_off_and_goes_on_without_a_gap(impatient:
     async with (
         impatient.bus("queue") as bus,
         impatient.bus("environment") as plans,
-        Client.connect(data_dir=impatient.data_dir) as quick,
-        Client.connect(data_dir=impatient.data_dir) as slow,
-        asyncio.timeout(30),
+        Client.connect(data_dir=impatient.data_dir, connect_timeout=PATIENCE) as quick,
+        Client.connect(data_dir=impatient.data_dir, connect_timeout=PATIENCE) as slow,
+        asyncio.timeout(PATIENCE),
     ):
         await ensure_stream(bus.jetstream, docs_stream(bus.subjects))
         subject = bus.subjects.document("event", "run-1")
@@ -83,14 +85,14 @@ async def test_who_does_not_read_is_cut_off_and_goes_on_without_a_gap(impatient:
             await asyncio.sleep(0)
         for bus_ in (quick.bus, slow.bus):
             await bus_.connection.flush()
-        await send(subject, b'{"n": 0}', timeout=5)
+        await send(subject, b'{"n": 0}', timeout=PATIENCE)
         lost, noticed = asyncio.Event(), asyncio.Event()
         slow.bus.on_disconnect.append(lost.set)
         quick.bus.on_disconnect.append(noticed.set)
         transport = slow.bus.connection._transport._io_writer.transport  # type: ignore[union-attr]
         transport.pause_reading()
         for number in numbers[1:]:
-            await send(subject, b'{"n": %d, "x": "%s"}' % (number, b"x" * 100_000), timeout=5)
+            await send(subject, b'{"n": %d, "x": "%s"}' % (number, b"x" * 100_000), timeout=PATIENCE)
         assert await following[0] == list(numbers)
         transport.resume_reading()
         await lost.wait()
@@ -120,7 +122,7 @@ async def test_what_was_stored_before_a_long_loss_is_not_stored_twice(
     """Some messages were stored, and their acknowledgements lost; meanwhile JetStream has forgotten their ids."""
     monkeypatch.setattr(outbox_module, "IDS_LAST", 0.0)
     spool = Spool(tmp_path / "spool")
-    async with nats.bus("queue") as bus, nats.bus("environment") as plans, asyncio.timeout(20):
+    async with nats.bus("queue") as bus, nats.bus("environment") as plans, asyncio.timeout(PATIENCE):
         await bus.jetstream.add_stream(console_stream(bus.subjects, 3600, 1 << 28).evolve(duplicate_window=0.1))
         outbox = Outbox(spool, plans, tmp_path / "undelivered")
         for number in range(60):
@@ -128,7 +130,7 @@ async def test_what_was_stored_before_a_long_loss_is_not_stored_twice(
             record = Record(bus.subjects.console(f"worker.item{number % 3}"), head, str(number).encode())
             spool.append(record)
             if number < 20 or number == 30:  # one has overtaken others
-                await plans.connection.request(record.subject, record.body, timeout=5, headers=head)
+                await plans.connection.request(record.subject, record.body, timeout=PATIENCE, headers=head)
         await until_ids_are_forgotten(bus)
         await outbox.run_until_delivered()
         expected = [*range(20), 30, *(n for n in range(20, 60) if n != 30)]

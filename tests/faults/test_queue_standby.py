@@ -14,7 +14,7 @@ from skybus.bus.api.queue import ITEM_ADD, ItemAdd
 from skybus.bus.errors import UnavailableError
 from skybus.client.client import Client
 from tests.integration.queue_fixtures import COUNT, StandIns, client, house, opened, queue_process, until_said
-from tests.promises import within
+from tests.promises import PATIENCE, within
 
 __all__ = ["client", "house"]
 
@@ -29,10 +29,9 @@ async def until_answered(client: Client) -> float:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 @within(2)
-@pytest.mark.timeout(120)
 async def test_a_standby_takes_over(nats, valkey, house: StandIns, client: Client, number: int, limit: float) -> None:
     """With the plan that runs; what the first one had begun to do comes to nothing."""
-    async with AsyncExitStack() as stack, asyncio.timeout(60):
+    async with AsyncExitStack() as stack, asyncio.timeout(PATIENCE):
         first = await stack.enter_async_context(queue_process(nats, valkey))
         await opened(house, client)
         await stack.enter_async_context(queue_process(nats, valkey, SKYBUS_QUEUE_NAME="standby"))

@@ -21,9 +21,11 @@ from tests.faults.crash_house import FORK, readable, serve
 from tests.faults.crash_steps import Order, Point, order_file, read_trace
 from tests.integration.queue_fixtures import client, house
 from tests.integration.test_backup import plan, run, what_there_is
+from tests.promises import PATIENCE
 from tests.servers import NatsServer, Valkey
 
 __all__ = ["client", "house"]
+pytestmark = pytest.mark.usefixtures("fork_server")
 
 STEPS = re.compile(r"redis commit|reply to cmd\.operator\.restore|send (int\.auth\.root|evt\.queue|evt\.history)")
 
@@ -41,6 +43,8 @@ async def dying_queue_service(nats: NatsServer, valkey: Valkey) -> AsyncIterator
             living[:] = [process]
             await readable(process.sentinel)
             process.join()
+            process.close()
+            living.clear()
             has_died.set()
 
     keeper = asyncio.create_task(keep_alive())
@@ -51,6 +55,7 @@ async def dying_queue_service(nats: NatsServer, valkey: Valkey) -> AsyncIterator
         for process in living:
             process.kill()
             process.join()
+            process.close()
 
 
 class Restores:
@@ -101,7 +106,7 @@ class Restores:
 async def hurried(nats: NatsServer, monkeypatch) -> AsyncIterator[Client]:
     """A client that asks again every two seconds."""
     monkeypatch.setattr(retries, "_ATTEMPTS", 15)
-    async with Client.connect(data_dir=nats.data_dir, request_timeout=30) as client:
+    async with Client.connect(data_dir=nats.data_dir, connect_timeout=PATIENCE, request_timeout=30) as client:
         yield client
 
 

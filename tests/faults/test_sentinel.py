@@ -21,10 +21,10 @@ from skybus.queue.redis_address import connect, read_sentinels
 from skybus.queue.store import Store
 from tests.faults.deployed import Deployed, deployed
 from tests.integration.queue_fixtures import COUNT, StandIns, client, house, queue_process
+from tests.promises import PATIENCE
 from tests.system.stack import stack_up
 
 __all__ = ["client", "house"]
-PATIENCE = 40
 STOP = {"item_type": "instruction", "name": "queue_stop"}
 
 
@@ -97,7 +97,6 @@ def uids(book: Book) -> list[str]:
     return [item["item_uid"] for item in book.line]
 
 
-@pytest.mark.timeout(120)
 async def test_the_queue_service_goes_on_with_another_primary(
     place: Deployed, url: str, nats, house: StandIns, client: Client
 ) -> None:
@@ -111,7 +110,7 @@ async def test_the_queue_service_goes_on_with_another_primary(
             acknowledged.append(item["item_uid"])
             enough.set()
 
-    async with AsyncExitStack() as stack, asyncio.timeout(90):
+    async with AsyncExitStack() as stack, asyncio.timeout(PATIENCE):
         await stack.enter_async_context(queue_process(nats, SimpleNamespace(url=url)))
         await client.wait("idle")
         submitters = [asyncio.create_task(submit()) for _ in range(3)]
@@ -140,7 +139,6 @@ async def wait_cleared(event: asyncio.Event) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 async def test_a_stack_on_one_machine_goes_on_with_another_primary(place: Deployed, url: str, data_dir: Path) -> None:
     async with stack_up(data_dir / "stack", "--redis-url", url) as stack, stack.client() as client:
         first = await client.add_item(STOP)
@@ -149,7 +147,6 @@ async def test_a_stack_on_one_machine_goes_on_with_another_primary(place: Deploy
         assert [item["item_uid"] for item in (await client.queue()).items] == [first["item_uid"], second["item_uid"]]
 
 
-@pytest.mark.timeout(120)
 async def test_a_primary_that_was_stopped_cannot_be_written_when_it_goes_on(place: Deployed, url: str) -> None:
     async with closing(Store.at(url, "sim")) as store:
         await store.take_over()
@@ -169,7 +166,6 @@ async def test_a_primary_that_was_stopped_cannot_be_written_when_it_goes_on(plac
             assert await primary.zrange("sky:sim:queue", 0, -1) == [b"before", b"after", b"last"]
 
 
-@pytest.mark.timeout(120)
 async def test_a_change_that_no_replica_has_is_not_acknowledged(place: Deployed, url: str) -> None:
     """Nor is it shown: it may be lost with the primary."""
     async with closing(Store.at(url, "sim")) as store:

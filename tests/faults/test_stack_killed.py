@@ -13,6 +13,7 @@ from skybus.bus.api.lock import LOCK, UNLOCK, LockSet, Unlock
 from skybus.bus.api.permissions import PERMISSIONS_GET, PERMISSIONS_SET, PermissionsSet
 from skybus.bus.errors import LockedError
 from skybus.bus.messages import Empty
+from tests.promises import PATIENCE
 from tests.system.stack import RunningStack, kill_processes_of, lines, lines_of, second_up, stack_up
 
 
@@ -26,7 +27,7 @@ async def test_after_kill_9_the_next_up_takes_the_running_plan_back(data_dir: Pa
         environment = stack.pid_of("environment")
         stack.process.kill()
         await stack.process.wait()
-        async with second_up(data_dir), stack.client() as client, asyncio.timeout(20):
+        async with second_up(data_dir), stack.client() as client, asyncio.timeout(PATIENCE):
             await client.wait(lambda status: status.items_in_history == 1)
             assert stack.pid_of("environment") == environment
             (item,) = (await client.history()).items
@@ -55,7 +56,7 @@ async def test_after_kill_9_of_everything_at_once_all_is_there_that_was_acknowle
             await client.call(LOCK, LockSet(lock_key="the key", queue=True))
         kill_processes_of(data_dir)
         await stack.process.wait()
-        async with second_up(data_dir), stack.client() as client, asyncio.timeout(20):
+        async with second_up(data_dir), stack.client() as client, asyncio.timeout(PATIENCE):
             await client.wait(lambda status: status.items_in_history == 2 and status.manager_state == "idle")
             history = [(item["item_uid"], item["result"]["exit_status"]) for item in (await client.history()).items]
             assert history == [(done["item_uid"], "completed"), (lost["item_uid"], "failed")]
@@ -69,7 +70,7 @@ async def test_after_kill_9_of_everything_at_once_all_is_there_that_was_acknowle
 
 
 async def test_a_dead_process_is_started_again(data_dir: Path) -> None:
-    async with stack_up(data_dir) as stack, stack.client() as client, asyncio.timeout(10):
+    async with stack_up(data_dir) as stack, stack.client() as client, asyncio.timeout(PATIENCE):
         before = stack.find("queue")
         before.kill()
         await client.wait(lambda status: status.manager_state == "initializing")
@@ -77,16 +78,15 @@ async def test_a_dead_process_is_started_again(data_dir: Path) -> None:
         assert stack.pid_of("queue") != before.pid
 
 
-@pytest.mark.timeout(200)
 async def test_a_plan_that_ran_when_the_machine_died_has_failed(data_dir: Path) -> None:
-    async with stack_up(data_dir) as stack, stack.client() as client, asyncio.timeout(80):
+    async with stack_up(data_dir) as stack, stack.client() as client, asyncio.timeout(PATIENCE):
         await client.open_environment()
         await client.set_mode({"loop": True})
         await client.set_autostart(enable=True)
         await client.add_items([plan("slow_count", ["det"], num=1000), plan("count", ["det"])])
         running = (await client.wait("running")).running_item_uid
         kill_all(stack)
-    async with stack_up(data_dir) as stack, stack.client() as client, asyncio.timeout(80):
+    async with stack_up(data_dir) as stack, stack.client() as client, asyncio.timeout(PATIENCE):
         status = await client.wait(lambda status: status.items_in_history == 1 and status.manager_state == "idle")
         (lost,) = (await client.history()).items
         assert (lost["item_uid"], lost["result"]["exit_status"]) == (running, "failed")

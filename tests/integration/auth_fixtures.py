@@ -36,6 +36,7 @@ from skybus.bus.connection import Bus
 from skybus.bus.errors import LockedError
 from skybus.bus.messages import Empty, Nothing, decode
 from skybus.bus.service import Handler, Service
+from tests.promises import PATIENCE
 from tests.servers import NatsServer, running
 
 FLAGS = {"is_readable": True, "is_movable": False, "is_flyable": False}
@@ -124,7 +125,7 @@ class Auth:
     async def stop(self, number: int = signal.SIGTERM) -> int:
         if self.process.returncode is None:
             self.process.send_signal(number)
-        return await asyncio.wait_for(self.process.wait(), 10)
+        return await asyncio.wait_for(self.process.wait(), PATIENCE)
 
 
 async def start_auth(data_dir: Path, **settings: Any) -> asyncio.subprocess.Process:
@@ -169,11 +170,11 @@ class Queue:
 
     async def fetched(self) -> CatalogChanged:
         """Wait until auth, started after us, has announced other uids than those of its start."""
-        return await self.changed(before=await asyncio.wait_for(self._changes.get(), 20))
+        return await self.changed(before=await asyncio.wait_for(self._changes.get(), PATIENCE))
 
     async def changed(self, before: CatalogChanged) -> CatalogChanged:
         """Wait until other uids are announced."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 if (uids := await self._changes.get()) != before:
                     return uids

@@ -36,6 +36,7 @@ from skybus.bus.errors import InvalidError, NotFoundError, SkybusError, WrongSta
 from skybus.bus.messages import Nothing
 from skybus.bus.runtime import Process
 from skybus.bus.service import Handler, Service, current_call
+from tests.promises import PATIENCE
 from tests.servers import NatsServer, running
 
 STATUS = Status(
@@ -208,6 +209,7 @@ async def canned_queue(nats: NatsServer) -> AsyncIterator[CannedQueue]:
     bus.on_connect.append(lambda _: say_here(bus, "queue"))
     async with running(bus):
         yield queue
+        await queue.service.give_up()
 
 
 @asynccontextmanager
@@ -241,7 +243,7 @@ async def service(bus: Bus, serve: Any, settings: Any) -> AsyncIterator[Any]:
         process = _Inside(bus.name, bus, group)
         serving = group.create_task(serve(settings, process))
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 waiting = asyncio.create_task(bus.wait_connected())
                 await asyncio.wait({waiting, serving}, return_when=asyncio.FIRST_COMPLETED)
                 if serving.done():

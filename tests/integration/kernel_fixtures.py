@@ -13,8 +13,7 @@ from jupyter_client.asynchronous.client import AsyncKernelClient
 from skybus.bus.api.internal import KERNEL_CONNECTION
 from skybus.bus.messages import Empty
 from tests.integration.worker_fixtures import House, WorkerProcess
-
-SECONDS = 10
+from tests.promises import PATIENCE
 
 
 class Console:
@@ -31,7 +30,7 @@ class Console:
 
     async def reply(self, request: str) -> dict[str, Any]:
         """The reply to a cell that was begun."""
-        while (message := await self._client.get_shell_msg(timeout=SECONDS))["parent_header"]["msg_id"] != request:
+        while (message := await self._client.get_shell_msg(timeout=PATIENCE))["parent_header"]["msg_id"] != request:
             pass
         await self._until(request, "status", execution_state="idle")
         return message["content"]
@@ -52,13 +51,13 @@ class Console:
     async def output(self, text: str) -> dict[str, Any]:
         """The message that brings a text, whoever has printed it."""
         while True:
-            message = await self._client.get_iopub_msg(timeout=SECONDS)
+            message = await self._client.get_iopub_msg(timeout=PATIENCE)
             if message["msg_type"] == "stream" and text in message["content"]["text"]:
                 return message
 
     async def _until(self, request: str, kind: str, **content: Any) -> None:
         while True:
-            message = await self._client.get_iopub_msg(timeout=SECONDS)
+            message = await self._client.get_iopub_msg(timeout=PATIENCE)
             is_ours = message["parent_header"].get("msg_id") == request
             if is_ours and message["msg_type"] == kind and content.items() <= message["content"].items():
                 return
@@ -72,7 +71,7 @@ async def console_of(house: House) -> AsyncIterator[Console]:
     client.load_connection_info(info)
     client.start_channels()
     try:
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(PATIENCE):
             await client.wait_for_ready()
         yield Console(client)
     finally:

@@ -65,6 +65,7 @@ from skybus.client.client import Client
 from skybus.queue.service import QueueService
 from skybus.queue.settings import QueueSettings
 from skybus.queue.store import Store
+from tests.promises import PATIENCE
 from tests.servers import NatsServer, Valkey, running
 
 COUNT = {"item_type": "plan", "name": "count"}
@@ -103,11 +104,12 @@ class StandIns:
     opened_ids: set[str] = field(default_factory=set)
     is_silent: set[str] = field(default_factory=set)
     """`worker`, `environment` and `auth` do not say how they are, like a process that is stopped; or an endpoint."""
+    serving: list[Service] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
     """What worker and environment were asked for besides plans and tasks."""
 
     def serve(self) -> None:
-        Service(
+        of_services = Service(
             self.services,
             "stand-ins",
             [
@@ -122,7 +124,7 @@ class StandIns:
                 Handler(CATALOG_REFRESH, self.refresh),
             ],
         )
-        Service(
+        of_environment = Service(
             self.environment,
             "environment",
             [
@@ -132,6 +134,7 @@ class StandIns:
                 *(Handler(endpoint, self.note(endpoint)) for endpoint in NOTED),
             ],
         )
+        self.serving = [of_services, of_environment]
 
     def note(self, endpoint: InternalEndpoint[Any, Nothing]) -> Callable[[Any], Awaitable[Nothing]]:
         async def answer(_: Any) -> Nothing:
@@ -238,7 +241,7 @@ class StandIns:
         await self.environment.jetstream.publish(subject, encode(report))
 
     async def opened(self, facts: EnvironmentFacts | None = None) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             await self.asked_to_open.wait()
         assert self.environment_id
         await self.report("opened", EnvironmentOpened(environment_id=self.environment_id, success=True, facts=facts))
@@ -295,11 +298,13 @@ async def house(nats: NatsServer, valkey: Valkey) -> AsyncIterator[StandIns]:
     async with running(house.services), running(house.environment):
         await ensure_stream(house.services.jetstream, life_stream(house.services.subjects))
         yield house
+        for service in house.serving:
+            await service.give_up()  # who was told to be silent still is
 
 
 @pytest.fixture
 async def client(nats: NatsServer) -> AsyncIterator[Client]:
-    async with Client.connect(data_dir=nats.data_dir) as client:
+    async with Client.connect(data_dir=nats.data_dir, connect_timeout=PATIENCE) as client:
         yield client
 
 
@@ -328,6 +333,6 @@ async def queue_process(nats: NatsServer, valkey: Valkey, **settings: Any) -> As
 
 async def until_said(log: Path, what: str) -> None:
     """Wait for a line in the log of the processes; a standby says nothing on the bus."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while what not in log.read_text():
             await asyncio.sleep(0.01)

@@ -40,6 +40,7 @@ from skybus.queue.settings import QueueSettings
 from skybus.queue.store import Store
 from tests.integration.queue_fixtures import StandIns, queue_service
 from tests.integration.queue_model import QueueModel
+from tests.promises import PATIENCE
 from tests.servers import NatsServer, Valkey
 
 _READ = """
@@ -219,7 +220,7 @@ class InProcess(House):
         await self._start()
 
     async def settled(self, model: QueueModel) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             while len({order.attempt for order in self.orders}) < model.begun:
                 self._bus.has_order.clear()
                 await self._bus.has_order.wait()
@@ -273,7 +274,7 @@ class OverTheBus(House):
 
     async def settled(self, model: QueueModel) -> None:
         await self._client.wait(lambda status: _agrees(status, model), timeout=10)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             while len({order.attempt for order in self.orders}) < model.begun:
                 self._orders.append(await self._stand_ins.orders.get())
 

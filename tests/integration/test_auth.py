@@ -22,6 +22,7 @@ from tests.integration.auth_fixtures import (
     queue_service,
     start_auth,
 )
+from tests.promises import PATIENCE, within
 from tests.servers import NatsServer
 
 
@@ -77,7 +78,7 @@ async def test_uids_change_only_with_their_lists(nats, queue):
         first = await queue.fetched()
         await env.was_read.acquire()
         await env.change("the same lists again")
-        await asyncio.wait_for(env.was_read.acquire(), 10)
+        await asyncio.wait_for(env.was_read.acquire(), PATIENCE)
         await env.change("new device", devices={**DEVICES, "det2": FLAGS})
         second = await queue.changed(first)
 
@@ -160,7 +161,8 @@ def cpu_seconds(pid: int) -> float:
     return times.user + times.system
 
 
-async def test_large_catalogue_is_fetched_and_checks_stay_fast(nats, queue):
+@within(1)
+async def test_large_catalogue_is_fetched_and_checks_stay_fast(nats, queue, limit):
     components = dict.fromkeys(("x", "y", "val"), FLAGS)
     devices = {f"dev_{n}": {**FLAGS, "components": components} for n in range(13_000)}
     async with (
@@ -177,7 +179,7 @@ async def test_large_catalogue_is_fetched_and_checks_stay_fast(nats, queue):
         assert await service.stop() == 0
 
     assert checked.problems == [None] * 1000
-    assert worked < 1.0
+    assert worked < limit
     await env.was_read.acquire()
     assert env.was_read.locked(), "it was read more than once"
     assert len(allowed.devices) == 13_000
@@ -197,7 +199,7 @@ async def test_service_does_not_start_on_wrong_permissions(nats, content, settin
     if content:
         file.write_text(content)
     process = await start_auth(nats.data_dir, quiet="yes", user_group_permissions=str(file), **settings)
-    _, errors = await asyncio.wait_for(process.communicate(), 15)
+    _, errors = await asyncio.wait_for(process.communicate(), PATIENCE)
     assert process.returncode == 1
     assert message in errors.decode()
     assert len(errors.decode().splitlines()) == 1

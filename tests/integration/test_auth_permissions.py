@@ -25,6 +25,7 @@ from skybus.bus.connection import Bus
 from skybus.bus.errors import DeniedError, InvalidError, LockedError, UnavailableError
 from skybus.bus.messages import Empty, decode
 from tests.integration.auth_fixtures import FLAGS, PLANS, Queue, auth, count, environment, queue_service
+from tests.promises import PATIENCE
 from tests.servers import NatsServer
 
 ALL = {"allowed_plans": [None], "allowed_devices": [None]}
@@ -92,10 +93,10 @@ async def test_permissions_that_are_set_hold_at_once_and_are_announced(nats, que
     await operator.subscribe(operator.subjects.event("permissions"), on_event)
     await operator.connection.flush()
     async with auth(nats, **_settings(files)):
-        first, before = await asyncio.wait_for(seen.get(), 5), await queue.uids()
+        first, before = await asyncio.wait_for(seen.get(), PATIENCE), await queue.uids()
         await _set(operator, NO_COUNT)
 
-        assert await asyncio.wait_for(seen.get(), 5) != first
+        assert await asyncio.wait_for(seen.get(), PATIENCE) != first
         assert await _permissions(operator) == NO_COUNT
         assert _changed(before, after := await queue.uids()) == {"plans_allowed", "devices_allowed"}
         shown = await operator.call(PLANS_ALLOWED, GroupQuery(user_group="primary"))

@@ -37,9 +37,9 @@ from skybus.client.streams import Document, DocumentPages
 from skybus.console.__main__ import serve
 from skybus.console.settings import ConsoleSettings
 from tests.integration.bus_fixtures import CannedQueue, canned_queue, reconnected, service
+from tests.promises import PATIENCE
 from tests.servers import NatsServer
 
-TIMEOUT = 10
 COUNT = ItemSpec(item_type="plan", name="count")
 
 
@@ -51,7 +51,7 @@ async def queue(nats: NatsServer) -> AsyncIterator[CannedQueue]:
 
 @pytest.fixture
 async def client(nats: NatsServer, queue: CannedQueue) -> AsyncIterator[Client]:
-    async with Client.connect(data_dir=nats.data_dir) as client:
+    async with Client.connect(data_dir=nats.data_dir, connect_timeout=PATIENCE) as client:
         yield client
 
 
@@ -98,7 +98,7 @@ async def test_unknown_setting_and_condition_are_refused(nats: NatsServer, clien
 
 
 async def test_wait_ends_with_the_status_that_was_pushed(client: Client, queue: CannedQueue):
-    waiting = asyncio.create_task(client.wait("paused", TIMEOUT))
+    waiting = asyncio.create_task(client.wait("paused", PATIENCE))
     statuses = client.statuses()
     assert (await anext(statuses)).manager_state == "idle"
     await queue.push(manager_state="executing_queue")
@@ -109,7 +109,7 @@ async def test_wait_ends_with_the_status_that_was_pushed(client: Client, queue: 
 
 
 async def test_wait_for_what_is_so_already_ends_at_once(client: Client):
-    assert (await client.wait(lambda status: status.items_in_queue == 0, TIMEOUT)).manager_state == "idle"
+    assert (await client.wait(lambda status: status.items_in_queue == 0, PATIENCE)).manager_state == "idle"
 
 
 async def test_wait_gives_up_after_its_time(client: Client):
@@ -118,7 +118,7 @@ async def test_wait_gives_up_after_its_time(client: Client):
 
 
 async def test_wait_goes_on_after_the_server_was_gone(client: Client, queue: CannedQueue, nats: NatsServer):
-    waiting = asyncio.create_task(client.wait("paused", TIMEOUT))
+    waiting = asyncio.create_task(client.wait("paused", PATIENCE))
     async with aclosing(client.statuses()) as statuses:
         await anext(statuses)
         nats.stop()
@@ -128,7 +128,7 @@ async def test_wait_goes_on_after_the_server_was_gone(client: Client, queue: Can
 
 
 async def test_status_of_a_service_that_counts_anew_is_taken(client: Client, queue: CannedQueue):
-    async with asyncio.timeout(TIMEOUT), aclosing(client.statuses()) as statuses:
+    async with asyncio.timeout(PATIENCE), aclosing(client.statuses()) as statuses:
         await queue.push(revision=1000)
         await anext(statuses)
         queue.status = queue.status.model_copy(update={"revision": 5})
@@ -139,7 +139,7 @@ async def test_status_of_a_service_that_counts_anew_is_taken(client: Client, que
 
 
 async def test_a_change_waits_for_a_server_that_was_gone(client: Client, queue: CannedQueue, nats: NatsServer):
-    async with asyncio.timeout(TIMEOUT), reconnected(client.bus, queue.bus):
+    async with asyncio.timeout(PATIENCE), reconnected(client.bus, queue.bus):
         nats.stop()
         adding = asyncio.create_task(client.add("count"))
         assert await asyncio.wait({adding}, timeout=0.2) == (set(), {adding})
@@ -182,14 +182,14 @@ async def test_a_request_whose_deadline_is_past_is_not_carried_out(client: Clien
     for deadline, is_refused in ((time.time() - 1, True), (time.time() + 60, False)):
         head = {headers.REQUEST_ID: "1", headers.DEADLINE: str(int(deadline * 1000))}
         body = encode(ItemAdd(item=COUNT))
-        reply = await client.bus.connection.request(subject, body, headers=head, timeout=TIMEOUT)
+        reply = await client.bus.connection.request(subject, body, headers=head, timeout=PATIENCE)
         assert ((reply.headers or {}).get(headers.ERROR_CODE) == "unavailable") == is_refused
         assert bool(queue.items) != is_refused
 
 
 async def test_opening_waits_until_the_environment_is_there(client: Client, queue: CannedQueue):
-    opening = asyncio.create_task(client.open_environment(timeout=TIMEOUT))
-    await client.wait(lambda status: status.manager_state == "creating_environment", TIMEOUT)
+    opening = asyncio.create_task(client.open_environment(timeout=PATIENCE))
+    await client.wait(lambda status: status.manager_state == "creating_environment", PATIENCE)
     assert not opening.done()
     queue.release.set()
     await opening
@@ -207,11 +207,11 @@ async def test_environment_that_does_not_open_says_why(client: Client, queue: Ca
     queue.opens = False
     queue.release.set()
     with pytest.raises(EnvironmentFailedError, match="no motor.*skybus console"):
-        await client.open_environment(timeout=TIMEOUT)
+        await client.open_environment(timeout=PATIENCE)
 
 
 async def test_events_are_events_and_no_answers_that_were_steered_here(client: Client, queue: CannedQueue):
-    async with asyncio.timeout(TIMEOUT), aclosing(client.events("status")) as events:
+    async with asyncio.timeout(PATIENCE), aclosing(client.events("status")) as events:
         first = asyncio.create_task(anext(events))
         await client.status()
         subject = queue.bus.subjects.event("status")
@@ -228,10 +228,10 @@ async def test_console_begins_with_the_last_lines_and_goes_on_live(client: Clien
     async with service(nats.make_bus("console"), serve, settings), nats.bus("environment") as plans:
         subject = plans.subjects.console("worker.item")
         for text in (b"one\n", b"two\nthree\n"):
-            await plans.connection.request(subject, text, timeout=5)
-        async with asyncio.timeout(TIMEOUT), aclosing(client.console(last=2)) as chunks:
+            await plans.connection.request(subject, text, timeout=PATIENCE)
+        async with asyncio.timeout(PATIENCE), aclosing(client.console(last=2)) as chunks:
             assert (await anext(chunks)).text == "two\nthree\n"
-            await plans.connection.request(subject, b"four\n", timeout=5, headers={headers.TIME: "12.5"})
+            await plans.connection.request(subject, b"four\n", timeout=PATIENCE, headers={headers.TIME: "12.5"})
             chunk = await anext(chunks)
             assert (chunk.text, chunk.time, chunk.source, chunk.item_uid) == ("four\n", 12.5, "worker", "item")
         stored = [chunk.text async for chunk in client.console(item_uid="item", follow=False)]
@@ -241,7 +241,7 @@ async def test_console_begins_with_the_last_lines_and_goes_on_live(client: Clien
 async def publish_documents(plans: Bus, *numbers: int) -> None:
     subject = plans.subjects.document("event", "run-1")
     for number in numbers:
-        await plans.connection.request(subject, b'{"seq_num": %d}' % number, timeout=5)
+        await plans.connection.request(subject, b'{"seq_num": %d}' % number, timeout=PATIENCE)
 
 
 async def numbers_of(documents: AsyncGenerator[Document], number: int) -> list[int]:
@@ -250,7 +250,7 @@ async def numbers_of(documents: AsyncGenerator[Document], number: int) -> list[i
 
 
 async def test_documents_go_on_after_the_server_was_gone(client: Client, nats: NatsServer):
-    async with asyncio.timeout(TIMEOUT), nats.bus("queue") as bus, nats.bus("environment") as plans:
+    async with asyncio.timeout(PATIENCE), nats.bus("queue") as bus, nats.bus("environment") as plans:
         await ensure_stream(bus.jetstream, docs_stream(bus.subjects))
         async with aclosing(client.documents()) as documents:
             first = asyncio.create_task(anext(documents))
@@ -265,7 +265,7 @@ async def test_documents_go_on_after_the_server_was_gone(client: Client, nats: N
 
 
 async def test_documents_of_a_stream_that_was_made_anew_are_seen_from_its_first(client: Client, nats: NatsServer):
-    async with asyncio.timeout(TIMEOUT), nats.bus("queue") as bus, nats.bus("environment") as plans:
+    async with asyncio.timeout(PATIENCE), nats.bus("queue") as bus, nats.bus("environment") as plans:
         await ensure_stream(bus.jetstream, docs_stream(bus.subjects))
         async with aclosing(client.documents()) as documents:
             first = asyncio.create_task(anext(documents))
@@ -282,7 +282,7 @@ async def test_documents_of_a_stream_that_was_made_anew_are_seen_from_its_first(
 
 
 async def test_documents_of_a_copy_that_lacks_the_newest_are_not_read_again(client: Client, nats: NatsServer):
-    async with asyncio.timeout(TIMEOUT), nats.bus("queue") as bus, nats.bus("environment") as plans:
+    async with asyncio.timeout(PATIENCE), nats.bus("queue") as bus, nats.bus("environment") as plans:
         stream = docs_stream(bus.subjects)
         await ensure_stream(bus.jetstream, stream)
         await publish_documents(plans, 1, 2, 3)
@@ -301,12 +301,12 @@ async def test_documents_of_a_copy_that_lacks_the_newest_are_not_read_again(clie
 async def test_an_error_instead_of_the_status_comes_to_who_waits(client: Client, queue: CannedQueue):
     queue.refuses_status = WrongStateError("not now")
     with pytest.raises(WrongStateError, match="not now"):
-        await client.wait("paused", TIMEOUT)
+        await client.wait("paused", PATIENCE)
 
 
 async def test_a_slow_reader_gets_the_newest_statuses(client: Client, queue: CannedQueue, monkeypatch):
     monkeypatch.setattr(status_module, "_WAITING", 3)
-    async with asyncio.timeout(TIMEOUT), aclosing(client.statuses()) as statuses:
+    async with asyncio.timeout(PATIENCE), aclosing(client.statuses()) as statuses:
         await anext(statuses)
         async with aclosing(client.statuses()) as quick:
             await anext(quick)

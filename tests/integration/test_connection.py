@@ -15,6 +15,7 @@ from skybus.bus.messages import Empty
 from skybus.bus.service import Handler, Service
 from skybus.bus.streams import ensure_bucket
 from skybus.bus.tasks import end_tasks
+from tests.promises import PATIENCE
 from tests.servers import NatsServer, running
 
 LISTS = CatalogChanged(**dict.fromkeys(CatalogChanged.model_fields, "uid"))
@@ -25,7 +26,7 @@ async def test_a_connection_that_breaks_while_it_is_closed_is_rebuilt(nats: Nats
     bus = nats.make_bus("queue")
     lost = asyncio.Event()
     bus.on_disconnect.append(lost.set)
-    async with running(bus), asyncio.timeout(20):
+    async with running(bus), asyncio.timeout(PATIENCE):
         connection = bus.connection
 
         async def break_pipe() -> None:  # a stand-in for the socket: when a real one breaks is a matter of luck
@@ -62,7 +63,7 @@ async def test_a_request_that_comes_while_the_connection_is_set_up_is_answered_w
     Service(other, "worker", [Handler(CATALOG_REFRESH, say_lists)])
     Service(bus, "auth", [Handler(CATALOG_UIDS, pass_on)])
     bus.on_connect.append(ask_now)
-    async with running(asker), running(other), running(bus), asyncio.timeout(20):
+    async with running(asker), running(other), running(bus), asyncio.timeout(PATIENCE):
         await has_come.wait()
         assert await answers[0] == LISTS
 
@@ -77,7 +78,7 @@ async def test_streams_that_were_there_are_not_waited_for_again(nats: NatsServer
 
     Ensured(bus, see_to_streams)
     task = asyncio.create_task(bus.run())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         await asked.get()
         assert not bus.is_connected
         answers.set()
@@ -99,5 +100,5 @@ async def test_a_bus_that_is_cancelled_while_it_connects_ends(nats: NatsServer) 
         with suppress(TimeoutError):
             await asyncio.wait_for(bus.wait_connected(), milliseconds / 2000)  # at another moment each time
         task.cancel()
-        _, pending = await asyncio.wait({task}, timeout=5)
+        _, pending = await asyncio.wait({task}, timeout=PATIENCE)
         assert not pending, f"it goes on when cancelled {milliseconds / 2} ms after its start"

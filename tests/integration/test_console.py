@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import pytest
 
 from skybus.bus import copies, headers
+from skybus.bus import tail as tail_module
 from skybus.bus.api.console import CONSOLE_GET, LATEST, ConsoleChunk, ConsoleGet, ConsolePage
 from skybus.bus.connection import Bus
-from skybus.bus.errors import InvalidError
+from skybus.bus.errors import InvalidError, UnavailableError
 from skybus.bus.tail import SEQUENCE, Page, Tail, sequence_of
 from skybus.client.calls import Calls
 from skybus.client.settings import ClientSettings
@@ -22,6 +23,7 @@ from skybus.console.__main__ import serve
 from skybus.console.chunks import last_lines
 from skybus.console.settings import ConsoleSettings
 from tests.integration.bus_fixtures import reconnected, service
+from tests.promises import PATIENCE
 from tests.servers import NatsServer, running
 
 
@@ -36,7 +38,7 @@ class Prints:
         """Print a piece, and wait until it is stored."""
         head = {"Sky-Time": repr(written or time.time()), "Sky-Item": item}
         subject = self.plans.subjects.console(f"worker.{item}")
-        reply = await self.plans.connection.request(subject, text.encode(), timeout=5, headers=head)
+        reply = await self.plans.connection.request(subject, text.encode(), timeout=PATIENCE, headers=head)
         assert b'"seq"' in reply.data, reply.data
         return int(reply.data.partition(b'"seq":')[2].partition(b",")[0].rstrip(b"}"))
 
@@ -75,7 +77,9 @@ async def test_chunk_says_when_where_and_during_what(prints: Prints):
 
 
 async def test_output_without_headers_has_the_time_it_was_stored(prints: Prints):
-    await prints.plans.connection.request(prints.plans.subjects.console("worker.-"), b"caf\xc3\xa9 \xff", timeout=5)
+    await prints.plans.connection.request(
+        prints.plans.subjects.console("worker.-"), b"caf\xc3\xa9 \xff", timeout=PATIENCE
+    )
     chunk = (await prints.get()).chunks[0]
     assert abs(chunk.time - time.time()) < 60
     assert (chunk.item_uid, chunk.text) == (None, "café \ufffd")
@@ -187,7 +191,7 @@ async def test_place_beyond_the_end_means_a_new_stream_and_its_beginning(prints:
 async def test_following_joins_history_and_live_output(prints: Prints):
     await prints.put_many(1200)
     seen: list[int] = []
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as group:
         group.create_task(prints.put_many(800))
         async with aclosing(console(Calls(prints.people, ClientSettings()), ConsoleGet(seq=1), follow=True)) as chunks:
             async for chunk in chunks:
@@ -208,7 +212,7 @@ async def test_following_goes_on_after_the_server_was_gone(nats: NatsServer):
         prints = Prints(plans, people)
         await prints.put("before\n")
         async with (
-            asyncio.timeout(20),
+            asyncio.timeout(PATIENCE),
             aclosing(console(Calls(people, ClientSettings()), ConsoleGet(seq=1), follow=True)) as chunks,
         ):
             texts = [(await anext(chunks)).text]
@@ -225,7 +229,7 @@ async def test_what_is_refused_is_skipped_where_nobody_waits_for_it(nats: NatsSe
     async def read(_: int) -> Page[int]:
         raise InvalidError("no")
 
-    async with nats.bus("console") as bus, asyncio.timeout(10):
+    async with nats.bus("console") as bus, asyncio.timeout(PATIENCE):
         subject = bus.subjects.event("console.>")
         tail = Tail(bus, subject, lambda message: sequence_of(message) or 0, read, skip_unreadable=True)
         async with aclosing(tail.follow()) as numbers:
@@ -236,6 +240,22 @@ async def test_what_is_refused_is_skipped_where_nobody_waits_for_it(nats: NatsSe
             assert [await first, await anext(numbers)] == [1, 5]
 
 
+async def test_who_follows_waits_for_the_first_page_as_for_any_other(nats: NatsServer, monkeypatch):
+    """As in an election: nobody can read the stream."""
+    monkeypatch.setattr(tail_module, "_AGAIN", 0.0)
+    refusals = [UnavailableError("an election")] * 3
+
+    async def read(seq: int) -> Page[int]:
+        if refusals:
+            raise refusals.pop()
+        return Page([seq, seq + 1], seq + 2, complete=True)
+
+    async with nats.bus("console") as bus, asyncio.timeout(PATIENCE):
+        tail = Tail(bus, bus.subjects.event("console.>"), lambda message: sequence_of(message) or 0, read)
+        async with aclosing(tail.follow(lambda: read(1))) as numbers:
+            assert [await anext(numbers) for _ in range(2)] == [1, 2]
+
+
 async def test_what_was_announced_is_waited_for_while_the_copy_that_is_read_is_behind(nats: NatsServer, monkeypatch):
     monkeypatch.setattr(copies, "_BEHIND", 0)
     ends = [3, 3, 3, 3, 6]
@@ -244,7 +264,7 @@ async def test_what_was_announced_is_waited_for_while_the_copy_that_is_read_is_b
         end = ends.pop(0)
         return Page(list(range(seq, end + 1)), end + 1, complete=True)
 
-    async with nats.bus("console") as bus, asyncio.timeout(10):
+    async with nats.bus("console") as bus, asyncio.timeout(PATIENCE):
         tail = Tail(bus, bus.subjects.event("console.>"), lambda message: sequence_of(message) or 0, read)
         async with aclosing(tail.follow(lambda: read(1))) as numbers:
             seen = [await anext(numbers) for _ in range(3)]
@@ -255,7 +275,7 @@ async def test_what_was_announced_is_waited_for_while_the_copy_that_is_read_is_b
 async def test_what_was_not_heard_of_one_item_is_read_when_its_next_output_comes(prints: Prints, nats: NatsServer):
     """As in an election, when a leader has stored something and has not passed it on."""
     request = ConsoleGet(item_uid="a", seq=1)
-    async with asyncio.timeout(10), nats.bus("console") as bus:
+    async with asyncio.timeout(PATIENCE), nats.bus("console") as bus:
         await prints.put("1", "a")
         async with aclosing(console(Calls(prints.people, ClientSettings()), request, follow=True)) as chunks:
             seen = [await anext(chunks)]

@@ -73,20 +73,17 @@ def ours(tmp_path_factory: pytest.TempPathFactory) -> Lists:
     return _listed_by(command, tmp_path_factory.mktemp("ours"))
 
 
-@pytest.mark.timeout(180)
 def test_devices_are_described_as_the_reference_describes_them(theirs: Lists, ours: Lists) -> None:
     assert len(ours.devices) >= 60
     assert ours.devices == theirs.devices
 
 
-@pytest.mark.timeout(180)
 def test_plans_are_described_as_the_reference_describes_them(theirs: Lists, ours: Lists) -> None:
     assert len(ours.plans) >= 150
     differ = {name for name in {**theirs.plans, **ours.plans} if theirs.plans.get(name) != ours.plans.get(name)}
     assert differ == set(LISTED)
 
 
-@pytest.mark.timeout(180)
 def test_arguments_are_accepted_and_refused_as_by_the_reference(reference: Path, theirs: Lists, ours: Lists) -> None:
     plans = {plan["name"]: plan for name, plan in ours.plans.items() if plan == theirs.plans.get(name)}
     items = generate_items(plans, seed=4, each=8)
@@ -102,7 +99,6 @@ def test_arguments_are_accepted_and_refused_as_by_the_reference(reference: Path,
     assert min(sum(bool(message) for message in our_refusals), our_refusals.count("")) > 700
 
 
-@pytest.mark.timeout(180)
 def test_a_group_may_use_what_it_may_use_in_the_reference(reference: Path, ours: Lists) -> None:
     devices = {name: device for name, device in ours.devices.items() if name.isascii()}
     plans = {name: plan for name, plan in ours.plans.items() if name not in LISTED and "détecteur" not in str(plan)}

@@ -46,6 +46,7 @@ from tests.integration.worker_fixtures import (
     serving,
     stored,
 )
+from tests.promises import PATIENCE
 
 
 @pytest.fixture(scope="module")
@@ -312,7 +313,7 @@ async def test_what_a_plan_waits_for_is_told_and_the_last_progress_is_kept(house
         there = [move["fraction"] for move in moves if move["target"] == 3.0]
         assert there == sorted(there)
         assert any(0 < fraction < 1 for fraction in there)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             while (last := await last_value(people, KEPT_PROGRESS, PlanProgress)) is None or last.moves:
                 await asyncio.sleep(0.01)  # there is no event for it
         assert last.item_uid == item["item_uid"]

@@ -20,6 +20,7 @@ from skybus.queue.import_reference import Takeover, take_over
 from skybus.queue.reference_keys import read_reference
 from skybus.queue.store import Store
 from skybus.stack.servers import valkey_binary
+from tests.promises import PATIENCE
 from tests.servers import free_port, until_listening
 
 PREFIX = "qs_site"
@@ -64,7 +65,7 @@ async def reference(data_dir: Path) -> AsyncIterator[ReferenceRedis]:
     async with Redis(port=port) as client:
         yield ReferenceRedis(f"127.0.0.1:{port}", client)
     process.terminate()
-    process.wait(10)
+    process.wait(PATIENCE)
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from skybus.worker import spool as spool_module
 from skybus.worker.intake import Intake
 from skybus.worker.outbox import Outbox
 from skybus.worker.spool import Position, Record, Spool
+from tests.promises import PATIENCE
 from tests.servers import running
 
 
@@ -208,7 +209,7 @@ def put(outbox: Outbox, number: int) -> None:
 
 
 async def deliver(outbox: Outbox) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         await outbox.run_until_delivered()
 
 
@@ -230,7 +231,7 @@ async def test_messages_put_by_another_thread_arrive(bus, spool, tmp_path):
     task = asyncio.create_task(outbox.run())
     await asyncio.to_thread(lambda: [put(outbox, number) for number in range(500)])
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         await outbox.delivered()
 
     assert await bodies(bus) == [str(number) for number in range(500)]
@@ -250,7 +251,7 @@ async def test_what_was_under_way_when_nats_died_is_sent_again_and_stored_once(n
                 await asyncio.sleep(0)  # let some go out
                 nats.stop()
         await nats.start()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             await outbox.delivered()
 
         assert await bodies(bus) == [str(number) for number in range(3000)]
@@ -262,7 +263,7 @@ async def test_a_message_that_is_refused_while_the_next_is_compressed_is_sent_ag
     compress, may_compress = zlib.compress, threading.Event()
 
     def compress_later(data: bytes, level: int) -> bytes:
-        may_compress.wait(10)
+        may_compress.wait(PATIENCE)
         return compress(data, level)
 
     monkeypatch.setattr(zlib, "compress", compress_later)
@@ -278,7 +279,7 @@ async def test_a_message_that_is_refused_while_the_next_is_compressed_is_sent_ag
     await bus.jetstream.add_stream(StreamConfig(name="T", subjects=["t.>"]))
 
     may_compress.set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         await outbox.delivered()
 
     assert (await bus.jetstream.get_msg("T", 1)).data == b"refused"
@@ -297,7 +298,7 @@ async def test_messages_wait_for_their_stream(bus, spool, tmp_path, monkeypatch)
         await asyncio.sleep(0.01)
 
     await make_stream(bus)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         await outbox.delivered()
 
     assert await bodies(bus) == [str(number) for number in range(10)]

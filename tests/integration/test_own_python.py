@@ -19,6 +19,7 @@ from skybus.worker.environment.origin import Origin, commit_of
 from skybus.worker.interpreter import InterpreterError, require_fit
 from skybus.worker.order import Order
 from tests.integration.worker_fixtures import WorkerProcess, house_of, plan, until_answers
+from tests.promises import PATIENCE
 from tests.servers import NatsServer
 
 
@@ -89,7 +90,7 @@ def test_git_may_answer_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_a_commit_that_is_not_found_in_time_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     late = threading.Event()
-    monkeypatch.setattr(origin, "commit_of", lambda _: "late" if late.wait(5) else "too late")
+    monkeypatch.setattr(origin, "commit_of", lambda _: "late" if late.wait(PATIENCE) else "too late")
     monkeypatch.setattr(origin, "GIT_PATIENCE", 0.01)
     order = Order(environment_id="1", instrument="sim", data_dir=tmp_path, folder=tmp_path, startup_dir=tmp_path)
 

@@ -20,6 +20,7 @@ from skybus.bus.endpoints import Endpoint
 from skybus.bus.errors import UnavailableError, WrongStateError
 from skybus.client.client import Client
 from tests.integration.queue_fixtures import COUNT, StandIns, client, house, opened, queue_process, queue_service
+from tests.promises import PATIENCE
 
 __all__ = ["client", "house"]
 
@@ -175,17 +176,17 @@ async def test_each_request_is_done_once_also_when_the_service_is_killed(nats, v
     with subprocess.Popen(["sleep", "600"]) as stack:
         settings = {"SKYBUS_STACK_PID": stack.pid}
         asker = Asker(house, client)
-        async with queue_process(nats, valkey, **settings) as first, asyncio.timeout(60):
+        async with queue_process(nats, valkey, **settings) as first, asyncio.timeout(PATIENCE):
             await client.wait("idle")
             for request in REQUESTS:
                 await asker.ask(request)
-            assert stack.wait(5) == -signal.SIGTERM
+            assert stack.wait(PATIENCE) == -signal.SIGTERM
             await asker.ask_all_again()
             before = await asker.state()
             with pytest.raises(UnavailableError):
                 await client.bus.call(manager.MANAGER_KILL, manager.ManagerKill(), timeout=1, request_id="the end")
             assert await asyncio.to_thread(first.wait) == -signal.SIGKILL
-        async with queue_process(nats, valkey, **settings) as second, asyncio.timeout(60):
+        async with queue_process(nats, valkey, **settings) as second, asyncio.timeout(PATIENCE):
             await client.wait("idle")
             await asker.ask_all_again()
             assert await asker.state() == before
@@ -231,7 +232,7 @@ async def test_the_running_plan_can_be_paused_while_redis_is_away(nats, valkey, 
         await runs(house, client)
         valkey.stop()
         with pytest.raises(UnavailableError):
-            await client.call(lock.LOCK, lock.LockSet(lock_key="the key", environment=True))
+            await client.bus.call(lock.LOCK, lock.LockSet(lock_key="the key", environment=True))
         assert not (await client.status()).lock.environment
         await client.pause("immediate")
         await is_paused(house, client)

@@ -30,6 +30,7 @@ from tests.integration.queue_commands import COMMANDS, Command, Step, sequences
 from tests.integration.queue_fixtures import StandIns
 from tests.integration.queue_house import House, InProcess, OverTheBus
 from tests.integration.queue_model import Item, QueueModel, Refused
+from tests.promises import PATIENCE
 from tests.servers import NatsServer, Valkey, running
 
 REFUSALS = ("invalid", "not_found", "conflict", "wrong_state")
@@ -248,7 +249,7 @@ def test_they_agree_over_the_bus_too() -> None:
         async with (
             running(stand_ins.services),
             running(stand_ins.environment),
-            Client.connect(data_dir=nats.data_dir) as client,
+            Client.connect(data_dir=nats.data_dir, connect_timeout=PATIENCE) as client,
         ):
             await ensure_stream(stand_ins.services.jetstream, life_stream(stand_ins.services.subjects))
             house = OverTheBus(nats, valkey, stand_ins, client.bus, client)

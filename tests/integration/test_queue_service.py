@@ -38,6 +38,7 @@ from skybus.queue.publisher import AT_ONCE, PACE
 from skybus.worker.outbox import Outbox
 from skybus.worker.spool import Spool
 from tests.integration.queue_fixtures import COUNT, StandIns, client, house, opened, queue_service
+from tests.promises import PATIENCE
 
 __all__ = ["StandIns", "client", "house", "queue_service"]
 
@@ -136,7 +137,7 @@ async def test_the_first_answer_after_a_restart_knows_what_runs(nats, valkey, ho
         await client.start()
         order = await house.orders.get()
     async with queue_service(nats, valkey):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while (status := await answered(client)) is None:
                 await asyncio.sleep(0.005)  # that somebody answers is told by nobody
         assert (status.manager_state, status.worker_environment_state) == ("executing_queue", "idle")
@@ -364,9 +365,9 @@ async def test_a_burst_of_changes_is_told_to_all_who_follow_in_few_statuses(nats
 
     async with queue_service(nats, valkey):
         await opened(house, client)
+        begin = time.monotonic()
         await client.bus.subscribe(client.bus.subjects.event("status"), note)
         await client.bus.connection.flush()
-        begin = time.monotonic()
         await asyncio.gather(*(client.add_item(COUNT) for _ in range(200)))
         await all_are_queued.wait()
         assert len(told) <= AT_ONCE + (time.monotonic() - begin) / PACE + 2

@@ -27,6 +27,7 @@ from skybus.bus.errors import NotFoundError, WrongStateError
 from skybus.client.client import Client
 from skybus.client.task_calls import TaskFailedError
 from tests.integration.queue_fixtures import COUNT, StandIns, client, house, opened, queue_service
+from tests.promises import PATIENCE
 
 __all__ = ["client", "house"]
 
@@ -189,7 +190,7 @@ async def test_results_are_forgotten_after_their_time(nats, valkey, house, clien
         await opened(house, client)
         uid = (await client.call(SCRIPT_UPLOAD, BESIDE)).task_uid
         await house.task_done(await house.tasks.get())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while (await result_of(client, uid)).status != "not_found":  # Redis tells nobody
                 await asyncio.sleep(0.1)
 

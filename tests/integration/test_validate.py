@@ -15,17 +15,19 @@ from skybus.bus.service import Handler, Service
 from skybus.bus.streams import ensure_stream, life_stream
 from tests.integration.auth_fixtures import FLAGS, auth, count, environment
 from tests.integration.queue_fixtures import client, queue_service
+from tests.promises import PATIENCE, within
 from tests.servers import NatsServer, running
 
 __all__ = ["client"]
 DEVICES = {f"dev_{number}": {**FLAGS, "components": {"val": FLAGS}} for number in range(13_000)}
 
 
-async def test_items_are_checked_fast_against_a_large_catalogue_and_none_is_queued(nats, valkey, client) -> None:
+@within(1)
+async def test_items_are_checked_fast_against_a_large_catalogue_and_none_is_queued(nats, valkey, client, limit) -> None:
     good = [count(f"dev_{number}", f"dev_{number}.val", num=5) for number in range(97)]
     bad = [count("dev_13000"), count("dev_1", num="five"), {"item_type": "plan"}]
     async with (
-        asyncio.timeout(30),
+        asyncio.timeout(PATIENCE),
         _worker(nats),
         environment(nats, devices=DEVICES, part_size=30_000),
         auth(nats),
@@ -41,7 +43,7 @@ async def test_items_are_checked_fast_against_a_large_catalogue_and_none_is_queu
         schema = await client.plan_schema("count")
 
     print(f"100 items validated in {took:.3f} s")
-    assert took < 1.0
+    assert took < limit
     assert [finding.success for finding in findings] == [True] * 97 + [False] * 3
     assert [finding.code for finding in findings[97:]] == ["not_found", "invalid", "invalid"]
     assert "'dev_13000' is not in the list of allowed devices. Did you mean 'dev_" in findings[97].msg

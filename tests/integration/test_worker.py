@@ -36,6 +36,7 @@ from tests.integration.worker_fixtures import (
     stored,
     until_answers,
 )
+from tests.promises import PATIENCE
 from tests.servers import NatsServer
 
 
@@ -117,7 +118,7 @@ async def begin_to_open(house: House) -> str:
     return environment_id
 
 
-async def exited(house: House, environment_id: str, seconds: float = 10) -> dict:
+async def exited(house: House, environment_id: str, seconds: float = PATIENCE) -> dict:
     return await house.life.report("exited", seconds, environment_id=environment_id)
 
 
@@ -403,7 +404,7 @@ async def test_an_environment_that_dies_while_nats_is_away_is_accounted_for_late
 
 async def text_with(house: House, line: str) -> str:
     """The output of plans, as the stream has it once it has this line; it may lag behind the stream of reports."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while True:
             messages = await stored(house.bus, "CONSOLE_sim")
             text = b"".join(m.data or b"" for m in messages if (m.headers or {}).get("Sky-Item")).decode()
@@ -414,13 +415,13 @@ async def text_with(house: House, line: str) -> str:
 
 async def _until_spooled(folder: Path, text: bytes, pid: int) -> None:
     """Wait until the environment has written something, which nobody can hear now."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while not any(text in path.read_bytes() for path in folder.glob("*/spool/*.spool")):
             assert Path(f"/proc/{pid}").exists()
             await asyncio.sleep(0.02)
 
 
 async def _until_stored(house: House, stream: str, number: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while (await house.bus.jetstream.stream_info(stream)).state.messages < number:
             await asyncio.sleep(0.02)

@@ -36,6 +36,7 @@ from skybus.bus.connection import Bus
 from skybus.bus.errors import UnavailableError
 from skybus.bus.messages import Empty, decode
 from skybus.bus.streams import console_stream, docs_stream, ensure_stream, life_stream
+from tests.promises import PATIENCE
 from tests.servers import NatsServer
 
 WORKER = Path(sys.executable).with_name("skybus-worker")
@@ -89,14 +90,14 @@ class Seen:
             self.messages.append(message)
             self.changed.notify_all()
 
-    async def until(self, condition: Callable[[list[Msg]], Any], seconds: float = 10) -> Any:
+    async def until(self, condition: Callable[[list[Msg]], Any], seconds: float = PATIENCE) -> Any:
         """Wait until the condition gives something, and return that."""
         async with asyncio.timeout(seconds), self.changed:
             while not (found := condition(self.messages)):
                 await self.changed.wait()
             return found
 
-    async def report(self, kind: str, seconds: float = 10, **fields: Any) -> dict[str, Any]:
+    async def report(self, kind: str, seconds: float = PATIENCE, **fields: Any) -> dict[str, Any]:
         """Wait for a life report."""
         return await self.until(lambda messages: _report(messages, kind, fields), seconds)
 
@@ -132,7 +133,9 @@ class House:
         await self.bus.subscribe(subjects.event("console.>"), self.console.take)
         await self.bus.subscribe(subjects.event("doc.>"), self.documents.take)
 
-    async def until_state(self, condition: Callable[[EnvironmentState], bool], seconds: float = 10) -> EnvironmentState:
+    async def until_state(
+        self, condition: Callable[[EnvironmentState], bool], seconds: float = PATIENCE
+    ) -> EnvironmentState:
         """Wait for a state, however soon another follows it; each call goes on behind what the last one found."""
         async with asyncio.timeout(seconds), self.state_changed:
             while True:
@@ -142,11 +145,11 @@ class House:
                 if condition(state := self.states[self._seen - 1]):
                     return state
 
-    async def open(self, seconds: float = 30) -> str:
+    async def open(self, seconds: float = PATIENCE) -> str:
         """Open an environment and wait until it is open."""
         return (await self.opened(seconds))["environment_id"]
 
-    async def opened(self, seconds: float = 30) -> dict[str, Any]:
+    async def opened(self, seconds: float = PATIENCE) -> dict[str, Any]:
         """Open an environment and return its report of that."""
         environment_id = str(uuid.uuid4())
         await self.bus.call(WORKER_OPEN, EnvironmentOpen(environment_id=environment_id))
@@ -196,7 +199,7 @@ class House:
             if item_uid in (None, (message.headers or {}).get("Sky-Item"))
         )
 
-    async def until_text(self, text: str, seconds: float = 10) -> None:
+    async def until_text(self, text: str, seconds: float = PATIENCE) -> None:
         await self.console.until(lambda _: text in self.text(), seconds)
 
     async def text_of(self, item: dict[str, Any], until: str) -> str:
@@ -250,7 +253,7 @@ class WorkerProcess:
         """Send a signal and return the exit code."""
         assert self.process
         self.process.send_signal(number)
-        code = self.process.wait(10)
+        code = self.process.wait(PATIENCE)
         self.process = None
         return code
 
@@ -300,7 +303,7 @@ async def stored(bus: Bus, stream: str) -> list[RawStreamMsg]:
 
 async def until_answers(house: House) -> None:
     """Wait until the supervisor serves."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while True:
             try:
                 await house.bus.call(WORKER_STATE, Empty(), timeout=0.5)

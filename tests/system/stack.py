@@ -18,6 +18,7 @@ import zmq
 import zmq.asyncio
 
 from skybus.client.client import Client
+from tests.promises import PATIENCE
 from tests.servers import free_port
 
 BIN = Path(sys.executable).parent
@@ -53,12 +54,12 @@ class RunningStack:
         return (self.data_dir / "logs" / f"{name}.log").read_text(errors="replace")
 
     def client(self, **options) -> Client:
-        return Client.connect(data_dir=self.data_dir, **options)
+        return Client.connect(data_dir=self.data_dir, **{"connect_timeout": PATIENCE, **options})
 
     async def stop(self, number: int = signal.SIGTERM) -> int:
         if self.process.returncode is None:
             self.process.send_signal(number)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             return await self.process.wait()
 
     async def ask(self, method: str, params: dict | None = None) -> dict:
@@ -72,7 +73,7 @@ class RunningStack:
         try:
             socket.connect(self.control)
             await socket.send(data)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 reply = await socket.recv()
             return reply, json.loads(reply)
         finally:
@@ -141,10 +142,22 @@ async def stack_up(data_dir: Path, *options: str, **settings: str) -> AsyncItera
         kill_processes_of(stack.data_dir)
 
 
+async def empty(stack: RunningStack) -> None:
+    """Put a stack that several tests share back to how it came up."""
+    async with stack.client() as client:
+        if (await client.status()).worker_environment_exists:
+            await client.destroy_environment()
+        await client.wait("idle")
+        await client.clear()
+        await client.clear_history()
+        await client.set_mode("default")
+        await client.set_autostart(enable=False)
+
+
 async def until_ready(process: asyncio.subprocess.Process) -> str:
     assert process.stdout
     said = ""
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(PATIENCE):
         while line := (await process.stdout.readline()).decode():
             said += line
             if line.startswith("ready"):

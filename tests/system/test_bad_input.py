@@ -15,6 +15,7 @@ import zmq.asyncio
 
 from skybus.bus.api.queue import ITEM_ADD, ItemAdd
 from skybus.bus.errors import InvalidError, NotFoundError, SkybusError, TooLargeError
+from tests.promises import PATIENCE
 from tests.system.stack import RunningStack, stack_up
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -161,7 +162,7 @@ async def test_a_hundred_megabytes_in_one_message_end_its_connection(stack: Runn
         monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         socket.connect(getattr(stack, which))
         await socket.send(b"x" * 100_000_000)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             await monitor.recv_multipart()
         socket.disable_monitor()
         monitor.close(linger=0)

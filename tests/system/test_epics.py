@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from skybus.client.client import Client
+from tests.promises import PATIENCE
 from tests.servers import free_port
 from tests.system.stack import stack_up
 
@@ -25,6 +26,7 @@ async def channel_access(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]
         "EPICS_CA_ADDR_LIST": "127.0.0.1",
         "EPICS_CA_AUTO_ADDR_LIST": "NO",
         "EPICS_CA_SERVER_PORT": port,
+        "EPICS_CA_REPEATER_PORT": str(free_port()),
         "EPICS_CAS_BEACON_ADDR_LIST": "127.0.0.1",
         "EPICS_CAS_AUTO_BEACON_ADDR_LIST": "NO",
     }.items():
@@ -45,7 +47,7 @@ async def channel_access(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]
 async def until_started(ioc: asyncio.subprocess.Process) -> None:
     assert ioc.stdout
     said = b""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while line := await ioc.stdout.readline():
             said += line
             if b"Server startup complete" in line:
@@ -68,7 +70,7 @@ async def test_an_epics_motor_is_scanned_from_the_queue(channel_access: None, da
     async with (
         stack_up(data_dir, "--startup-dir", str(STARTUP)) as stack,
         stack.client() as client,
-        asyncio.timeout(50),
+        asyncio.timeout(PATIENCE),
     ):
         await client.open_environment()
         devices = await client.devices()

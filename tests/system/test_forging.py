@@ -17,6 +17,7 @@ import pytest
 import pytest_asyncio
 
 from skybus.bus.api.queue import QUEUE_GET, QueueGet
+from tests.promises import PATIENCE
 from tests.system.stack import RunningStack, stack_up
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -89,7 +90,7 @@ NOT_FOR_PEOPLE = ["sky.sim.console.worker.-", "sky.sim.int.life.report", "sky.si
 async def test_the_server_refuses_what_is_not_ones_own(stack: RunningStack, who: str, subject: str) -> None:
     async with connected(stack, who) as (connection, errors):
         await connection.publish(subject, ITEM, reply=connection.new_inbox())
-        error = await asyncio.wait_for(errors.get(), 5)
+        error = await asyncio.wait_for(errors.get(), PATIENCE)
         assert "permissions violation for publish" in error.lower()
     assert await queue_is_empty(stack)
 
@@ -107,7 +108,7 @@ async def test_an_answer_sent_to_a_command_subject_is_no_command(stack: RunningS
     async with connected(stack, "bridge") as (connection, _):
         body = b'{"last_by_subj": "sky.sim.console.queue"}' if ask.endswith("CONSOLE_sim") else b"{}"
         await connection.publish(ask, body, reply=TARGET, headers=FORGED)
-        await connection.request("sky.sim.cmd.bridge.ping", timeout=5)  # by now the answer has gone its way
+        await connection.request("sky.sim.cmd.bridge.ping", timeout=PATIENCE)  # by now the answer has gone its way
     assert await queue_is_empty(stack)
 
 
@@ -117,7 +118,7 @@ async def test_a_stored_message_with_a_forged_header_is_no_command(stack: Runnin
         query = json.dumps({"seq": stored.seq}).encode()
         await people.publish("$JS.API.DIRECT.GET.DOCS_sim", query, reply=TARGET)
         await plans.publish("$JS.API.DIRECT.GET.DOCS_sim", query, reply=TARGET)
-        await people.request("sky.sim.cmd.bridge.ping", timeout=5)
+        await people.request("sky.sim.cmd.bridge.ping", timeout=PATIENCE)
         await plans.jetstream().publish("sky.sim.doc.start.after", b"{}")
     assert await queue_is_empty(stack)
 
@@ -145,9 +146,9 @@ async def test_a_forged_header_changes_nobody_into_the_operator(stack: RunningSt
     body = head + ITEM
     command = b"HPUB sky.sim.cmd.bridge.queue.item.add _INBOX.bridge.x %d %d\r\n%s\r\n" % (len(head), len(body), body)
     writer.write(b"CONNECT %s\r\nSUB _INBOX.bridge.> 1\r\n%sPING\r\n" % (login.encode(), command))
-    reply = await asyncio.wait_for(reader.readuntil(b"PONG\r\n"), 5)
+    reply = await asyncio.wait_for(reader.readuntil(b"PONG\r\n"), PATIENCE)
     while b"MSG" not in reply and b"-ERR" not in reply:
-        reply += await asyncio.wait_for(reader.read(4096), 5)
+        reply += await asyncio.wait_for(reader.read(4096), PATIENCE)
     writer.close()
     assert b'"user":"operator"' not in reply
     assert await queue_is_empty(stack)
@@ -155,6 +156,6 @@ async def test_a_forged_header_changes_nobody_into_the_operator(stack: RunningSt
 
 async def test_a_request_that_has_not_crossed_the_border_is_denied(stack: RunningStack) -> None:
     async with connected(stack, "console") as (connection, _):
-        reply = await connection.request(TARGET, ITEM, timeout=5)
+        reply = await connection.request(TARGET, ITEM, timeout=PATIENCE)
         assert reply.headers["Nats-Service-Error-Code"] == "denied"
     assert await queue_is_empty(stack)

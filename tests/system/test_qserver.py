@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from benchmarks.reference_venv import ensure_venv
-from tests.system.stack import RunningStack, stack_up
+from tests.promises import PATIENCE
+from tests.system.stack import RunningStack, empty, stack_up
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 COUNT, LONG_COUNT = (
     json.dumps({"name": "count", "args": [["det1", "det2"]], "kwargs": {"num": num, "delay": 0.1}})
@@ -30,7 +35,7 @@ class Qserver:
 
     async def __call__(self, *words: str) -> str:
         process = await self.start("qserver", *words)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             said, _ = await process.communicate()
         assert process.returncode == 0, said.decode()
         return said.decode()
@@ -68,7 +73,7 @@ class Watched:
 
     async def until(self, text: str) -> None:
         assert self.process.stdout
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while text not in self.said:
                 more = await self.process.stdout.read(4096)
                 assert more, f"it ended without saying {text!r}: {self.said}"
@@ -80,10 +85,18 @@ def reference() -> Path:
     return ensure_venv()
 
 
-@pytest.fixture
-async def stack(data_dir: Path):
-    async with stack_up(data_dir) as stack:
-        yield stack
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_stack() -> AsyncIterator[RunningStack]:
+    with tempfile.TemporaryDirectory(prefix="sky") as folder:
+        async with stack_up(Path(folder)) as stack:
+            yield stack
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def stack(shared_stack: RunningStack) -> AsyncIterator[RunningStack]:
+    """The stack of all tests here; each leaves nothing in it."""
+    yield shared_stack
+    await empty(shared_stack)
 
 
 @pytest.fixture
@@ -91,11 +104,10 @@ def qserver(reference: Path, stack: RunningStack) -> Qserver:
     return Qserver(reference, stack)
 
 
-@pytest.mark.timeout(180)
 async def test_qserver_runs_a_plan_and_drives_another_through_pause_and_resume_to_its_abort(
     qserver: Qserver, stack: RunningStack
 ) -> None:
-    async with stack.client() as client, asyncio.timeout(60):
+    async with stack.client() as client, asyncio.timeout(PATIENCE):
         assert "'manager_state': 'idle'" in await qserver("status")
         await qserver("environment", "open")
         await client.wait(lambda status: status.worker_environment_exists)
@@ -128,9 +140,8 @@ async def test_qserver_runs_a_plan_and_drives_another_through_pause_and_resume_t
         await client.wait(lambda status: not status.worker_environment_exists)
 
 
-@pytest.mark.timeout(180)
 async def test_qserver_edits_the_queue(qserver: Qserver, stack: RunningStack) -> None:
-    async with stack.client() as client, asyncio.timeout(60):
+    async with stack.client() as client, asyncio.timeout(PATIENCE):
         await client.open_environment()
         for name in ("count", "print_lines", "slow_count"):
             args = [] if name == "print_lines" else [["det"]]
@@ -145,7 +156,6 @@ async def test_qserver_edits_the_queue(qserver: Qserver, stack: RunningStack) ->
         assert (await client.status()).items_in_queue == 0
 
 
-@pytest.mark.timeout(180)
 async def test_the_monitors_show_status_and_console_output(qserver: Qserver, stack: RunningStack) -> None:
     async with stack.client() as client, qserver.watching("qserver-console-monitor") as console:
         await client.open_environment()

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import os
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from benchmarks.reference_venv import ensure_clients, ensure_queue_monitor
+from tests.promises import PATIENCE
 from tests.servers import free_port
-from tests.system.stack import RunningStack, stack_up
+from tests.system.stack import RunningStack, empty, stack_up
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SCRIPTS = Path(__file__).parent / "reference_clients"
 API_KEY = "onlyfortests"
@@ -23,10 +28,18 @@ def clients() -> Path:
     return ensure_clients() / "bin"
 
 
-@pytest.fixture
-async def stack(data_dir: Path) -> AsyncIterator[RunningStack]:
-    async with stack_up(data_dir) as stack:
-        yield stack
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_stack() -> AsyncIterator[RunningStack]:
+    with tempfile.TemporaryDirectory(prefix="sky") as folder:
+        async with stack_up(Path(folder)) as stack:
+            yield stack
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def stack(shared_stack: RunningStack) -> AsyncIterator[RunningStack]:
+    """The stack of all tests here; each leaves nothing in it."""
+    yield shared_stack
+    await empty(shared_stack)
 
 
 async def run(clients: Path, script: str, *words: str) -> str:
@@ -36,7 +49,7 @@ async def run(clients: Path, script: str, *words: str) -> str:
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
     try:
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(PATIENCE):
             said, _ = await process.communicate()
     finally:
         if process.returncode is None:
@@ -62,7 +75,7 @@ async def http_server(clients: Path, stack: RunningStack) -> AsyncIterator[str]:
     )  # fmt: skip
     assert process.stderr
     said = ""
-    async with asyncio.timeout(90):
+    async with asyncio.timeout(PATIENCE):
         while "Uvicorn running on" not in said:
             line = (await process.stderr.readline()).decode()
             assert line, f"the HTTP server ended: {said}"
@@ -76,7 +89,6 @@ async def http_server(clients: Path, stack: RunningStack) -> AsyncIterator[str]:
         await draining
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize("script", ["with_threads.py", "with_asyncio.py"])
 async def test_queueserver_api_runs_plans_and_reads_what_they_print(
     clients: Path, stack: RunningStack, script: str
@@ -84,7 +96,6 @@ async def test_queueserver_api_runs_plans_and_reads_what_they_print(
     assert "all of it worked" in await run(clients, script, stack.control, stack.info)
 
 
-@pytest.mark.timeout(240)
 async def test_the_http_server_runs_plans_and_streams_what_they_print(clients: Path, stack: RunningStack) -> None:
     async with http_server(clients, stack) as url:
         assert "all of it worked" in await run(clients, "over_http.py", url, API_KEY)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from skybus.client.client import Client
-from tests.promises import within
+from tests.promises import PATIENCE, within
 from tests.system.stack import BIN, processes_of, second_up, stack_up
 
 
@@ -21,7 +21,7 @@ async def up(*options: str) -> tuple[int, str]:
     process = await asyncio.create_subprocess_exec(
         str(BIN / "skybus"), "up", *options, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         said, _ = await process.communicate()
     return process.returncode or 0, said.decode()
 
@@ -99,7 +99,8 @@ async def test_everything_stops_also_while_a_plan_runs(data_dir: Path, number: i
         assert list((data_dir / "run").glob("*.ready")) == []
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 async def test_twenty_starts_and_stops_leave_nothing(data_dir: Path) -> None:
     for _ in range(20):
         async with stack_up(data_dir) as stack:

@@ -6,6 +6,7 @@ import pytest
 
 from skybus.auth.check import ItemChecker, check_item
 from skybus.bus.errors import DeniedError, InvalidError, NotFoundError
+from tests.promises import within
 
 KINDS = {"POSITIONAL_OR_KEYWORD": 1, "VAR_POSITIONAL": 2, "KEYWORD_ONLY": 3, "VAR_KEYWORD": 4}
 
@@ -153,12 +154,13 @@ def test_type_strings_are_never_run():
     check_item({"name": "odd", "args": [1]}, "users", plans, {})
 
 
-def test_a_hundred_items_are_quick_with_thousands_of_devices():
+@within(0.5)
+def test_a_hundred_items_are_quick_with_thousands_of_devices(limit):
     devices = {f"dev_{number}": {"components": {"x": {}}} for number in range(13_000)}
     start = time.perf_counter()
     for number in range(100):
         _check("count", [f"dev_{number}", f"dev_{number}.x"], devices=devices)
-    assert time.perf_counter() - start < 0.5
+    assert time.perf_counter() - start < limit
 
 
 def test_a_function_needs_the_right_to_be_called():

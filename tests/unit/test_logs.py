@@ -6,6 +6,7 @@ import asyncio
 
 from skybus.bus import logs
 from skybus.bus.logs import LARGEST_BATCH, LONGEST_LINE, Lines
+from tests.promises import PATIENCE
 
 
 async def _lines(*texts: str) -> Lines:
@@ -13,7 +14,7 @@ async def _lines(*texts: str) -> Lines:
     with lines.listening() as added:
         for text in texts:
             lines.msg(text)
-        await asyncio.wait_for(added.wait(), 5)
+        await asyncio.wait_for(added.wait(), PATIENCE)
         await asyncio.sleep(0)
     return lines
 

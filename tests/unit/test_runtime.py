@@ -11,6 +11,7 @@ from skybus.bus.connection import Bus
 from skybus.bus.errors import UnavailableError
 from skybus.bus.runtime import Process
 from skybus.bus.subjects import Subjects
+from tests.promises import PATIENCE
 
 
 async def deaf() -> None:
@@ -34,7 +35,7 @@ async def serve() -> None:
 
 
 async def test_a_side_task_that_dies_takes_the_service_down_also_when_another_does_not_hear_it() -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         with pytest.raises(ExceptionGroup) as caught:
             await serve()
     assert [str(error) for error in caught.value.exceptions] == ["it has died"]

@@ -7,6 +7,7 @@ import pytest
 
 from skybus.worker.environment.script import run_script
 from skybus.worker.environment.startup import StartupError
+from tests.promises import PATIENCE
 
 
 def test_script_keeps_the_run_engine_unless_told_otherwise():
@@ -61,13 +62,13 @@ def test_script_that_ends_leaves_the_folder_to_the_one_that_runs_beside_it(tmp_p
     (tmp_path / "late_sky.py").write_text("value = 5")
     begun, go_on = threading.Event(), threading.Event()
     namespace = {"begun": begun, "go_on": go_on}
-    script = "begun.set(); go_on.wait(10)\nfrom late_sky import value"
+    script = "begun.set(); go_on.wait(100)\nfrom late_sky import value"
     slow = threading.Thread(target=run_script, args=(script, namespace), kwargs={"root": tmp_path})
     slow.start()
-    assert begun.wait(10)
+    assert begun.wait(PATIENCE)
     run_script("x = 1", namespace, root=tmp_path)
     go_on.set()
-    slow.join(10)
+    slow.join()
 
     assert namespace["value"] == 5
     assert str(tmp_path) not in sys.path

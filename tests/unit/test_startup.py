@@ -1,13 +1,13 @@
 """Startup code loads as its authors wrote it, and failures point at their own lines."""
 
-import asyncio
 import os
 import sys
 from pathlib import Path
 from types import ModuleType
 
+import ophyd  # noqa: F401 - its threads begin when it is imported, and last as long as the process
 import pytest
-from bluesky.run_engine import _ensure_event_loop_running, set_bluesky_event_loop
+from bluesky.run_engine import _ensure_event_loop_running, get_bluesky_event_loop
 
 from skybus.worker.environment import reference_names
 from skybus.worker.environment.registry import REGISTRY, RegisteredDevice
@@ -135,14 +135,12 @@ def test_the_decorator_warns_of_a_missing_parameter():
 
 @pytest.fixture
 def engine_loop():
-    """The loop in which RunEngines of this process work."""
-    loop = asyncio.new_event_loop()
-    set_bluesky_event_loop(loop)
+    """End the loop and the thread of the RunEngine that startup code makes."""
     yield
+    loop = get_bluesky_event_loop()
     loop.call_soon_threadsafe(loop.stop)
     _ensure_event_loop_running.loop_to_thread[loop].join()
     loop.close()
-    set_bluesky_event_loop(None)
 
 
 @pytest.mark.usefixtures("_stand_in")

@@ -416,6 +416,9 @@ async def _close(connection: Connection) -> None:
         await connection.close()
     if connection._transport is not None:
         connection._transport.close()  # nats-py leaves it open when the rest could not be written
+    for subscription in connection._subs.values():  # and these go on
+        if task := subscription._wait_for_msgs_task:
+            task.cancel()
 
 
 async def _settle(connection: Connection) -> None:

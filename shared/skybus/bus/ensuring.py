@@ -39,6 +39,7 @@ class Ensured:
         self._was_there = False
         self._seeing_to: asyncio.Task[None] | None = None
         bus.on_connect.append(self._on_connect)
+        bus.on_disconnect.append(self._on_disconnect)
 
     async def _on_connect(self, connection: Connection) -> None:
         if not self._was_there:
@@ -47,6 +48,10 @@ class Ensured:
             return
         self._seeing_to = asyncio.create_task(self._see_to(connection))
         await asyncio.wait({self._seeing_to}, timeout=_PATIENCE)
+
+    def _on_disconnect(self) -> None:
+        if self._seeing_to:
+            self._seeing_to.cancel()
 
     async def _see_to(self, connection: Connection) -> None:
         while not connection.is_closed:

@@ -34,6 +34,7 @@ from skybus.bus.identity import Requester, user_token, verified_requester
 from skybus.bus.messages import Empty, Message, decode_request, encode
 from skybus.bus.packing import pack
 from skybus.bus.parts import Parcel, Part, announced
+from skybus.bus.tasks import end_tasks
 from skybus.bus.tracing import receiving
 from skybus.bus.uploads import LargeReplies, Upload, Uploads, new_token
 from skybus.bus.version import VERSION
@@ -177,6 +178,11 @@ class Service:
                 await self._stop_listening()
         if self._running:
             await asyncio.wait(self._running, timeout=DRAIN)
+        await self.give_up()
+
+    async def give_up(self) -> None:
+        """End what has been begun, finished or not."""
+        await end_tasks(self._running)
 
     async def _stop_listening(self) -> None:
         """Have the server send nothing more; what it has sent is begun."""

@@ -107,7 +107,7 @@ class Tail(Generic[T]):
         place = _Place()
         async with self._subscribed() as inbox:
             if first:
-                async for value in self._stored(await first(), place):
+                async for value in self._stored(await self._page(first), place):
                     yield value
             while True:
                 entry = await inbox.get()
@@ -155,17 +155,21 @@ class Tail(Generic[T]):
             await self.bus.unsubscribe(subscription)
 
     async def _read(self, seq: int) -> Page[T] | None:
+        return await self._page(lambda: self.read(seq))
+
+    async def _page(self, read: Callable[[], Awaitable[Page[T]]]) -> Page[T] | None:
+        """Read a page, however long it takes until somebody can answer."""
         while True:
             await self.bus.wait_connected()
             try:
-                return await self.read(seq)
+                return await read()
             except SkybusError as error:
                 is_away = isinstance(error, UnavailableError)
                 if is_away and not self.bus.is_connected:
                     continue
                 if not (is_away or self.skip_unreadable):
                     raise
-                log.warning("missed output cannot be read", subject=self.subject, seq=seq, reason=error.message)
+                log.warning("stored output cannot be read", subject=self.subject, reason=error.message)
                 if self.skip_unreadable:
                     return None
                 await asyncio.sleep(_AGAIN)

@@ -18,7 +18,7 @@ from skybus.client.calls import Calls
 
 _PAGE = 100
 _PATIENCE = 20.0
-"""Seconds that the console service has for a page."""
+"""Seconds that the console service has for a page, if requests have no longer."""
 
 
 class Document(NamedTuple):
@@ -90,7 +90,8 @@ class _ConsolePages:
 
     async def _get(self, request: ConsoleGet) -> Page[ConsoleChunk]:
         """Ask the console service, which may just be started again."""
-        page = await self._calls.call(CONSOLE_GET, request, timeout=_PATIENCE)
+        seconds = max(_PATIENCE, self._calls.settings.request_timeout)
+        page = await self._calls.call(CONSOLE_GET, request, timeout=seconds)
         self._has_history = self._has_history or page.complete
         return Page(page.chunks, page.next_seq, page.complete)
 

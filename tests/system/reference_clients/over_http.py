@@ -7,7 +7,7 @@ import time
 import httpx
 
 url, key = sys.argv[1:]
-client = httpx.Client(base_url=f"{url}/api", headers={"Authorization": f"ApiKey {key}"}, timeout=30)
+client = httpx.Client(base_url=f"{url}/api", headers={"Authorization": f"ApiKey {key}"}, timeout=120)
 said: list[str] = []
 has_said_all = threading.Event()
 
@@ -30,7 +30,7 @@ def listen() -> None:
 
 
 def wait_idle(is_open: bool) -> dict:
-    for _ in range(600):  # over HTTP nothing tells
+    for _ in range(2400):  # over HTTP nothing tells
         status = ask("GET", "/status")
         if status["manager_state"] == "idle" and status["worker_environment_exists"] == is_open:
             return status
@@ -49,7 +49,7 @@ assert added["qsize"] == 1, added
 ask("POST", "/queue/item/add", item={"item_type": "plan", "name": "print_lines", "args": [20]})
 assert [item["name"] for item in ask("GET", "/queue/get")["items"]] == ["count", "print_lines"]
 ask("POST", "/queue/start")
-assert has_said_all.wait(30), said
+assert has_said_all.wait(120), said
 assert wait_idle(is_open=True)["items_in_queue"] == 0
 history = ask("GET", "/history/get")["items"]
 assert [item["result"]["exit_status"] for item in history] == ["completed"] * 2, history

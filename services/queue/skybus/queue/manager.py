@@ -71,7 +71,7 @@ class Manager:
         self._catalogue_read = catalogue_read
         self._in_doubt = in_doubt
         self._is_acquainted = asyncio.Event()
-        orders = Orders(bus)
+        self.orders = orders = Orders(bus)
         self.announcer = Announcer(publish)
         self.situation = Situation(changed)
         self.environments = Environments(keeper, bus, self.situation, self.announcer, in_doubt)

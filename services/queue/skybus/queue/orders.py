@@ -13,6 +13,7 @@ from skybus.bus.connection import Bus
 from skybus.bus.endpoints import InternalEndpoint
 from skybus.bus.errors import SkybusError, UnavailableError
 from skybus.bus.messages import Message
+from skybus.bus.tasks import end_tasks
 
 log = structlog.get_logger()
 
@@ -57,6 +58,10 @@ class Orders:
             return
         task = self._tasks[order.name] = asyncio.create_task(self._send(order, check), name=f"order {order.name}")
         task.add_done_callback(lambda _: self._tasks.pop(order.name))
+
+    async def end(self) -> None:
+        """Send nothing any more; who leads next sends again what is still awaited."""
+        await end_tasks(self._tasks.values())
 
     async def _send(self, order: Order, check: Check | None) -> None:
         if check and not await _has_consent(order, check.ask, check.forbidden):

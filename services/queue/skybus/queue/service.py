@@ -128,6 +128,7 @@ class QueueService:
         tell_ready()
         await process.stop.wait()
         await self._service.drain()
+        await self._manager.orders.end()
 
     def _book_changed(self) -> None:
         self._manager.announcer.stored(self._keeper.last)

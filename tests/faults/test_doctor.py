@@ -6,6 +6,7 @@ import asyncio
 import signal
 from pathlib import Path
 
+from tests.promises import PATIENCE
 from tests.system.stack import RunningStack, run_doctor, stack_up
 
 
@@ -16,7 +17,7 @@ async def doctor(stack: RunningStack) -> tuple[int | None, set[str]]:
 
 
 async def test_a_part_that_hangs_is_missed_until_it_goes_on(data_dir: Path) -> None:
-    async with stack_up(data_dir) as stack, stack.client() as client, asyncio.timeout(50):
+    async with stack_up(data_dir) as stack, stack.client() as client, asyncio.timeout(PATIENCE):
         await client.wait("idle")
         assert await doctor(stack) == (0, set())
         for part in ("worker", "valkey"):
