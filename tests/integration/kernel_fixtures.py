@@ -41,7 +41,7 @@ class Console:
 
     async def answer(self, text: str) -> None:
         """Answer the question of the cell that runs."""
-        await self._client.get_stdin_msg(timeout=SECONDS)
+        await self._client.get_stdin_msg(timeout=PATIENCE)
         self._client.input(text)
 
     def shut_down(self) -> None:
