@@ -118,7 +118,7 @@ class Auth:
     async def until_ready(self, ready: socket.socket) -> None:
         told = asyncio.ensure_future(asyncio.get_running_loop().sock_recv(ready, 100))
         ended = asyncio.ensure_future(self.process.wait())
-        await asyncio.wait({told, ended}, timeout=15, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({told, ended}, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
         ended.cancel()
         assert told.done(), f"skybus-auth is not ready (exit code: {self.process.returncode})"
 

@@ -273,7 +273,7 @@ class OverTheBus(House):
         await self._start()
 
     async def settled(self, model: QueueModel) -> None:
-        await self._client.wait(lambda status: _agrees(status, model), timeout=10)
+        await self._client.wait(lambda status: _agrees(status, model), timeout=PATIENCE)
         async with asyncio.timeout(PATIENCE):
             while len({order.attempt for order in self.orders}) < model.begun:
                 self._orders.append(await self._stand_ins.orders.get())
@@ -281,7 +281,7 @@ class OverTheBus(House):
     async def _start(self) -> None:
         self._living = queue_service(self._nats, self._valkey)
         await self._living.__aenter__()
-        await self._client.wait(lambda status: status.manager_state != "initializing", timeout=10)
+        await self._client.wait(lambda status: status.manager_state != "initializing", timeout=PATIENCE)
 
 
 def _agrees(status: Status, model: QueueModel) -> bool:

@@ -25,6 +25,7 @@ from skybus.client.client import Client
 from tests.integration.auth_fixtures import auth
 from tests.integration.auth_fixtures import queue_service as auth_queue
 from tests.integration.queue_fixtures import COUNT, StandIns, client, house, opened, queue_service
+from tests.promises import PATIENCE
 from tests.servers import NatsServer, Valkey
 
 __all__ = ["client", "house"]
@@ -46,7 +47,7 @@ class Lines:
 
     async def until(self, text: str) -> list[str]:
         """Wait for a line with this text; all lines so far."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while not any(text in line for line in self.lines):
                 self._came.clear()
                 await self._came.wait()

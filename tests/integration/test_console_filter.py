@@ -19,6 +19,7 @@ from skybus.console.__main__ import serve
 from skybus.console.chunks import last_bytes, size_of
 from skybus.console.settings import ConsoleSettings
 from tests.integration.bus_fixtures import service
+from tests.promises import PATIENCE
 from tests.servers import NatsServer
 
 
@@ -31,10 +32,12 @@ class Sources:
     client: Client
 
     async def prints(self, text: str, item: str = "-") -> None:
-        await self.plans.connection.request(self.plans.subjects.console(f"worker.{item}"), text.encode(), timeout=5)
+        await self.plans.connection.request(
+            self.plans.subjects.console(f"worker.{item}"), text.encode(), timeout=PATIENCE
+        )
 
     async def logs(self, text: str, name: str = "queue") -> None:
-        await self.services.connection.request(self.services.subjects.console(name), text.encode(), timeout=5)
+        await self.services.connection.request(self.services.subjects.console(name), text.encode(), timeout=PATIENCE)
 
     async def get(self, **fields: object) -> ConsolePage:
         return await self.client.call(CONSOLE_GET, ConsoleGet.model_validate(fields))
@@ -120,7 +123,7 @@ async def test_following_what_is_printed_joins_history_and_live_output(sources: 
             await sources.logs("between\n")
 
     await write(0, 150)
-    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as group:
         group.create_task(write(150, 300))
         async with aclosing(sources.client.console(**options)) as chunks:  # type: ignore[arg-type]
             assert await take(chunks, 300) == [f"{number}\n" for number in range(300)]
@@ -128,7 +131,7 @@ async def test_following_what_is_printed_joins_history_and_live_output(sources: 
 
 async def test_what_was_not_heard_of_several_items_is_read_when_anything_comes(sources: Sources, nats: NatsServer):
     """As in an election, when a leader has stored something and has not passed it on."""
-    async with asyncio.timeout(10), nats.bus("console") as bus, aclosing(sources.client.console()) as chunks:
+    async with asyncio.timeout(PATIENCE), nats.bus("console") as bus, aclosing(sources.client.console()) as chunks:
         await sources.prints("1", "a")
         seen = await take(chunks, 1)
         config = (await bus.jetstream.stream_info(bus.subjects.console_stream)).config
@@ -159,7 +162,7 @@ async def test_a_bound_counts_what_is_stored_compressed_as_it_is_read(sources: S
     body, head = zlib.compress(b"y" * 9_000), {headers.ENCODING: "zlib"}
     for _ in range(3):
         subject = sources.plans.subjects.console("worker.-")
-        await sources.plans.connection.request(subject, body, timeout=5, headers=head)
+        await sources.plans.connection.request(subject, body, timeout=PATIENCE, headers=head)
     first = await sources.get(printed=True, max_bytes=20_000)
     assert ([len(chunk.text) for chunk in first.chunks], first.complete) == ([9_000] * 2, False)
     rest = await sources.get(printed=True, max_bytes=1, seq=first.next_seq)

@@ -23,6 +23,7 @@ from skybus.bus.service import Handler, Service
 from skybus.bus.uploads import Uploads
 from skybus.client.client import Client
 from tests.integration.queue_fixtures import COUNT, StandIns, client, house, opened, queue_service
+from tests.promises import PATIENCE
 from tests.servers import NatsServer, running
 
 __all__ = ["client", "house"]
@@ -70,7 +71,7 @@ async def bridge(nats: NatsServer) -> AsyncIterator[Bus]:
 async def send(bus: Bus, data: bytes, part: str, subject: str = ADD) -> Msg:
     """Send one part."""
     head = {"Sky-Part": part, "Sky-Deadline": str(int((time.time() + 30) * 1000))}
-    return await bus.connection.request(subject, data, timeout=10, headers=head)
+    return await bus.connection.request(subject, data, timeout=PATIENCE, headers=head)
 
 
 async def refusal(bus: Bus, data: bytes, part: str, subject: str = ADD) -> tuple[str, str]:
@@ -88,7 +89,7 @@ async def next_place(bus: Bus, user: str, data: bytes, part: str) -> str:
 
 
 async def test_a_request_larger_than_a_message_arrives_whole(queue: Queue, operator: Bus) -> None:
-    await operator.call(ITEM_ADD, ItemAdd(item=ItemSpec.model_validate(LARGE)), timeout=30)
+    await operator.call(ITEM_ADD, ItemAdd(item=ItemSpec.model_validate(LARGE)), timeout=PATIENCE)
     assert queue.items == [LARGE]
 
 
@@ -105,14 +106,14 @@ async def test_an_order_larger_than_a_message_reaches_the_environment_and_comes_
 
     Service(bus, "environment", [Handler(PLAN_RUN, run), Handler(PLAN_SHOW, show)], stores=False)
     async with running(bus), nats.bus("queue") as queue:
-        await queue.call(PLAN_RUN, PlanRun(attempt="a", item=LARGE), timeout=30)
-        assert (await queue.call(PLAN_SHOW, Empty(), timeout=30)).item == LARGE
+        await queue.call(PLAN_RUN, PlanRun(attempt="a", item=LARGE), timeout=PATIENCE)
+        assert (await queue.call(PLAN_SHOW, Empty(), timeout=PATIENCE)).item == LARGE
 
 
 async def test_what_is_larger_than_the_bound_is_refused_with_both_numbers(queue: Queue, operator: Bus) -> None:
     queue.bus.max_request = 9 * MEGABYTE
     with pytest.raises(TooLargeError, match=r"queue.item.add.* 9,[\d,]+ bytes, at most 9,437,184 .*SKYBUS_MAX_REQUEST"):
-        await operator.call(ITEM_ADD, ItemAdd(item=ItemSpec.model_validate(LARGE)), timeout=30)
+        await operator.call(ITEM_ADD, ItemAdd(item=ItemSpec.model_validate(LARGE)), timeout=PATIENCE)
     assert queue.items == []
 
 
@@ -198,7 +199,7 @@ async def test_one_user_who_begins_many_requests_leaves_room_for_others(
 async def test_what_is_whole_after_its_deadline_is_not_done(queue: Queue, operator: Bus) -> None:
     place = await next_place(operator, "operator", PACKED[:10], f"0 {len(PACKED)} {len(BODY)}")
     head = {"Sky-Part": f"10 {len(PACKED)} {len(BODY)}", "Sky-Deadline": "1"}
-    late = await operator.connection.request(place, PACKED[10:], timeout=10, headers=head)
+    late = await operator.connection.request(place, PACKED[10:], timeout=PATIENCE, headers=head)
     assert b"after its deadline" in late.data
     assert queue.items == []
 
@@ -260,4 +261,4 @@ async def test_a_reply_that_is_not_what_was_announced_is_refused(nats: NatsServe
 async def test_a_large_request_that_nobody_takes_was_not_sent(nats: NatsServer) -> None:
     async with nats.bus("operator") as bus:
         with pytest.raises(NobodyThereError, match="no service answers"):
-            await bus.call(ITEM_ADD, ItemAdd(item=ItemSpec.model_validate(LARGE)), timeout=30)
+            await bus.call(ITEM_ADD, ItemAdd(item=ItemSpec.model_validate(LARGE)), timeout=PATIENCE)

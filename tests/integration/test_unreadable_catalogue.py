@@ -19,6 +19,7 @@ from skybus.cli.doctor_command import lacks
 from tests.integration.auth_fixtures import PLANS, Queue, auth, count, environment
 from tests.integration.auth_fixtures import queue_service as queue_side
 from tests.integration.queue_fixtures import StandIns, client, house, queue_service
+from tests.promises import PATIENCE
 
 __all__ = ["client", "house"]
 
@@ -32,7 +33,7 @@ async def queue(nats) -> AsyncIterator[Queue]:
 async def test_auth_says_that_it_cannot_read_the_catalogue_until_it_can(nats, queue) -> None:
     async with auth(nats), environment(nats, plans=5) as env, nats.bus("operator") as operator:
         with pytest.raises(UnavailableError, match="auth could not read or keep the plans and devices"):
-            await queue.bus.call(CATALOG_REFRESH, Empty(), timeout=10)
+            await queue.bus.call(CATALOG_REFRESH, Empty(), timeout=PATIENCE)
 
         problem = await queue.problem(count("det"))
         assert "But auth could not read or keep the plans and devices of the environment" in problem.msg
@@ -43,7 +44,7 @@ async def test_auth_says_that_it_cannot_read_the_catalogue_until_it_can(nats, qu
 
         await env.change("readable", plans=PLANS)
         await queue.fetched()
-        await queue.bus.call(CATALOG_REFRESH, Empty(), timeout=10)
+        await queue.bus.call(CATALOG_REFRESH, Empty(), timeout=PATIENCE)
         assert await queue.problem(count("det")) is None
         assert not (await operator.call(health_of("auth"), Empty())).missing
 

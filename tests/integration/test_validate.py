@@ -34,7 +34,7 @@ async def test_items_are_checked_fast_against_a_large_catalogue_and_none_is_queu
         queue_service(nats, valkey),
         nats.bus("queue") as services,
     ):
-        await services.call(CATALOG_REFRESH, Empty(), timeout=15)
+        await services.call(CATALOG_REFRESH, Empty(), timeout=PATIENCE)
         await client.wait("idle")
         start = time.perf_counter()
         findings = await client.validate([*good, *bad])

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from tests.promises import PATIENCE
 from tests.system.stack import BIN, RunningStack, kill_processes_of
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
@@ -32,7 +33,7 @@ class ChosenStack(RunningStack):
         """Read what is printed up to a line with all these words."""
         assert self.process.stdout
         said = ""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             while line := (await self.process.stdout.readline()).decode():
                 said += line
                 if all(word in line for word in words):
@@ -83,7 +84,7 @@ async def test_a_part_that_is_started_again_keeps_its_port(stacks, part: str):
     pid = stack.pid_of(part)
     stack.kill(part)
     await stack.until_said("a process has died", part)
-    async with asyncio.timeout(60), stack.client() as client:  # which connects to where NATS was
+    async with asyncio.timeout(PATIENCE), stack.client() as client:  # which connects to where NATS was
         await client.wait("idle")
         await answered(stack)
     assert stack.listen() == before
@@ -92,7 +93,7 @@ async def test_a_part_that_is_started_again_keeps_its_port(stacks, part: str):
 
 async def answered(stack: RunningStack) -> None:
     """Wait for an answer over 0MQ; a request that comes while the services connect anew is refused."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         while not (await stack.ask("status")).get("manager_state"):
             pass
 
@@ -154,7 +155,7 @@ async def test_ctrl_c_while_the_demo_starts_leaves_nothing(tmp_path: Path):
         str(BIN / "skybus"), "demo", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
         env={**os.environ, "TMPDIR": str(tmp_path)}, start_new_session=True,
     )  # fmt: skip
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         assert demo.stdout
         assert b"skybus up" in await demo.stdout.readline()
         os.killpg(demo.pid, signal.SIGINT)

@@ -10,6 +10,7 @@ import pytest
 
 from skybus.bus.api.items import ItemSpec
 from skybus.bus.messages import encode
+from tests.promises import PATIENCE
 
 _ANSWER = (
     "from skybus.bus.messages import Nothing, encode; encode(Nothing()); import sys; sys.exit('numpy' in sys.modules)"
@@ -18,7 +19,9 @@ _ANSWER = (
 
 @pytest.mark.parametrize("service", ["queue", "auth", "console", "worker", "bridge"])
 def test_a_service_that_answers_has_not_loaded_numpy(service: str):
-    done = subprocess.run([sys.executable, "-c", f"import skybus.{service}.start; {_ANSWER}"], check=False, timeout=30)
+    done = subprocess.run(
+        [sys.executable, "-c", f"import skybus.{service}.start; {_ANSWER}"], check=False, timeout=PATIENCE
+    )
     assert done.returncode == 0
 
 

@@ -10,6 +10,7 @@ import pytest
 from skybus.bus.errors import UnavailableError
 from skybus.bus.parts import Parcel, Part
 from skybus.bus.uploads import LargeReplies, Upload, Uploads
+from tests.promises import PATIENCE
 
 
 def upload(size: int = 10, user: str = "alice") -> Upload[str]:
@@ -21,7 +22,7 @@ async def test_an_upload_is_held_until_its_deadline() -> None:
     uploads.begin("a", upload(), time.time() + 0.01)
     uploads.begin("b", upload(), None)
     assert uploads.find("a", "alice").purpose == "add"
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while True:
             try:
                 uploads.find("a", "alice")
