@@ -33,6 +33,7 @@ from skybus.bus.connection import Bus
 from skybus.bus.endpoints import Endpoint
 from skybus.bus.identity import Requester
 from skybus.bus.messages import Message, Nothing, decode, decode_request, encode
+from skybus.bus.packing import MAX_REQUEST
 from skybus.bus.service import Call, _call
 from skybus.bus.subjects import Subjects
 from skybus.queue.service import QueueService
@@ -149,6 +150,7 @@ class _Within:
 
     def __init__(self) -> None:
         self.subjects = Subjects("sim")
+        self.max_request = self.max_internal = MAX_REQUEST
         self.on_connect: list[Any] = []
         self.on_disconnect: list[Any] = []
         self.environment_id: str | None = None
