@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import tempfile
 import uuid
 import zlib
 from itertools import pairwise
@@ -36,14 +35,12 @@ from skybus.worker.environment.waiting import move_progress
 from tests.integration.worker_fixtures import (
     House,
     Seen,
-    WorkerProcess,
     gate_in,
     house_of,
-    open_environment,
+    one_environment,
     open_gate,
     plan,
     script,
-    serving,
     stored,
 )
 from tests.promises import PATIENCE
@@ -51,12 +48,7 @@ from tests.promises import PATIENCE
 
 @pytest.fixture(scope="module")
 def servers():
-    """One environment for all tests of this module: none of them may harm it."""
-    with (
-        tempfile.TemporaryDirectory(prefix="sky") as folder,
-        serving(WorkerProcess(Path(folder), SKYBUS_SPARE="0")) as nats,
-    ):
-        asyncio.run(open_environment(nats))
+    with one_environment() as nats:
         yield nats
 
 

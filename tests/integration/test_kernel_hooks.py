@@ -1,7 +1,5 @@
 """With an IPython kernel: plans of the queue and of consoles share a RunEngine, and each keeps what is its own."""
 
-import asyncio
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -9,18 +7,14 @@ import pytest
 from skybus.bus.api.internal import KERNEL_RELEASE
 from skybus.bus.messages import Empty
 from tests.integration.kernel_fixtures import console_of, kernel_worker
-from tests.integration.worker_fixtures import function, house_of, open_environment, plan, serving
+from tests.integration.worker_fixtures import function, house_of, one_environment, plan
 
 STARTUP = Path(__file__).with_name("startup_for_hooks")
 
 
 @pytest.fixture(scope="module")
 def servers():
-    with (
-        tempfile.TemporaryDirectory(prefix="sky") as folder,
-        serving(kernel_worker(Path(folder), SKYBUS_STARTUP_DIR=str(STARTUP))) as nats,
-    ):
-        asyncio.run(open_environment(nats))
+    with one_environment(kernel_worker, SKYBUS_STARTUP_DIR=str(STARTUP)) as nats:
         yield nats
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
-import tempfile
 import time
 from contextlib import closing
 from pathlib import Path
@@ -17,7 +15,7 @@ from skybus.bus.messages import encode
 from skybus.worker.outbox import Outbox
 from skybus.worker.spool import Spool
 from tests.integration.queue_fixtures import StandIns, client, house, opened, queue_service
-from tests.integration.worker_fixtures import House, WorkerProcess, house_of, open_environment, plan, script, serving
+from tests.integration.worker_fixtures import House, house_of, one_environment, plan, script
 
 __all__ = ["client", "house"]
 
@@ -75,12 +73,7 @@ async def test_a_report_whose_parts_are_gone_keeps_no_other_waiting(nats, valkey
 
 @pytest.fixture(scope="module")
 def servers():
-    """One environment for all tests of this module that need a real one."""
-    with (
-        tempfile.TemporaryDirectory(prefix="sky") as folder,
-        serving(WorkerProcess(Path(folder), SKYBUS_SPARE="0")) as nats,
-    ):
-        asyncio.run(open_environment(nats))
+    with one_environment() as nats:
         yield nats
 
 

@@ -1,19 +1,15 @@
 """A question that nobody can answer is an error that names it, not an empty answer."""
 
-import asyncio
-import tempfile
 from pathlib import Path
 
 import pytest
 
 from tests.integration.worker_fixtures import (
-    WorkerProcess,
     function,
     house_of,
-    open_environment,
+    one_environment,
     plan,
     script,
-    serving,
 )
 
 STARTUP = Path(__file__).with_name("startup_for_hooks")
@@ -21,11 +17,7 @@ STARTUP = Path(__file__).with_name("startup_for_hooks")
 
 @pytest.fixture(scope="module")
 def servers():
-    with (
-        tempfile.TemporaryDirectory(prefix="sky") as folder,
-        serving(WorkerProcess(Path(folder), SKYBUS_SPARE="0", SKYBUS_STARTUP_DIR=str(STARTUP))) as nats,
-    ):
-        asyncio.run(open_environment(nats))
+    with one_environment(SKYBUS_STARTUP_DIR=str(STARTUP)) as nats:
         yield nats
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import inspect
-import tempfile
 from abc import ABCMeta
 from pathlib import Path
 
@@ -20,12 +19,10 @@ from skybus.bus.errors import SkybusError
 from skybus.bus.messages import Empty
 from skybus.worker.environment.run_engine_internals import PRIVATE, observe
 from tests.integration.worker_fixtures import (
-    WorkerProcess,
     house_of,
-    open_environment,
+    one_environment,
     plan,
     script,
-    serving,
 )
 
 STARTUP = Path(__file__).with_name("startup_for_hooks")
@@ -33,11 +30,7 @@ STARTUP = Path(__file__).with_name("startup_for_hooks")
 
 @pytest.fixture(scope="module")
 def servers():
-    with (
-        tempfile.TemporaryDirectory(prefix="sky") as folder,
-        serving(WorkerProcess(Path(folder), SKYBUS_SPARE="0", SKYBUS_STARTUP_DIR=str(STARTUP))) as nats,
-    ):
-        asyncio.run(open_environment(nats))
+    with one_environment(SKYBUS_STARTUP_DIR=str(STARTUP)) as nats:
         yield nats
 
 

@@ -1,7 +1,5 @@
 """While suspenders hold a plan, everybody is told which, since when and why; pause and abort work at once."""
 
-import asyncio
-import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,12 +21,10 @@ from skybus.bus.messages import Empty
 from tests.integration.worker_fixtures import (
     House,
     Seen,
-    WorkerProcess,
     function,
     house_of,
-    open_environment,
+    one_environment,
     plan,
-    serving,
 )
 
 STARTUP = Path(__file__).with_name("startup_for_hooks")
@@ -37,11 +33,7 @@ CLOSED, LOW = "SuspendBoolHigh(shutter)", "SuspendFloor(current)"
 
 @pytest.fixture(scope="module")
 def servers():
-    with (
-        tempfile.TemporaryDirectory(prefix="sky") as folder,
-        serving(WorkerProcess(Path(folder), SKYBUS_SPARE="0", SKYBUS_STARTUP_DIR=str(STARTUP))) as nats,
-    ):
-        asyncio.run(open_environment(nats))
+    with one_environment(SKYBUS_STARTUP_DIR=str(STARTUP)) as nats:
         yield nats
 
 

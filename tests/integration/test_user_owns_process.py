@@ -1,8 +1,6 @@
 """`__main__`, logging and the standard streams of an environment belong to user code; no child runs it again."""
 
-import asyncio
 import base64
-import tempfile
 import zlib
 from pathlib import Path
 
@@ -13,13 +11,12 @@ from skybus.bus.api.internal import ENVIRONMENT_CATALOG, CatalogPart
 from tests.integration.kernel_fixtures import kernel_worker
 from tests.integration.worker_fixtures import (
     House,
-    WorkerProcess,
     function,
     house_of,
-    open_environment,
+    lone_worker,
+    one_environment,
     plan,
     script,
-    serving,
 )
 
 STARTUP = Path(__file__).parent / "startup_as_main"
@@ -27,15 +24,9 @@ STARTUP = Path(__file__).parent / "startup_as_main"
 
 @pytest.fixture(scope="module", params=["without a kernel", "with a kernel"])
 def servers(request):
-    with tempfile.TemporaryDirectory(prefix="sky") as folder:
-        environ = {"SKYBUS_STARTUP_DIR": str(STARTUP)}
-        if request.param == "with a kernel":
-            worker = kernel_worker(Path(folder), **environ)
-        else:
-            worker = WorkerProcess(Path(folder), SKYBUS_SPARE="0", **environ)
-        with serving(worker) as nats:
-            asyncio.run(open_environment(nats))
-            yield nats
+    make = kernel_worker if request.param == "with a kernel" else lone_worker
+    with one_environment(make, SKYBUS_STARTUP_DIR=str(STARTUP)) as nats:
+        yield nats
 
 
 @pytest.fixture

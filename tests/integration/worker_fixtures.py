@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -286,6 +287,19 @@ def serving(worker: WorkerProcess) -> Iterator[NatsServer]:
     finally:
         worker.end()
         nats.stop()
+
+
+def lone_worker(data_dir: Path, **environ: str) -> WorkerProcess:
+    """A supervisor that keeps no spare process."""
+    return WorkerProcess(data_dir, SKYBUS_SPARE="0", **environ)
+
+
+@contextmanager
+def one_environment(make: Callable[..., WorkerProcess] = lone_worker, **environ: str) -> Iterator[NatsServer]:
+    """Hold one environment open, in a folder of its own, for all tests of a module: none of them may harm it."""
+    with tempfile.TemporaryDirectory(prefix="sky") as folder, serving(make(Path(folder), **environ)) as nats:
+        asyncio.run(open_environment(nats))
+        yield nats
 
 
 async def open_environment(nats: NatsServer) -> None:
