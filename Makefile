@@ -31,7 +31,7 @@ test: setup ## run the unit, integration and system tests, two modules at a time
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-unit: setup ## run the unit tests alone
-	@$(BIN)/python -m pytest tests/unit
+	@$(BIN)/python -m pytest tests/unit -n 2 --dist loadfile
 
 test-faults: setup ## kill and stop servers and services, in up to 20 minutes
 	@$(BIN)/python -m pytest -m "faults and not slow"
