@@ -24,14 +24,13 @@ from skybus.bus.api.internal import (
     PlanPause,
     PlanRun,
 )
-from skybus.bus.api.progress import KEPT_PROGRESS, MoveProgress, PlanProgress
+from skybus.bus.api.progress import KEPT_PROGRESS, PlanProgress
 from skybus.bus.errors import WrongStateError
 from skybus.bus.messages import Empty
 from skybus.bus.streams import ensure_bucket
 from skybus.client.events import last_value
 from skybus.worker.environment.documents import to_json
 from skybus.worker.environment.progress import planned_points
-from skybus.worker.environment.waiting import move_progress
 from tests.integration.worker_fixtures import (
     House,
     Seen,
@@ -309,13 +308,6 @@ async def test_what_a_plan_waits_for_is_told_and_the_last_progress_is_kept(house
             while (last := await last_value(people, KEPT_PROGRESS, PlanProgress)) is None or last.moves:
                 await asyncio.sleep(0.01)  # there is no event for it
         assert last.item_uid == item["item_uid"]
-
-
-def test_what_says_little_of_its_progress_is_still_named():
-    assert move_progress("x", (1, 2), None, "far", None) == MoveProgress(name="x")
-    assert move_progress("x", 1, 2, 2, "mm").fraction is None
-    assert move_progress("x", float("nan"), 0, 2, "mm").current is None
-    assert move_progress("x", 5, 0, 2, "mm").fraction == 1.0
 
 
 def test_a_start_document_may_say_how_many_points_there_will_be():

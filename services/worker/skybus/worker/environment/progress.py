@@ -41,13 +41,13 @@ class ProgressMeter:
     def take(self, name: str, document: Mapping[str, Any]) -> None:
         """Learn from a document."""
         if name == "start":
-            self._run_uid, self._planned, self._done = document["uid"], planned_points(document), 0
+            self._run_uid, self._planned, self._done = str(document["uid"]), planned_points(document), 0
         elif name == "descriptor" and document.get("name") == STREAM:
             self._descriptors.add(document["uid"])
         elif name == "event" and document["descriptor"] in self._descriptors:
-            self._done = document["seq_num"]  # after a pause it goes back to the last checkpoint
+            self._done = int(document["seq_num"])  # after a pause it goes back to the last checkpoint
         elif name == "event_page" and document["descriptor"] in self._descriptors:
-            self._done = max(document["seq_num"])
+            self._done = int(max(document["seq_num"], default=self._done))
         else:
             return
         self._tell()

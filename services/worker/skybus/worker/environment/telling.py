@@ -78,16 +78,18 @@ class Telling:
         sender = DocumentSender(self._outbox, self._bus, too_large)
         self._notes.begin(attempt.uid)
 
-        def on_document(name: str, document: Mapping[str, Any]) -> None:
-            try:
-                sender.send(name, document)
-            except Exception:  # what authors put into documents must not end their plans
-                log.exception("a document could not be sent", name=name)
-            progress.take(name, document)
+        def note_run(name: str, document: Mapping[str, Any]) -> None:
             if attempt.runs.take(name, document):
                 if name == "start":
                     self._notes.add(attempt.runs.newest)
                 self._loop.call_soon_threadsafe(runs_changed)
+
+        def on_document(name: str, document: Mapping[str, Any]) -> None:
+            for receive in (sender.send, progress.take, note_run):
+                try:
+                    receive(name, document)
+                except Exception:  # what authors put into documents must not end their plans
+                    log.exception("a document could not be read", name=name)
 
         return on_document
 

@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 
 from skybus.bus.api.progress import MoveProgress
+from skybus.worker.environment.user_objects import LONGEST_TEXT, shorten
 
 log = structlog.get_logger()
 
@@ -34,11 +35,10 @@ class Waiting:
         """Follow these, or nothing more; called by the RunEngine in its own thread."""
         self._moves = moves = {}
         for number, status in enumerate(statuses or ()):
-            watch = getattr(status, "watch", None)
-            if watch is None:
-                continue
             try:
-                watch(partial(self._take, moves, number))
+                watch = getattr(status, "watch", None)
+                if watch is not None:
+                    watch(partial(self._take, moves, number))
             except Exception:  # devices of a site must not end its plans by what they show
                 log.exception("a status object cannot be watched", status=type(status).__name__)
         self._changed()
@@ -58,8 +58,12 @@ class Waiting:
         """Take what a status object tells; ophyd's `fraction` is what is left, others' is what is done."""
         if number in moves and current is None:  # ophyd's last word of a move has nothing but a name
             return
-        moves[number] = move_progress(name, current, initial, target, unit)
-        self._changed()
+        try:
+            moves[number] = move_progress(name, current, initial, target, unit)
+        except Exception:  # likewise
+            log.exception("how far a move is cannot be read", number=number)
+        else:
+            self._changed()
 
 
 def move_progress(name: Any, current: Any, initial: Any, target: Any, unit: Any) -> MoveProgress:
@@ -68,14 +72,16 @@ def move_progress(name: Any, current: Any, initial: Any, target: Any, unit: Any)
     fraction = None
     if now is not None and begin is not None and end is not None and begin != end:
         fraction = min(max((now - begin) / (end - begin), 0.0), 1.0)
-    return MoveProgress(
-        name=str(name or ""), current=now, initial=begin, target=end, unit=str(unit or ""), fraction=fraction
-    )
+    return MoveProgress(name=_text(name), current=now, initial=begin, target=end, unit=_text(unit), fraction=fraction)
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else shorten(str(value), LONGEST_TEXT)
 
 
 def _number(value: Any) -> float | None:
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return number if abs(number) < float("inf") else None  # JSON has neither NaN nor infinity
