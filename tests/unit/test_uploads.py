@@ -7,20 +7,23 @@ import time
 
 import pytest
 
-from skybus.bus.errors import UnavailableError
+from skybus.bus.errors import TooManyError, UnavailableError
 from skybus.bus.parts import Parcel, Part
-from skybus.bus.uploads import LargeReplies, Upload, Uploads
+from skybus.bus.uploads import LargeReplies, Places, Upload, Uploads
 from tests.promises import PATIENCE
 
 
-def upload(size: int = 10, user: str = "alice") -> Upload[str]:
-    return Upload("add", user, Parcel("add", Part(0, size, size), 100))
+def upload(size: int = 10, user: str = "alice", come: int | None = None) -> Upload[str]:
+    """A request of which `come` bytes are there, by default all."""
+    parcel = Parcel("add", Part(0, size, size), 100)
+    parcel.add(parcel.announced, b"x" * (size if come is None else come))
+    return Upload("add", user, parcel)
 
 
 async def test_an_upload_is_held_until_its_deadline() -> None:
     uploads = Uploads[str](100)
-    uploads.begin("a", upload(), time.time() + 0.01)
-    uploads.begin("b", upload(), None)
+    uploads.hold("a", upload(), time.time() + 0.01)
+    uploads.hold("b", upload(), None)
     assert uploads.find("a", "alice").purpose == "add"
     async with asyncio.timeout(PATIENCE):
         while True:
@@ -36,17 +39,52 @@ async def test_an_upload_is_held_until_its_deadline() -> None:
 async def test_what_was_ended_leaves_room() -> None:
     uploads = Uploads[str](100)
     for token in "ab":
-        uploads.begin(token, upload(100), None)
-    with pytest.raises(UnavailableError, match="too many"):
-        uploads.begin("c", upload(), None)
+        uploads.hold(token, upload(100), None)
+    with pytest.raises(TooManyError):
+        uploads.hold("c", upload(), None)
     uploads.end("a")
-    uploads.begin("c", upload(), None)
+    uploads.hold("c", upload(), None)
     for user in "xy":
-        uploads.begin(user, upload(100, user), None)
-    with pytest.raises(UnavailableError, match="too many"):
-        uploads.begin("z", upload(100, "z"), None)
+        uploads.hold(user, upload(100, user), None)
+    with pytest.raises(TooManyError):
+        uploads.hold("z", upload(100, "z"), None)
     for token in "bcxy":
         uploads.end(token)
+
+
+async def test_what_is_announced_takes_no_room_before_it_comes() -> None:
+    uploads = Uploads[str](100)
+    for token in "abcd":
+        uploads.hold(token, upload(100, come=1), None)
+    uploads.hold("e", upload(100), None)
+    for token in "abcde":
+        uploads.end(token)
+
+
+async def test_an_upload_that_grows_too_large_is_held_no_longer() -> None:
+    uploads = Uploads[str](100)
+    growing = upload(100, come=50)
+    uploads.hold("a", growing, None)
+    uploads.hold("b", upload(100), None)
+    uploads.hold("c", upload(50), None)
+    growing.parcel.add(Part(50, 100, 100), b"x" * 50)
+    with pytest.raises(TooManyError):
+        uploads.hold("a", growing, None)
+    with pytest.raises(UnavailableError, match="not held"):
+        uploads.find("a", "alice")
+    for token in "bc":
+        uploads.end(token)
+
+
+def test_one_user_does_not_take_all_places() -> None:
+    places = Places(each=1, together=2)
+    with places.take("alice"):
+        with pytest.raises(TooManyError), places.take("alice"):
+            pass
+        with places.take("bob"), pytest.raises(TooManyError), places.take("carol"):
+            pass
+    with places.take("alice"):
+        pass
 
 
 async def test_the_oldest_reply_is_dropped_for_a_new_one() -> None:

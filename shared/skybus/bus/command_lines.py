@@ -14,7 +14,7 @@ import structlog
 
 from skybus.bus.api.items import Placed
 from skybus.bus.endpoints import Endpoint
-from skybus.bus.errors import SkybusError, UnavailableError
+from skybus.bus.errors import NotSentError, SkybusError, UnavailableError
 from skybus.bus.logs import printable
 from skybus.bus.messages import Message
 
@@ -92,8 +92,9 @@ WORDS = {
 }
 """By the name of the endpoint."""
 
+NOT_CONFIRMED = "Command not confirmed"
 _refusals: OrderedDict[str, str] = OrderedDict()
-"""Why requests were refused last, by their key."""
+"""Why requests were refused last, by their key, or `NOT_CONFIRMED`."""
 
 
 def log_done(endpoint: Endpoint[Any, Any], requester: str, request: Message, reply: Message) -> None:
@@ -113,19 +114,24 @@ def log_refused(
         requester: the verified user, or nothing if nobody could be verified.
         request: nothing if it could not be read.
         error: why not.
-        key: of the request; the same request is not logged twice when it is refused for the same reason.
+        key: of the request; the same request is not logged twice when it is refused for the same reason, or when it is
+            not confirmed for any reason.
     """
     reason = printable(" ".join(error.message.split()), LONGEST_REASON)
-    if key and _refusals.get(key) == reason:
+    is_refused = isinstance(error, NotSentError) or not (
+        isinstance(error, UnavailableError) or type(error) is SkybusError
+    )
+    outcome = reason if is_refused else NOT_CONFIRMED
+    if key and _refusals.get(key) == outcome:
         return
     if key:
-        _refusals[key] = reason
+        _refusals[key] = outcome
         if len(_refusals) > REMEMBERED:
             _refusals.popitem(last=False)
     words = words_of(endpoint)
     facts = {**_facts(words, requester, request, None), "code": error.code, "reason": reason}
-    if isinstance(error, UnavailableError) or type(error) is SkybusError:  # it may have been done, or may be done yet
-        log.info("Command not confirmed", command=endpoint.name, **facts)
+    if not is_refused:  # it may have been done, or may be done yet
+        log.info(NOT_CONFIRMED, command=endpoint.name, **facts)
     else:
         log.info(words.refused, **facts)
 

@@ -9,6 +9,7 @@ all subscriptions again.
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import time
 import uuid
@@ -263,23 +264,34 @@ class Bus:
         packed = await asyncio.to_thread(pack, body)
         offset, place = 0, endpoint
         while True:
+            if time.monotonic() >= end:
+                raise NotSentError(f"{endpoint.name}: its time was over before the request was sent as a whole")
             data = packed[offset : offset + self.payload_limit]
             is_last = offset + len(data) == len(packed)
             head = {**head, headers.PART: Part(offset, len(packed), len(body)).header()}
+            if is_last:
+                return await self._send_part(place, data, head, end)
             try:
-                message = await self._send_part(place, data, head, end)
+                message = await self._send_part(place, data, head, end, longest=PATIENCE + extra_time(len(data)))
+                if headers.MORE not in (message.headers or {}):
+                    await self._body(message, endpoint, end)
+                    raise SkybusError(f"{endpoint.name}: the service does not ask for the next part")
+            except NotSentError:
+                raise
             except UnavailableError as error:
-                if is_last or isinstance(error, NotSentError):
-                    raise
                 raise NotSentError(f"{endpoint.name}: the request was not sent as a whole: {error.message}") from error
             offset += len(data)
-            token = (message.headers or {}).get(headers.MORE)
-            if is_last or token is None:
-                return message
-            place = following(endpoint, token)
+            place = following(endpoint, (message.headers or {})[headers.MORE])
 
-    async def _send_part(self, place: Endpoint[Any, Any], data: bytes, head: dict[str, str], end: float) -> Msg:
-        subject, left = place.subject(self.subjects, self._user), max(end - time.monotonic(), 0.001)
+    async def _send_part(
+        self,
+        place: Endpoint[Any, Any],
+        data: bytes,
+        head: dict[str, str],
+        end: float,
+        longest: float = math.inf,
+    ) -> Msg:
+        subject, left = place.subject(self.subjects, self._user), min(end - time.monotonic(), longest)
         return await self._live_requests().send(subject, data, head, left)
 
     async def _fetch_parts(self, endpoint: Endpoint[Req, Rep], first: Msg, part: Part, end: float) -> bytes:
@@ -287,6 +299,8 @@ class Bus:
         parcel, message = Parcel(endpoint.name, part, self.max_internal), first
         parcel.add(part, first.data)
         while not parcel.is_whole:
+            if time.monotonic() >= end:
+                raise UnavailableError(f"{endpoint.name}: its time was over before the reply had come as a whole")
             place = following(endpoint, (message.headers or {}).get(headers.MORE, ""))
             wanted = part._replace(offset=parcel.received)
             head = {headers.PART: wanted.header(), headers.DEADLINE: str(int((time.time() + PATIENCE) * 1000))}

@@ -94,6 +94,12 @@ class NobodyThereError(NotSentError):
     """No service listens where the request was sent."""
 
 
+class TooManyError(NotSentError):
+    """The service has as many large requests as it takes at once: this one was not carried out. Send it again."""
+
+    code = "too_many"
+
+
 ERRORS: dict[str, type[SkybusError]] = {
     cls.code: cls
     for cls in (
@@ -106,6 +112,7 @@ ERRORS: dict[str, type[SkybusError]] = {
         LockedError,
         ConflictError,
         UnavailableError,
+        TooManyError,
     )
 }
 """Wire code to class."""

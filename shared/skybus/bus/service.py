@@ -36,7 +36,7 @@ from skybus.bus.packing import pack
 from skybus.bus.parts import Parcel, Part, announced
 from skybus.bus.tasks import end_tasks
 from skybus.bus.tracing import receiving
-from skybus.bus.uploads import LargeReplies, Upload, Uploads, new_token
+from skybus.bus.uploads import LargeReplies, Places, Upload, Uploads, new_token
 from skybus.bus.version import VERSION
 
 log = structlog.get_logger()
@@ -49,9 +49,9 @@ TELL_AFTER = 0.9
 """The part of its time after which a requester is told what it waits for."""
 AT_ONCE = 512
 """Requests that one process works on at the same time; more wait in the subscription."""
-LARGE_AT_ONCE, LARGE_THERE = 2, 16
+LARGE_AT_ONCE, LARGE_EACH, LARGE_TOGETHER = 2, 8, 16
 """The same for requests larger than a message, which take memory: how many are worked on, and how many are there with
-those that wait for their turn; more are refused, so that they leave room for small ones."""
+those that wait for their turn, of one user and of all; more are refused, so that they leave room for small ones."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ class Service:
         self._uploads = Uploads[Handler[Any, Any]](bus.max_request)
         self._large_replies = LargeReplies(bus.max_internal)
         self._large = asyncio.Semaphore(LARGE_AT_ONCE)
-        self._large_there = 0
+        self._places_of_large = Places(LARGE_EACH, LARGE_TOGETHER)
         self._name = name
         self._group = group
         self._handlers = [*handlers, *([_health(name, missing, lead)] if missing else [])]
@@ -257,8 +257,7 @@ class Service:
         """Answer a request, or its first part."""
         head, is_internal = request.headers or {}, isinstance(handler.endpoint, InternalEndpoint)
         with _logging_refusal(handler.endpoint):
-            call = _received(request, head, is_internal=is_internal)
-            _call.set(call)
+            call = _receive_call(request, head, is_internal=is_internal)
             part = announced(head)
             if part is None:
                 return await self._sent(await self._result(handler, request.data))
@@ -268,14 +267,13 @@ class Service:
             if parcel.is_whole:
                 return await self._answer_large(handler, parcel)
             token = new_token(self._process)
-            self._uploads.begin(token, Upload(handler, call.requester.user, parcel), call.deadline)
+            self._uploads.hold(token, Upload(handler, call.requester.user, parcel), call.deadline)
             return _more(token)
 
     async def _receive_part(self, request: MicroRequest, *, is_internal: bool) -> _Sent:
         """Take a further part of a request, and answer the last one; or give a part of a reply."""
         head, token = request.headers or {}, ".".join(request.subject.split(".")[-2:])
-        call = _received(request, head, is_internal=is_internal)
-        _call.set(call)
+        call = _receive_call(request, head, is_internal=is_internal)
         part, user = announced(head) or Part(0, 0, 0), call.requester.user
         if reply := self._large_replies.part(token, user, part.offset, self._bus.payload_limit):
             return reply[0], {headers.KIND: headers.REPLY, **reply[1]}
@@ -287,20 +285,16 @@ class Service:
                 self._uploads.end(token)
                 raise
             if not upload.parcel.is_whole:
+                self._uploads.hold(token, upload, call.deadline)
                 return _more(token)
             self._uploads.end(token)
             return await self._answer_large(upload.purpose, upload.parcel)
 
     async def _answer_large(self, handler: Handler[Any, Any], parcel: Parcel) -> _Sent:
-        if self._large_there >= LARGE_THERE:
-            raise UnavailableError("too many large requests arrive at once: send this one again")
-        self._large_there += 1
-        try:
+        with self._places_of_large.take(current_call().requester.user):
             async with self._large:
                 _require_in_time(current_deadline())
                 result = await self._result(handler, await asyncio.to_thread(parcel.unpacked))
-        finally:
-            self._large_there -= 1
         return await self._sent(result)
 
     async def _result(self, handler: Handler[Any, Any], body: bytes) -> bytes:
@@ -390,11 +384,18 @@ def _health(
     return Handler(health_of(name), answer)
 
 
-def _received(request: MicroRequest, head: dict[str, str], *, is_internal: bool) -> Call:
-    deadline = _deadline(head)
-    _require_in_time(deadline)
+def _receive_call(request: MicroRequest, head: dict[str, str], *, is_internal: bool) -> Call:
+    """Make a request the one that this task answers.
+
+    Raises:
+        DeniedError: nobody can be verified.
+        UnavailableError: it comes after its deadline.
+    """
     requester = _SERVICE if is_internal else verified_requester(request.subject, head)
-    return Call(requester, head.get(headers.REQUEST_ID, ""), deadline)
+    call = Call(requester, head.get(headers.REQUEST_ID, ""), _deadline(head))
+    _call.set(call)
+    _require_in_time(call.deadline)
+    return call
 
 
 def _require_in_time(deadline: float | None) -> None:

@@ -9,18 +9,24 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from skybus.bus import headers
-from skybus.bus.errors import UnavailableError
+from skybus.bus.errors import TooManyError, UnavailableError
 from skybus.bus.parts import Parcel, Part
 
 LONGEST = 120.0
-"""Seconds that a body is held at the most."""
+"""Seconds that a reply is held at the most."""
+IDLE = 10.0
+"""Seconds until the next part of a request comes; a requester that has given up sends none."""
 SHARE, ALL = 2, 4
 """How many of the largest possible bodies are held for one user, and for all users together."""
+OPEN = 64
+"""Requests of one user that are coming at the same time."""
 
 T = TypeVar("T")
 
@@ -68,18 +74,20 @@ class Uploads(Generic[T]):
         self._largest = largest
         self._held = _Held[Upload[T]]()
 
-    def begin(self, token: str, upload: Upload[T], deadline: float | None) -> None:
-        """Hold a request until its last part comes, or until its deadline, unix seconds.
+    def hold(self, token: str, upload: Upload[T], deadline: float | None) -> None:
+        """Hold what has come of a request until its next part comes, or until its deadline, unix seconds.
 
         Raises:
-            UnavailableError: too much is held already.
+            TooManyError: too much is held; of this request nothing is held any more.
         """
-        size = upload.parcel.announced.packed
-        mine = sum(each.parcel.announced.packed for _, each in self._held.all() if each.user == upload.user)
-        everybodys = sum(each.parcel.announced.packed for _, each in self._held.all())
-        if size + mine > SHARE * self._largest or size + everybodys > ALL * self._largest:
-            raise UnavailableError("too many large requests arrive at once: send this one again")
-        self._held.hold(token, upload, LONGEST if deadline is None else min(LONGEST, deadline - time.time()))
+        self.end(token)
+        mine = [each.parcel.received for _, each in self._held.all() if each.user == upload.user]
+        everybodys = sum(each.parcel.received for _, each in self._held.all())
+        size = upload.parcel.received
+        is_too_much = size + sum(mine) > SHARE * self._largest or size + everybodys > ALL * self._largest
+        if is_too_much or len(mine) >= OPEN:
+            raise TooManyError
+        self._held.hold(token, upload, IDLE if deadline is None else min(IDLE, deadline - time.time()))
 
     def find(self, token: str, user: str) -> Upload[T]:
         """The request to which a part belongs.
@@ -95,6 +103,35 @@ class Uploads(Generic[T]):
     def end(self, token: str) -> None:
         """Hold a request no longer."""
         self._held.end(token)
+
+
+class Places:
+    """How many large requests a process has in hand.
+
+    Args:
+        each: the most of one user.
+        together: the most of all users.
+    """
+
+    def __init__(self, each: int, together: int) -> None:
+        self._each, self._together = each, together
+        self._taken = Counter[str]()
+
+    @contextmanager
+    def take(self, user: str) -> Iterator[None]:
+        """Take a place for a request of a user.
+
+        Raises:
+            TooManyError: there is none.
+        """
+        if self._taken[user] >= self._each or self._taken.total() >= self._together:
+            raise TooManyError
+        self._taken[user] += 1
+        try:
+            yield
+        finally:
+            self._taken[user] -= 1
+            self._taken += Counter()  # forgets users without any
 
 
 @dataclass(frozen=True)

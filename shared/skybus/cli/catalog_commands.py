@@ -8,7 +8,7 @@ import typer
 
 from skybus.bus.errors import NotFoundError
 from skybus.cli.commands import add_command
-from skybus.cli.output import Output, make_table, rows, shorten
+from skybus.cli.output import Output, make_table, print_json, rows, shorten
 from skybus.client.client import Client
 
 Name = Annotated[str | None, typer.Argument(help="Show all that is known of this one.")]
@@ -35,7 +35,7 @@ async def plans(
         return
     if schema and name:
         described = await client.plan_schema(name)
-        out.show(described, lambda console: console.print_json(data=described))
+        out.show(described, lambda console: print_json(console, described))
         return
     found = await client.plans()
     _show(out, found, name, ("plan", "parameters", "what it does"), _plan_row)
@@ -52,7 +52,7 @@ def _show(out: Output, found: dict[str, Any], name: str | None, columns: tuple[s
         raise NotFoundError(f"there is no {columns[0]} {name!r} that you may use: `skybus {columns[0]}s` lists them")
     if name is not None:
         one = found[name]
-        out.show(one, lambda console: console.print_json(data=one))
+        out.show(one, lambda console: print_json(console, one))
         return
     lines = [row(key, found[key]) for key in sorted(found)]
     out.show(found, lambda console: console.print(rows(make_table(*columns), lines) if lines else f"no {columns[0]}s"))

@@ -11,7 +11,7 @@ from skybus.bus.api.items import Item
 from skybus.bus.errors import NotFoundError
 from skybus.cli.arguments import one_uid
 from skybus.cli.commands import add_command, group
-from skybus.cli.output import SHOWN_BYTES, Output, arguments, clock, make_table, rows, short_uid, shorten
+from skybus.cli.output import SHOWN_BYTES, Output, arguments, clock, make_table, print_json, rows, short_uid, shorten
 from skybus.client.client import Client
 
 if TYPE_CHECKING:
@@ -88,6 +88,6 @@ def _first_line(text: str | None) -> str:
 def _print_item(console: Console, item: Item) -> None:
     trace = (item.get("result") or {}).get("traceback")
     shown = {**item, "result": {**(item.get("result") or {}), "traceback": "(below)"}} if trace else item
-    console.print_json(data=shown)
+    print_json(console, shown)
     if trace:
         console.print(trace, soft_wrap=True)

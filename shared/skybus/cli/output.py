@@ -20,6 +20,8 @@ _OPTIONS = orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS
 _LONGEST = 60
 SHOWN_BYTES = 2000
 """Of the arguments of an item; those of megabytes are not read to show the queue."""
+MOST_COLOURED = 100_000
+"""Characters of JSON in colours; rich takes seconds for each million."""
 SHORT_UID = 8
 _FOLDED = ("arguments", "result", "parameters", "what it does")
 """Columns that share what the others leave of the line."""
@@ -54,6 +56,15 @@ def make_console() -> Console:
 
     console = Console(highlight=False, markup=False)
     return console if console.is_terminal else Console(highlight=False, markup=False, width=_PIPE_WIDTH)
+
+
+def print_json(console: Console, value: Any) -> None:
+    """Print a value as JSON; in colours if that is quick."""
+    text = orjson.dumps(plain(value), option=_OPTIONS).decode()
+    if console.is_terminal and len(text) <= MOST_COLOURED:
+        console.print_json(text)
+    else:
+        typer.echo(text)
 
 
 def make_table(*columns: str, title: str | None = None) -> Table:

@@ -11,7 +11,7 @@ from skybus.bus.api.queue import QueuePage
 from skybus.bus.errors import error_from_wire
 from skybus.cli.arguments import json_object, make_item, position_of, split_arguments, which_item
 from skybus.cli.commands import add_act, add_command, group
-from skybus.cli.output import SHOWN_BYTES, Output, arguments, make_table, rows, short_uid
+from skybus.cli.output import SHOWN_BYTES, Output, arguments, make_table, print_json, rows, short_uid
 from skybus.client.client import Client
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ async def validate(
 async def get(client: Client, out: Output, which: Which = "back") -> None:
     """Show one item with all that it has."""
     found = await client.get_item(await which_item(client, which))
-    out.show(found, lambda console: console.print_json(data=found))
+    out.show(found, lambda console: print_json(console, found))
 
 
 async def update(
