@@ -136,7 +136,18 @@ class WithMetaclass(RunEngine, metaclass=ABCMeta):
     """A class of a site may have a metaclass."""
 
 
-@pytest.fixture(params=[RunEngine, WithSlots, WithMetaclass])
+class WithCheckedSubclasses(RunEngine):
+    """A class of a site may want to know of its subclasses."""
+
+    def __init_subclass__(cls, *, beamline):
+        cls.beamline = beamline
+
+
+class OfBeamline(WithCheckedSubclasses, beamline="sim"):
+    """A class of a site."""
+
+
+@pytest.fixture(params=[RunEngine, WithSlots, WithMetaclass, OfBeamline])
 def engine(request):
     engine = request.param({}, context_managers=[], loop=asyncio.new_event_loop())
     yield engine
@@ -154,7 +165,7 @@ def test_bluesky_has_the_private_names_that_we_use(engine):
     assert 'single_gen(Msg("wait_for", None, futs))' in begins
     assert "_run_permit.wait()" in run
     assert "for mgr in self.context_managers" in inspect.getsource(RunEngine._resume_task)
-    assert "self.emit," in inspect.getsource(RunEngine._open_run)
+    assert "self.dispatcher.process(name, doc)" in inspect.getsource(RunEngine.emit_sync)
     assert Msg("wait_for", None, [1])._replace(args=([2],)).args == ([2],)
     assert isinstance(vars(RunEngine)["_state"], bluesky.run_engine.LoggingPropertyMachine)
 
@@ -163,8 +174,7 @@ def test_a_run_engine_of_any_class_is_observed_and_looks_as_before(engine):
     observer = RecordingObserver()
     kind, shown = type(engine), vars(engine).copy()
     observe(engine, observer)
-    assert isinstance(engine, kind)
-    assert repr(type(engine)) == repr(kind)
+    assert type(engine) is kind
     assert vars(engine) == shown
 
     engine(bp.count([det]))
@@ -172,11 +182,53 @@ def test_a_run_engine_of_any_class_is_observed_and_looks_as_before(engine):
     assert observer.documents == ["start", "descriptor", "event", "stop"]
 
 
+class MarkingEngine(RunEngine):
+    """Changes what its subscribers get where a document is passed on."""
+
+    def emit_sync(self, name, doc):
+        super().emit_sync(name, {**doc, "marked": "by emit_sync"})
+
+
+class DispatchingEngine(RunEngine):
+    """Hands its documents to the dispatcher itself, and keeps some."""
+
+    async def emit(self, name, doc):
+        if name.name != "descriptor":
+            self.dispatcher.process(name, {**doc, "marked": "by emit"})
+
+
+@pytest.mark.parametrize("engine", [RunEngine, MarkingEngine, DispatchingEngine], indirect=True)
+def test_documents_are_those_that_subscribers_get(engine):
+    observer, got = RecordingObserver(), []
+    observe(engine, observer)
+    engine(bp.count([det]), lambda name, document: got.append((name, document)))
+    assert len(got) >= 3
+    assert list(zip(observer.documents, observer.contents, strict=True)) == got
+
+
+def test_documents_for_a_dispatcher_of_user_code_are_reported(engine):
+    observer = RecordingObserver()
+    observe(engine, observer)
+    engine.dispatcher = OwnDispatcher()
+    engine(bp.count([det]))
+    assert observer.documents == ["start", "descriptor", "event", "stop"]
+
+
+class OwnDispatcher:
+    """Needs nothing of bluesky."""
+
+    def process(self, name, doc):
+        pass
+
+    def unsubscribe_all(self):
+        pass
+
+
 class RecordingObserver:
     takes_interrupts = True
 
     def __init__(self):
-        self.states, self.documents = [], []
+        self.states, self.documents, self.contents = [], [], []
 
     def state_changed(self, state):
         self.states.append(state)
@@ -186,6 +238,7 @@ class RecordingObserver:
 
     def emitted(self, name, document):
         self.documents.append(name)
+        self.contents.append(document)
 
     def plan_ended(self, result):
         pass

@@ -21,7 +21,14 @@ from ophyd import Signal, SoftPositioner
 from ophyd.sim import det, motor  # pyright: ignore[reportAttributeAccessIssue]
 
 
-class CarefulEngine(RunEngine):
+class SiteEngine(RunEngine):
+    """The engine of a site, which wants to know where its subclasses are used."""
+
+    def __init_subclass__(cls, *, beamline: str) -> None:
+        cls.beamline = beamline
+
+
+class CarefulEngine(SiteEngine, beamline="sim"):
     """Marks its documents, as an engine of a site's own may."""
 
     async def emit(self, name: Any, doc: Any) -> None:
@@ -52,7 +59,7 @@ def as_it_is() -> dict[str, Any]:
         "hooks": (ENGINE.msg_hook, ENGINE.state_hook, ENGINE.waiting_hook),
         "lists": (list(ENGINE.preprocessors), list(ENGINE.context_managers), ENGINE.suspenders),
         "subscriptions": dict(ENGINE.dispatcher.cb_registry.callbacks),
-        "type": (type(ENGINE).__name__, type(ENGINE).__module__),
+        "type": type(ENGINE) is CarefulEngine,
         "variables": {name for name in vars(ENGINE) if not name.startswith("_")},
         "commands": printed(lambda: ENGINE.print_command_registry(verbose=True)),
         "log": ENGINE.log,
