@@ -14,7 +14,12 @@ from bluesky.utils import Msg
 from ophyd import Signal
 from ophyd.sim import det
 
-from skybus.bus.api.internal import ENGINE_METADATA, EnvironmentPhase
+from skybus.bus.api.internal import (
+    ENGINE_METADATA,
+    PLAN_CONTINUE,
+    EnvironmentPhase,
+    PlanContinue,
+)
 from skybus.bus.errors import SkybusError
 from skybus.bus.messages import Empty
 from skybus.worker.environment.run_engine_internals import PRIVATE, observe
@@ -108,6 +113,46 @@ async def test_a_preprocessor_cannot_end_the_environment(house):
 
     assert report["msg"] == "Plan failed: the plan has raised SystemExit(from a preprocessor)"
     assert (await house.finish(plan("as_left")))["exit_status"] == "completed"
+
+
+@pytest.mark.parametrize(
+    ("action", "exit_status", "of_run"),
+    [("stop", "stopped", "success"), ("abort", "aborted", "abort"), ("halt", "halted", "abort")],
+)
+@pytest.mark.parametrize("name", ["ends_itself", "raises_ending"])
+async def test_a_plan_that_user_code_ends_early_is_filed_so(house, name, action, exit_status, of_run):
+    report = await house.finish(plan(name, action))
+    assert (report["exit_status"], report["msg"]) == (exit_status, f"Plan {exit_status} by user code")
+    documents = await house.documents_of(report["run_uids"][0])
+    assert f'"exit_status":"{of_run}"'.encode() in documents[-1].data
+
+
+async def test_a_pause_that_fails_is_not_called_an_abort(house):
+    report = await house.finish(plan("pauses_without_checkpoint"))
+    assert (report["exit_status"], "there is no checkpoint to go back to" in report["msg"]) == ("failed", True)
+
+
+async def test_a_plan_that_is_cancelled_has_failed(house):
+    report = await house.finish(plan("raises_cancelled"))
+    assert (report["exit_status"], report["return_value"]) == ("failed", None)
+    assert report["msg"] == "Plan failed: the code has raised CancelledError('by a library')"
+    assert "raise asyncio.CancelledError" in report["traceback"]
+
+
+async def test_all_plans_of_a_call_are_ours_if_a_site_runs_several(house):
+    await house.finish_task(script("kept, RE = RE, ThoroughEngine()", update_re=True))
+    report = await house.finish(plan("count", ["det"]))
+    await house.finish_task(script("RE = kept", update_re=True))
+    assert (report["exit_status"], len(report["run_uids"])) == ("completed", 1)
+    await house.documents_of(report["run_uids"][0])
+
+
+async def test_a_plan_that_ends_early_after_a_pause_is_filed_so(house):
+    attempt = await house.start(plan("ends_itself_after_a_pause"))
+    await house.until_state(lambda state: state.attempt == attempt and state.re_state == "paused")
+    await house.bus.call(PLAN_CONTINUE, PlanContinue(action="resume"))
+    report = await house.life.report("report", attempt=attempt)
+    assert (report["exit_status"], report["msg"]) == ("aborted", "Plan aborted by user code")
 
 
 async def test_documents_of_a_run_engine_that_a_task_uses_are_its_own(house):
@@ -240,7 +285,7 @@ class RecordingObserver:
         self.documents.append(name)
         self.contents.append(document)
 
-    def plan_ended(self, result):
+    def plan_ended(self, result, error):
         pass
 
     def held(self, suspender, justification, wait):

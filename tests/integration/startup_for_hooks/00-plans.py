@@ -16,7 +16,7 @@ import bluesky.preprocessors as bpp
 from bluesky import RunEngine
 from bluesky.plans import count  # noqa: F401
 from bluesky.suspenders import SuspendBoolHigh, SuspendFloor
-from bluesky.utils import MsgGenerator
+from bluesky.utils import Msg, MsgGenerator, PlanHalt, RequestAbort, RequestStop
 from ophyd import Signal, SoftPositioner
 from ophyd.sim import det, motor  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -247,3 +247,47 @@ def answer_always() -> None:
         return "yes"
 
     ENGINE.register_command("input", answer)
+
+
+def ends_itself(action: str) -> MsgGenerator:
+    """End the plan from another thread."""
+    yield from bps.open_run()
+    threading.Thread(target=getattr(ENGINE, action)).start()
+    yield from bps.sleep(60)
+
+
+def ends_itself_after_a_pause() -> MsgGenerator:
+    """Pause, and end the plan from another thread when it goes on."""
+    yield from bps.checkpoint()
+    yield from bps.pause()
+    yield from ends_itself("abort")
+
+
+def raises_ending(action: str) -> MsgGenerator:
+    """Raise what the RunEngine raises to end a plan."""
+    yield from bps.open_run()
+    raise {"stop": RequestStop, "abort": RequestAbort, "halt": PlanHalt}[action]
+
+
+def pauses_without_checkpoint() -> MsgGenerator:
+    """Ask for a pause where none is possible."""
+    yield from bps.clear_checkpoint()
+    yield from bps.pause()
+
+
+def raises_cancelled() -> MsgGenerator:
+    """Raise what asyncio raises."""
+    yield from bps.open_run()
+    raise asyncio.CancelledError("by a library")
+
+
+class ThoroughEngine(RunEngine):
+    """Runs a plan of its own before and after each plan."""
+
+    def __call__(self, plan: Any, *args: Any, **metadata: Any) -> Any:
+        """Run three plans."""
+        super().__call__([Msg("null")])
+        try:
+            return super().__call__(plan, *args, **metadata)
+        finally:
+            super().__call__([Msg("null")])

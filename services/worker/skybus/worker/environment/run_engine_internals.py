@@ -63,8 +63,8 @@ class Observer(Protocol):
     def emitted(self, name: str, document: Mapping[str, Any]) -> None:
         """The RunEngine is about to pass a document to its subscribers."""
 
-    def plan_ended(self, result: Any) -> None:
-        """The plan returned this, or nothing if it ended in another way."""
+    def plan_ended(self, result: Any, error: BaseException | None) -> None:
+        """The plan has returned something, or this error has left it."""
 
     def held(self, suspender: Any, justification: str | None, wait: Wait) -> Wait:
         """Return what the RunEngine waits for instead of `wait`; without a suspender, user code holds the plan."""
@@ -204,18 +204,24 @@ def _wrap_state() -> None:
 async def _run(original: Original, watched: _Watched) -> Any:
     """Run the plan; SystemExit and its like would end the thread of the RunEngine."""
     run_engine = watched.run_engine
-    run_engine._plan_stack[0] = _without_exit(run_engine._plan_stack[0])
+    errors: list[BaseException] = []
+    run_engine._plan_stack[0] = _without_exit(run_engine._plan_stack[0], errors.append)
     _hold_from_the_start(watched)
-    result = None
+    result = run_engine.NO_PLAN_RETURN
     try:
         result = await original()
         return result
-    except _HARMLESS:
+    except _HARMLESS as error:
+        errors.append(error)
         raise
     except BaseException as error:
+        errors.append(error)
         raise _exit_error(error) from error
     finally:
-        watched.observer.plan_ended(None if result is run_engine.NO_PLAN_RETURN else result)
+        if result is run_engine.NO_PLAN_RETURN:
+            watched.observer.plan_ended(None, errors[0] if errors else None)
+        else:
+            watched.observer.plan_ended(result, None)
 
 
 def _hold_from_the_start(watched: _Watched) -> None:
@@ -281,11 +287,15 @@ def _is_wait(message: Msg) -> bool:
     return message.command == "wait_for" and bool(message.args)
 
 
-def _without_exit(plan: Plan) -> Plan:
-    """Turn SystemExit and its like into an error of the plan, and end a forked child that would go on with it."""
+def _without_exit(plan: Plan, note: Callable[[BaseException], None]) -> Plan:
+    """Turn SystemExit and its like into an error of the plan, and end a forked child that would go on with it.
+
+    The error that leaves the plan is noted, since the RunEngine swallows some.
+    """
     try:
         return (yield from PlanOfThisProcess(plan))
-    except _HARMLESS:
+    except _HARMLESS as error:
+        note(error)
         raise
     except BaseException as error:
         raise _exit_error(error) from error
