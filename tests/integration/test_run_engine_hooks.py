@@ -127,6 +127,30 @@ async def test_a_plan_that_user_code_ends_early_is_filed_so(house, name, action,
     assert f'"exit_status":"{of_run}"'.encode() in documents[-1].data
 
 
+async def test_a_plan_that_runs_the_engine_itself_fails_with_the_reason_and_its_documents_are_kept(house):
+    report = await house.finish(plan("runs_itself"))
+    assert report["exit_status"] == "failed"
+    assert "plan 'runs_itself' has returned a tuple, not a plan" in report["msg"]
+    assert "It has run a plan with RE itself" in report["msg"]
+    await house.documents_of(report["run_uids"][0])
+
+
+@pytest.mark.parametrize(
+    ("returned", "what"), [("5.0", "a float"), ("None", "None"), ("'text'", "a str"), ("['uid']", "a list")]
+)
+async def test_a_plan_that_returns_something_else_fails_before_anything_is_run(house, returned, what):
+    states = len(house.states)
+    report = await house.finish(plan("returns", returned))
+    assert f"Plan failed: plan 'returns' has returned {what}, not a plan: it must yield" in report["msg"]
+    assert "with RE" not in report["msg"]
+    assert {state.re_state for state in house.states[states:]} == {"idle"}
+
+
+@pytest.mark.parametrize("returned", ["[Msg('null')]", "Msg('null')", "(Msg('null') for _ in range(2))", "bps.null()"])
+async def test_a_plan_may_return_messages_in_any_form(house, returned):
+    assert (await house.finish(plan("returns", returned)))["exit_status"] == "completed"
+
+
 async def test_a_pause_that_fails_is_not_called_an_abort(house):
     report = await house.finish(plan("pauses_without_checkpoint"))
     assert (report["exit_status"], "there is no checkpoint to go back to" in report["msg"]) == ("failed", True)

@@ -1,6 +1,7 @@
 """A RunEngine with what sites hang into one, and plans that change it, are held by suspenders, and ask questions."""
 
 import asyncio
+import functools
 import getpass
 import io
 import logging
@@ -291,3 +292,25 @@ class ThoroughEngine(RunEngine):
             return super().__call__(plan, *args, **metadata)
         finally:
             super().__call__([Msg("null")])
+
+
+def run_now(plan: Callable[..., MsgGenerator]) -> Callable[..., Any]:
+    """Decorate a plan so that it is run where it is called."""
+
+    @functools.wraps(plan)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        return ENGINE(plan(*args, **kwargs))
+
+    return run
+
+
+@run_now
+def runs_itself() -> MsgGenerator:
+    """Count."""
+    yield from bp.count([det])
+
+
+@functools.wraps(say)
+def returns(text: str) -> Any:
+    """Return what a text means."""
+    return eval(text)

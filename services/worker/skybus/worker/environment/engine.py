@@ -14,6 +14,7 @@ from bluesky import RunEngine
 from bluesky.utils import FailedPause, PlanHalt, RequestAbort, RequestStop, RunEngineInterrupted
 
 from skybus.bus.api.engine import Suspended
+from skybus.worker.environment.plan_call import NotAPlanError
 from skybus.worker.environment.run_engine_internals import (
     Plan,
     Wait,
@@ -72,6 +73,8 @@ class _Call:
     result: Any = None
     error: BaseException | None = None
     """What has left the plan that ended last."""
+    has_run_a_plan: bool = False
+    """Whether a plan has ended in it."""
     ending: Ending | None = None
     """How the RunEngine was told to end the plan while it ran."""
 
@@ -105,11 +108,13 @@ class Engine:
         """Whether a pause is to come at the next checkpoint."""
         return bool(getattr(self.run_engine, "deferred_pause_requested", False))
 
-    def run(self, plan: Plan, metadata: Mapping[str, Any], on_document: OnDocument, on_waiting: OnWaiting) -> Any:
+    def run(
+        self, make_plan: Callable[[], Plan], metadata: Mapping[str, Any], on_document: OnDocument, on_waiting: OnWaiting
+    ) -> Any:
         """Run a plan to its end, and return what it returned.
 
         Args:
-            plan: the plan.
+            make_plan: calls user code, which may run plans with this RunEngine itself; their documents are ours too.
             metadata: for each of its runs.
             on_document: told of each document, in the thread of the RunEngine.
             on_waiting: told there of the status objects that the plan waits for, and of nothing when they are done.
@@ -120,7 +125,7 @@ class Engine:
         """
         call = self._call = _Call(on_document, on_waiting)
         with self._in_progress(call):
-            self.run_engine(plan, **metadata)
+            self.run_engine(self._made(make_plan, call), **metadata)
         return self._result_of(call)
 
     def go_on(self, action: str) -> Any:
@@ -136,6 +141,14 @@ class Engine:
         with self._in_progress(call):
             go_on()
         return self._result_of(call) if action == "resume" else call.result
+
+    def _made(self, make_plan: Callable[[], Plan], call: _Call) -> Plan:
+        try:
+            return make_plan()
+        except NotAPlanError as error:
+            if not call.has_run_a_plan:
+                raise
+            raise NotAPlanError(f"{error}. It has run a plan with RE itself: use 'yield from' instead of RE") from error
 
     @contextmanager
     def _in_progress(self, call: _Call) -> Iterator[None]:
@@ -222,7 +235,7 @@ class Engine:
             self._call = None
         if result is not None:  # of several plans, such as one that cleans up, the last that returns something
             call.result = result
-        call.error = error
+        call.error, call.has_run_a_plan = error, True
 
     def held(self, suspender: Any, justification: str | None, wait: Wait) -> Wait:
         """Follow what holds the plan."""

@@ -171,4 +171,4 @@ def _run(command: RunPlan) -> Any:
         metadata = attempt.metadata(plan_metadata(attempt.item))
     except SkybusError as error:
         raise RuntimeError(f"Error occurred while processing plan parameters or starting the plan: {error}") from error
-    return engine.run(plan(), metadata, command.on_document, command.on_waiting)
+    return engine.run(plan, metadata, command.on_document, command.on_waiting)
