@@ -151,6 +151,14 @@ async def test_a_plan_may_return_messages_in_any_form(house, returned):
     assert (await house.finish(plan("returns", returned)))["exit_status"] == "completed"
 
 
+async def test_an_error_that_python_cannot_show_is_reported(house):
+    report = await house.finish(plan("raises_bad_macro"))
+    assert (report["exit_status"], report["msg"]) == ("failed", "Plan failed: bad macro (macro.txt, line 3)")
+    assert "in raises_bad_macro" in report["traceback"]
+    task = await house.finish_task(script("raise bad_macro()"))
+    assert (task["success"], "bad macro" in task["msg"], "bad macro" in task["traceback"]) == (False, True, True)
+
+
 async def test_a_pause_that_fails_is_not_called_an_abort(house):
     report = await house.finish(plan("pauses_without_checkpoint"))
     assert (report["exit_status"], "there is no checkpoint to go back to" in report["msg"]) == ("failed", True)

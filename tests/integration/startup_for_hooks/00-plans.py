@@ -314,3 +314,14 @@ def runs_itself() -> MsgGenerator:
 def returns(text: str) -> Any:
     """Return what a text means."""
     return eval(text)
+
+
+def bad_macro() -> SyntaxError:
+    """Return an error that Python cannot show, as the offset is a text."""
+    return SyntaxError("bad macro", ("macro.txt", 3, "5", "mv x 3"))  # pyright: ignore[reportArgumentType]
+
+
+def raises_bad_macro() -> MsgGenerator:
+    """Raise it."""
+    yield from bps.null()
+    raise bad_macro()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Collection, Generator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial, wraps
 from typing import Any, Protocol, cast
@@ -19,6 +20,7 @@ from bluesky import RunEngine
 from bluesky.run_engine import Dispatcher, LoggingPropertyMachine, _ensure_event_loop_running
 from bluesky.utils import Msg, SigintHandler, single_gen
 
+from skybus.bus.tracebacks import text_of
 from skybus.worker.environment.keyboard import nobody_answers
 from skybus.worker.environment.own_process import PlanOfThisProcess
 
@@ -213,6 +215,8 @@ async def _run(original: Original, watched: _Watched) -> Any:
         return result
     except _HARMLESS as error:
         errors.append(error)
+        if _is_raised_while_handling(error, errors[0]):
+            raise _with_note(errors[0], error) from errors[0].__cause__
         raise
     except BaseException as error:
         errors.append(error)
@@ -299,6 +303,22 @@ def _without_exit(plan: Plan, note: Callable[[BaseException], None]) -> Plan:
         raise
     except BaseException as error:
         raise _exit_error(error) from error
+
+
+def _is_raised_while_handling(error: BaseException, first: BaseException) -> bool:
+    """Whether an error has come up in the handling of another, and was not raised on purpose in its place."""
+    while error is not first and error.__cause__ is None and error.__context__ is not None:
+        error = error.__context__
+        if error is first:
+            return True
+    return False
+
+
+def _with_note(error: BaseException, later: BaseException) -> BaseException:
+    """Return the error of a plan; it counts more than one that the RunEngine raises when it logs or files the first."""
+    with suppress(Exception):  # the error is of a class of user code
+        error.add_note(f"The RunEngine has raised {type(later).__name__} then: {text_of(later)}")
+    return error
 
 
 def _exit_error(error: BaseException) -> PlanExitError:
