@@ -22,6 +22,11 @@ class ExitingTextError(Exception):
         raise SystemExit
 
 
+class UnreadableExitError(SystemExit):
+    def __repr__(self):
+        raise SystemExit
+
+
 def raised(error: BaseException) -> BaseException:
     try:
         raise error
@@ -39,6 +44,7 @@ def bad_macro() -> SyntaxError:
         (bad_macro(), "bad macro"),
         (OddTracebackError("bad macro"), "OddTracebackError: bad macro"),
         (ExitingTextError(), "ExitingTextError"),
+        (UnreadableExitError("bad macro"), "UnreadableExitError: bad macro"),
     ],
     ids=lambda value: type(value).__name__,
 )

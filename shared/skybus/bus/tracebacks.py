@@ -5,9 +5,6 @@ from __future__ import annotations
 import traceback
 from types import TracebackType
 
-NOT_OURS_TO_CATCH = (KeyboardInterrupt, MemoryError)
-"""What ends the work in any case."""
-
 
 def format_error(error: BaseException, tb: TracebackType | None) -> str:
     """Return what Python prints of an error with this traceback; less if the error cannot be formatted.
@@ -16,9 +13,7 @@ def format_error(error: BaseException, tb: TracebackType | None) -> str:
     """
     try:
         return "".join(traceback.format_exception(type(error), error, tb))
-    except NOT_OURS_TO_CATCH:
-        raise
-    except BaseException as failure:
+    except BaseException as failure:  # of user code: only the account of the error is at stake here
         frames = ["Traceback (most recent call last):\n", *traceback.format_tb(tb)] if tb else []
         why = f"Python cannot show more of this error: {type(failure).__name__}: {text_of(failure)}"
         return "".join([*frames, f"{type(error).__name__}: {text_of(error)}\n", f"({why})\n"])
@@ -28,8 +23,6 @@ def text_of(error: BaseException) -> str:
     """Return `str` of an error; nothing if that raises."""
     try:
         return str(error)
-    except NOT_OURS_TO_CATCH:
-        raise
     except BaseException:  # user code wrote this, too
         return ""
 

@@ -136,8 +136,9 @@ class Engine:
         if action == "resume" and self._suspension.is_pending:
             wait_first(self.run_engine, self._suspension.go_on)
         go_on = getattr(self.run_engine, action)
-        if (call := self._call) is None:
-            return go_on()
+        if (call := self._call) is None:  # the plan is none of ours any more
+            go_on()
+            return None
         with self._in_progress(call):
             go_on()
         return self._result_of(call) if action == "resume" else call.result

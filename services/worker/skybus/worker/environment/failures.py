@@ -38,5 +38,5 @@ def clean(text: str) -> str:
 def _code_of(error: BaseException) -> str:
     try:
         return repr(error)
-    except Exception:  # user code wrote this, too
+    except BaseException:  # user code wrote this, too
         return type(error).__name__

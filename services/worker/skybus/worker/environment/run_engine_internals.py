@@ -322,4 +322,4 @@ def _with_note(error: BaseException, later: BaseException) -> BaseException:
 
 
 def _exit_error(error: BaseException) -> PlanExitError:
-    return PlanExitError(f"the plan has raised {type(error).__name__}({error})")
+    return PlanExitError(f"the plan has raised {type(error).__name__}({text_of(error)})")
