@@ -256,9 +256,18 @@ async def test_a_profile_is_loaded_and_its_kernel_is_reached_in_the_same_way_aga
         await house.until_text(f"1 {profile / '00-first.py'}")
 
 
-async def test_startup_code_that_fails_in_a_kernel_is_reported_with_its_traceback(profile_site, profile: Path):
+@pytest.mark.parametrize(
+    ("code", "shown"),
+    [
+        ("1/0", "ZeroDivisionError"),
+        ("raise SyntaxError('bad macro', ('macro.txt', 3, '5', 'mv x 3'))", "SyntaxError: bad macro"),
+        ("raise ExceptionGroup('several', [ValueError('bad macro')])", "ValueError: bad macro"),
+    ],
+    ids=["plain", "cannot be shown", "group"],
+)
+async def test_startup_code_that_fails_in_a_kernel_is_reported_with_its_traceback(profile_site, profile, code, shown):
     broken = profile / "05-broken.py"
-    broken.write_text("1/0\n")
+    broken.write_text(f"{code}\n")
     async with house_of(profile_site[0]) as house:
         await until_answers(house)
         environment_id = str(uuid.uuid4())
@@ -266,7 +275,7 @@ async def test_startup_code_that_fails_in_a_kernel_is_reported_with_its_tracebac
         opened = await house.life.report("opened", 20, environment_id=environment_id)
         assert not opened["success"]
         assert "05-broken.py" in opened["traceback"]
-        assert "ZeroDivisionError" in opened["traceback"]
+        assert shown in opened["traceback"]
         await house.life.report("exited", environment_id=environment_id)
         broken.unlink()
         await look_at_profile(house)

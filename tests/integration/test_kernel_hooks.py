@@ -72,3 +72,10 @@ async def test_a_plan_that_a_console_runs_is_told_as_suspended_and_its_documents
     report = await house.finish(plan("change", "all unsubscribed"))
     await house.documents_of(report["run_uids"][0])
     assert {message.subject.split(".")[-1] for message in house.documents.messages} == set(report["run_uids"])
+
+
+async def test_an_error_that_python_cannot_show_is_reported(house, console):
+    report = await house.finish(plan("raises_bad_macro"))
+    assert report["msg"] == "Plan failed: bad macro (macro.txt, line 3)"
+    assert (await console.run("raise bad_macro()"))["status"] == "error"
+    await house.until_text("SyntaxError: bad macro")

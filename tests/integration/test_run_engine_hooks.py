@@ -14,7 +14,12 @@ from bluesky.utils import Msg
 from ophyd import Signal
 from ophyd.sim import det
 
-from skybus.bus.api.internal import ENGINE_METADATA, EnvironmentPhase
+from skybus.bus.api.internal import (
+    ENGINE_METADATA,
+    PLAN_CONTINUE,
+    EnvironmentPhase,
+    PlanContinue,
+)
 from skybus.bus.errors import SkybusError
 from skybus.bus.messages import Empty
 from skybus.worker.environment.run_engine_internals import PRIVATE, observe
@@ -110,6 +115,78 @@ async def test_a_preprocessor_cannot_end_the_environment(house):
     assert (await house.finish(plan("as_left")))["exit_status"] == "completed"
 
 
+@pytest.mark.parametrize(
+    ("action", "exit_status", "of_run"),
+    [("stop", "stopped", "success"), ("abort", "aborted", "abort"), ("halt", "halted", "abort")],
+)
+@pytest.mark.parametrize("name", ["ends_itself", "raises_ending"])
+async def test_a_plan_that_user_code_ends_early_is_filed_so(house, name, action, exit_status, of_run):
+    report = await house.finish(plan(name, action))
+    assert (report["exit_status"], report["msg"]) == (exit_status, f"Plan {exit_status} by user code")
+    documents = await house.documents_of(report["run_uids"][0])
+    assert f'"exit_status":"{of_run}"'.encode() in documents[-1].data
+
+
+async def test_a_plan_that_runs_the_engine_itself_fails_with_the_reason_and_its_documents_are_kept(house):
+    report = await house.finish(plan("runs_itself"))
+    assert report["exit_status"] == "failed"
+    assert "plan 'runs_itself' has returned a tuple, not a plan" in report["msg"]
+    assert "It has run a plan with RE itself" in report["msg"]
+    await house.documents_of(report["run_uids"][0])
+
+
+@pytest.mark.parametrize(
+    ("returned", "what"), [("5.0", "a float"), ("None", "None"), ("'text'", "a str"), ("['uid']", "a list")]
+)
+async def test_a_plan_that_returns_something_else_fails_before_anything_is_run(house, returned, what):
+    states = len(house.states)
+    report = await house.finish(plan("returns", returned))
+    assert f"Plan failed: plan 'returns' has returned {what}, not a plan: it must yield" in report["msg"]
+    assert "with RE" not in report["msg"]
+    assert {state.re_state for state in house.states[states:]} == {"idle"}
+
+
+@pytest.mark.parametrize("returned", ["[Msg('null')]", "Msg('null')", "(Msg('null') for _ in range(2))", "bps.null()"])
+async def test_a_plan_may_return_messages_in_any_form(house, returned):
+    assert (await house.finish(plan("returns", returned)))["exit_status"] == "completed"
+
+
+async def test_an_error_that_python_cannot_show_is_reported(house):
+    report = await house.finish(plan("raises_bad_macro"))
+    assert (report["exit_status"], report["msg"]) == ("failed", "Plan failed: bad macro (macro.txt, line 3)")
+    assert "in raises_bad_macro" in report["traceback"]
+    task = await house.finish_task(script("raise bad_macro()"))
+    assert (task["success"], "bad macro" in task["msg"], "bad macro" in task["traceback"]) == (False, True, True)
+
+
+async def test_a_pause_that_fails_is_not_called_an_abort(house):
+    report = await house.finish(plan("pauses_without_checkpoint"))
+    assert (report["exit_status"], "there is no checkpoint to go back to" in report["msg"]) == ("failed", True)
+
+
+async def test_a_plan_that_is_cancelled_has_failed(house):
+    report = await house.finish(plan("raises_cancelled"))
+    assert (report["exit_status"], report["return_value"]) == ("failed", None)
+    assert report["msg"] == "Plan failed: the code has raised CancelledError('by a library')"
+    assert "raise asyncio.CancelledError" in report["traceback"]
+
+
+async def test_all_plans_of_a_call_are_ours_if_a_site_runs_several(house):
+    await house.finish_task(script("kept, RE = RE, ThoroughEngine()", update_re=True))
+    report = await house.finish(plan("count", ["det"]))
+    await house.finish_task(script("RE = kept", update_re=True))
+    assert (report["exit_status"], len(report["run_uids"])) == ("completed", 1)
+    await house.documents_of(report["run_uids"][0])
+
+
+async def test_a_plan_that_ends_early_after_a_pause_is_filed_so(house):
+    attempt = await house.start(plan("ends_itself_after_a_pause"))
+    await house.until_state(lambda state: state.attempt == attempt and state.re_state == "paused")
+    await house.bus.call(PLAN_CONTINUE, PlanContinue(action="resume"))
+    report = await house.life.report("report", attempt=attempt)
+    assert (report["exit_status"], report["msg"]) == ("aborted", "Plan aborted by user code")
+
+
 async def test_documents_of_a_run_engine_that_a_task_uses_are_its_own(house):
     await house.finish_task(script("import bluesky.plans as bp; own = RE(bp.count([det]))"))
     report = await house.finish(plan("change", "nothing"))
@@ -136,7 +213,18 @@ class WithMetaclass(RunEngine, metaclass=ABCMeta):
     """A class of a site may have a metaclass."""
 
 
-@pytest.fixture(params=[RunEngine, WithSlots, WithMetaclass])
+class WithCheckedSubclasses(RunEngine):
+    """A class of a site may want to know of its subclasses."""
+
+    def __init_subclass__(cls, *, beamline):
+        cls.beamline = beamline
+
+
+class OfBeamline(WithCheckedSubclasses, beamline="sim"):
+    """A class of a site."""
+
+
+@pytest.fixture(params=[RunEngine, WithSlots, WithMetaclass, OfBeamline])
 def engine(request):
     engine = request.param({}, context_managers=[], loop=asyncio.new_event_loop())
     yield engine
@@ -154,7 +242,7 @@ def test_bluesky_has_the_private_names_that_we_use(engine):
     assert 'single_gen(Msg("wait_for", None, futs))' in begins
     assert "_run_permit.wait()" in run
     assert "for mgr in self.context_managers" in inspect.getsource(RunEngine._resume_task)
-    assert "self.emit," in inspect.getsource(RunEngine._open_run)
+    assert "self.dispatcher.process(name, doc)" in inspect.getsource(RunEngine.emit_sync)
     assert Msg("wait_for", None, [1])._replace(args=([2],)).args == ([2],)
     assert isinstance(vars(RunEngine)["_state"], bluesky.run_engine.LoggingPropertyMachine)
 
@@ -163,8 +251,7 @@ def test_a_run_engine_of_any_class_is_observed_and_looks_as_before(engine):
     observer = RecordingObserver()
     kind, shown = type(engine), vars(engine).copy()
     observe(engine, observer)
-    assert isinstance(engine, kind)
-    assert repr(type(engine)) == repr(kind)
+    assert type(engine) is kind
     assert vars(engine) == shown
 
     engine(bp.count([det]))
@@ -172,11 +259,53 @@ def test_a_run_engine_of_any_class_is_observed_and_looks_as_before(engine):
     assert observer.documents == ["start", "descriptor", "event", "stop"]
 
 
+class MarkingEngine(RunEngine):
+    """Changes what its subscribers get where a document is passed on."""
+
+    def emit_sync(self, name, doc):
+        super().emit_sync(name, {**doc, "marked": "by emit_sync"})
+
+
+class DispatchingEngine(RunEngine):
+    """Hands its documents to the dispatcher itself, and keeps some."""
+
+    async def emit(self, name, doc):
+        if name.name != "descriptor":
+            self.dispatcher.process(name, {**doc, "marked": "by emit"})
+
+
+@pytest.mark.parametrize("engine", [RunEngine, MarkingEngine, DispatchingEngine], indirect=True)
+def test_documents_are_those_that_subscribers_get(engine):
+    observer, got = RecordingObserver(), []
+    observe(engine, observer)
+    engine(bp.count([det]), lambda name, document: got.append((name, document)))
+    assert len(got) >= 3
+    assert list(zip(observer.documents, observer.contents, strict=True)) == got
+
+
+def test_documents_for_a_dispatcher_of_user_code_are_reported(engine):
+    observer = RecordingObserver()
+    observe(engine, observer)
+    engine.dispatcher = OwnDispatcher()
+    engine(bp.count([det]))
+    assert observer.documents == ["start", "descriptor", "event", "stop"]
+
+
+class OwnDispatcher:
+    """Needs nothing of bluesky."""
+
+    def process(self, name, doc):
+        pass
+
+    def unsubscribe_all(self):
+        pass
+
+
 class RecordingObserver:
     takes_interrupts = True
 
     def __init__(self):
-        self.states, self.documents = [], []
+        self.states, self.documents, self.contents = [], [], []
 
     def state_changed(self, state):
         self.states.append(state)
@@ -186,8 +315,9 @@ class RecordingObserver:
 
     def emitted(self, name, document):
         self.documents.append(name)
+        self.contents.append(document)
 
-    def plan_ended(self, result):
+    def plan_ended(self, result, error):
         pass
 
     def held(self, suspender, justification, wait):

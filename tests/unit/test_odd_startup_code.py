@@ -441,6 +441,34 @@ def test_what_only_looks_like_a_device_is_not_listed(obj):
     assert list(described(odd=obj).devices) == ["motor"]
 
 
+class HasNameMethod(Bare):
+    def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return "odd"
+
+
+@pytest.mark.parametrize(
+    ("obj", "reason"),
+    [(Catalogue(), "it is a mapping"), (MagicMock(), "whatever attribute"), (HasNameMethod(), "its name is a method")],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_is_left_out_although_it_has_the_methods_of_a_device_is_named(obj, reason):
+    catalog = described(odd=obj)
+    assert list(catalog.devices) == ["motor"]
+    warned(catalog, f"'odd' ({type(obj).__name__}) is not listed", reason, "register_device('odd')")
+
+
+@pytest.mark.parametrize("obj", [psutil.Process(), Source()], ids=lambda obj: type(obj).__name__)
+def test_what_nobody_means_as_a_device_is_not_named(obj):
+    assert described(odd=obj).warnings == []
+
+
+def test_a_device_that_is_registered_is_listed_whatever_it_looks_like():
+    registry = Registry()
+    registry.register_device("odd")
+    catalog = describe_catalog({"odd": Catalogue(), "no_device": 5}, registry=registry)
+    assert (list(catalog.devices), catalog.warnings) == (["odd"], [])
+
+
 def test_an_object_that_passes_everything_on_to_a_device_is_a_device():
     class Behind:
         def __getattr__(self, name: str) -> Any:

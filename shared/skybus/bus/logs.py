@@ -14,6 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any, TextIO
 
 import structlog
+from structlog.typing import ExcInfo
+
+from skybus.bus.tracebacks import format_error
 
 KEPT_LINES = 10_000
 """Lines kept for the console stream while the bus is away; the file has them all."""
@@ -128,6 +131,11 @@ def _with_printable_values(_logger: object, _method: str, event: MutableMapping[
     return {name: printable(value) if isinstance(value, str) else value for name, value in event.items()}
 
 
+def _write_traceback(text: TextIO, exc_info: ExcInfo) -> None:
+    _, error, tb = exc_info
+    text.write("\n" + format_error(error, tb).rstrip("\n"))
+
+
 def start_logging(service: str, level: str = "info") -> None:
     """Set up structlog for this process; every line names the service."""
     structlog.configure(
@@ -137,7 +145,7 @@ def start_logging(service: str, level: str = "info") -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=False),
             _with_printable_values,
             structlog.processors.StackInfoRenderer(),
-            structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+            structlog.dev.ConsoleRenderer(colors=False, exception_formatter=_write_traceback),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         logger_factory=lambda *_: lines,

@@ -1,6 +1,7 @@
 """A RunEngine with what sites hang into one, and plans that change it, are held by suspenders, and ask questions."""
 
 import asyncio
+import functools
 import getpass
 import io
 import logging
@@ -16,12 +17,19 @@ import bluesky.preprocessors as bpp
 from bluesky import RunEngine
 from bluesky.plans import count  # noqa: F401
 from bluesky.suspenders import SuspendBoolHigh, SuspendFloor
-from bluesky.utils import MsgGenerator
+from bluesky.utils import Msg, MsgGenerator, PlanHalt, RequestAbort, RequestStop
 from ophyd import Signal, SoftPositioner
 from ophyd.sim import det, motor  # pyright: ignore[reportAttributeAccessIssue]
 
 
-class CarefulEngine(RunEngine):
+class SiteEngine(RunEngine):
+    """The engine of a site, which wants to know where its subclasses are used."""
+
+    def __init_subclass__(cls, *, beamline: str) -> None:
+        cls.beamline = beamline
+
+
+class CarefulEngine(SiteEngine, beamline="sim"):
     """Marks its documents, as an engine of a site's own may."""
 
     async def emit(self, name: Any, doc: Any) -> None:
@@ -52,7 +60,7 @@ def as_it_is() -> dict[str, Any]:
         "hooks": (ENGINE.msg_hook, ENGINE.state_hook, ENGINE.waiting_hook),
         "lists": (list(ENGINE.preprocessors), list(ENGINE.context_managers), ENGINE.suspenders),
         "subscriptions": dict(ENGINE.dispatcher.cb_registry.callbacks),
-        "type": (type(ENGINE).__name__, type(ENGINE).__module__),
+        "type": type(ENGINE) is CarefulEngine,
         "variables": {name for name in vars(ENGINE) if not name.startswith("_")},
         "commands": printed(lambda: ENGINE.print_command_registry(verbose=True)),
         "log": ENGINE.log,
@@ -240,3 +248,80 @@ def answer_always() -> None:
         return "yes"
 
     ENGINE.register_command("input", answer)
+
+
+def ends_itself(action: str) -> MsgGenerator:
+    """End the plan from another thread."""
+    yield from bps.open_run()
+    threading.Thread(target=getattr(ENGINE, action)).start()
+    yield from bps.sleep(60)
+
+
+def ends_itself_after_a_pause() -> MsgGenerator:
+    """Pause, and end the plan from another thread when it goes on."""
+    yield from bps.checkpoint()
+    yield from bps.pause()
+    yield from ends_itself("abort")
+
+
+def raises_ending(action: str) -> MsgGenerator:
+    """Raise what the RunEngine raises to end a plan."""
+    yield from bps.open_run()
+    raise {"stop": RequestStop, "abort": RequestAbort, "halt": PlanHalt}[action]
+
+
+def pauses_without_checkpoint() -> MsgGenerator:
+    """Ask for a pause where none is possible."""
+    yield from bps.clear_checkpoint()
+    yield from bps.pause()
+
+
+def raises_cancelled() -> MsgGenerator:
+    """Raise what asyncio raises."""
+    yield from bps.open_run()
+    raise asyncio.CancelledError("by a library")
+
+
+class ThoroughEngine(RunEngine):
+    """Runs a plan of its own before and after each plan."""
+
+    def __call__(self, plan: Any, *args: Any, **metadata: Any) -> Any:
+        """Run three plans."""
+        super().__call__([Msg("null")])
+        try:
+            return super().__call__(plan, *args, **metadata)
+        finally:
+            super().__call__([Msg("null")])
+
+
+def run_now(plan: Callable[..., MsgGenerator]) -> Callable[..., Any]:
+    """Decorate a plan so that it is run where it is called."""
+
+    @functools.wraps(plan)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        return ENGINE(plan(*args, **kwargs))
+
+    return run
+
+
+@run_now
+def runs_itself() -> MsgGenerator:
+    """Count."""
+    yield from bp.count([det])
+
+
+@functools.wraps(say)
+def returns(text: str) -> Any:
+    """Return what a text means."""
+    return eval(text)
+
+
+def bad_macro() -> SyntaxError:
+    """Return an error that Python cannot show, as the offset is a text."""
+    return SyntaxError("bad macro", ("macro.txt", 3, "5", "mv x 3"))  # pyright: ignore[reportArgumentType]
+
+
+def raises_bad_macro() -> MsgGenerator:
+    """Raise it."""
+    yield from bps.null()
+    raise bad_macro()

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from bluesky.utils import RunEngineInterrupted
+from bluesky.utils import FailedPause
 
 from skybus.bus.api.internal import PlanReport
 from skybus.bus.api.items import Item
@@ -65,6 +65,11 @@ class Attempt:
             pause_pending=pause_pending,
         )
 
+    def ended_early(self, action: str, *, by_user_code: bool) -> PlanReport:
+        """The report of a plan that was ended while it ran."""
+        status = EXIT_STATUS[action]
+        return self._report(exit_status=status, msg=f"Plan {status} by user code" if by_user_code else "")
+
     def ended_by_hand(self) -> PlanReport:
         """The report of a plan that was paused, and that somebody has ended without us: its runs say how."""
         found = next((named for status, named in BY_HAND.items() if status in self.runs.exit_statuses), "unknown")
@@ -100,6 +105,6 @@ class Attempt:
 
 
 def _reason(error: BaseException) -> str:
-    if isinstance(error, RunEngineInterrupted):
+    if isinstance(error, FailedPause):
         return "the Run Engine has aborted it, since it cannot be paused here: there is no checkpoint to go back to"
     return reason(error)

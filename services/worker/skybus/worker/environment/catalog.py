@@ -9,7 +9,13 @@ from typing import Any
 
 import orjson
 
-from skybus.worker.environment.device_tree import describe_device, is_device
+from skybus.worker.environment.device_tree import (
+    describe_device,
+    has_methods_of_device,
+    is_device,
+    protocol_flags,
+    why_no_device,
+)
 from skybus.worker.environment.failures import clean
 from skybus.worker.environment.plan_description import CatalogError, PlanDescriber
 from skybus.worker.environment.plan_layers import is_listed_plan, why_not_listed
@@ -103,10 +109,14 @@ def _describe_devices(
             continue
         depth = registered.depth if registered else max_depth
         try:
-            if is_device(obj):
-                devices[name] = describe_device(
-                    obj, partial(_tell, remarks, name), max_depth=depth, expand_area_detectors=registered is not None
-                )
+            if not has_methods_of_device(obj):
+                continue
+            if registered is None and (reason := why_no_device(obj)):
+                _tell_not_listed(remarks, name, obj, reason)
+                continue
+            devices[name] = describe_device(
+                obj, partial(_tell, remarks, name), max_depth=depth, expand_area_detectors=registered is not None
+            )
         except NOT_OURS_TO_CATCH:
             raise
         except BaseException as error:  # of user code, when it is looked at
@@ -114,6 +124,16 @@ def _describe_devices(
                 f"'{name}' ({type(obj).__name__}) is no device, as it raises when it is looked at: {why(error)}"
             )
     return devices
+
+
+def _tell_not_listed(remarks: Remarks, name: str, obj: Any, reason: str) -> None:
+    """Name what may be meant as a device; what has `children` alone, such as a process of psutil, is not."""
+    flags = protocol_flags(obj)
+    if flags["is_readable"] or flags["is_flyable"]:
+        remarks.add(
+            f"'{name}' ({type(obj).__name__}) is not listed although it has the methods of a device: {reason}; "
+            f"register_device('{name}') of bluesky_queueserver lists it"
+        )
 
 
 def _tell(remarks: Remarks, device: str, component: str, error: BaseException) -> None:

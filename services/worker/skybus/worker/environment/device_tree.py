@@ -32,33 +32,46 @@ def is_device(obj: Any) -> bool:
     Raises:
         BaseException: Whatever user code raises when it is looked at.
     """
-    if isinstance(obj, NEVER_DEVICES):
-        return False
-    if not (isinstance(obj, OphydObject) or _is_of_ophyd_async(obj)) and _only_looks_like_one(obj):
+    return has_methods_of_device(obj) and why_no_device(obj) is None
+
+
+def has_methods_of_device(obj: Any) -> bool:
+    """Tell whether an object has the methods of a device; others have them, too.
+
+    Raises:
+        BaseException: As `is_device`.
+    """
+    if isinstance(obj, NEVER_DEVICES) or (_is_of_data_library(obj) and not _is_of_ophyd(obj)):
         return False
     flags = protocol_flags(obj)
     return flags["is_readable"] or flags["is_flyable"] or callable(getattr(obj, "children", None))
 
 
-def _is_of_ophyd_async(obj: Any) -> bool:
-    core = sys.modules.get("ophyd_async.core")
-    return core is not None and isinstance(obj, core.Device)
+def why_no_device(obj: Any) -> str | None:
+    """Say why an object with the methods of a device is none; nothing if it is one.
 
-
-def _only_looks_like_one(obj: Any) -> bool:
-    """Tell what has the methods of a device and is none.
-
-    That is what makes up any attribute that it is asked for (mocks, proxies of servers), whose name is not a text
-    (processes of psutil), and what holds data (mappings; catalogues of intake, databroker and tiled).
+    Raises:
+        BaseException: As `is_device`.
     """
+    if _is_of_ophyd(obj):
+        return None
     cls = type(obj)
-    if any(str(base.__module__).split(".")[0] in DATA_LIBRARIES for base in cls.__mro__):
-        return True
     if hasattr(cls, "keys") and hasattr(cls, "__getitem__"):
-        return True
+        return "it is a mapping, as catalogues of data are: it has 'keys' and '__getitem__'"
     if hasattr(cls, "__getattr__") and hasattr(obj, MADE_UP):
-        return True
-    return callable(getattr(obj, "name", None))
+        return "it has whatever attribute it is asked for, as mocks and proxies of servers have"
+    if callable(getattr(obj, "name", None)):
+        return "its name is a method, and not a text"
+    return None
+
+
+def _is_of_data_library(obj: Any) -> bool:
+    return any(str(base.__module__).split(".")[0] in DATA_LIBRARIES for base in type(obj).__mro__)
+
+
+def _is_of_ophyd(obj: Any) -> bool:
+    core = sys.modules.get("ophyd_async.core")
+    return isinstance(obj, OphydObject) or (core is not None and isinstance(obj, core.Device))
 
 
 def protocol_flags(obj: Any) -> dict[str, bool]:

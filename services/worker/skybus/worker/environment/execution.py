@@ -11,12 +11,11 @@ from queue import SimpleQueue
 from typing import Any, Protocol
 
 import structlog
-from bluesky.utils import RunEngineInterrupted
 
 from skybus.bus.api.internal import PlanReport, TaskReport
 from skybus.bus.errors import SkybusError
 from skybus.worker.environment.attempt import Attempt
-from skybus.worker.environment.engine import Engine, OnDocument, OnWaiting
+from skybus.worker.environment.engine import Engine, OnDocument, OnWaiting, PlanEndedEarlyError
 from skybus.worker.environment.output import Output
 from skybus.worker.environment.own_process import in_this_process
 from skybus.worker.environment.plan_call import plan_metadata
@@ -139,8 +138,8 @@ class Executor:
                 self._output.read_rest()
                 self._listener.plan_paused()
                 return
-            if engine.is_aborted and isinstance(error, RunEngineInterrupted):
-                report = attempt.ended("abort", None, pause_pending=False)
+            if isinstance(error, PlanEndedEarlyError):
+                report = attempt.ended_early(error.ending, by_user_code=error.by_user_code)
             else:
                 report = attempt.failed(error, pause_pending=engine.is_pause_pending)
             log.info("plan failed", item_uid=attempt.item_uid, error=report.msg)
@@ -172,4 +171,4 @@ def _run(command: RunPlan) -> Any:
         metadata = attempt.metadata(plan_metadata(attempt.item))
     except SkybusError as error:
         raise RuntimeError(f"Error occurred while processing plan parameters or starting the plan: {error}") from error
-    return engine.run(plan(), metadata, command.on_document, command.on_waiting)
+    return engine.run(plan, metadata, command.on_document, command.on_waiting)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import traceback
-
+from skybus.bus.tracebacks import format_error, text_of, traceback_of
 from skybus.worker.environment.startup import StartupError, user_part
 
 REASON_CHARS = 10_000
@@ -13,20 +12,16 @@ TRACEBACK_CHARS = 100_000
 def reason(error: BaseException) -> str:
     """Say what is wrong, in short."""
     if not isinstance(error, Exception):
-        return f"the code has raised {clean(repr(error))[:REASON_CHARS]}"
-    try:
-        text = str(error)
-    except Exception:  # user code wrote this, too
-        text = ""
-    return clean(text[:REASON_CHARS]) or type(error).__name__
+        return f"the code has raised {clean(_code_of(error))[:REASON_CHARS]}"
+    return clean(text_of(error)[:REASON_CHARS]) or type(error).__name__
 
 
 def full_traceback(error: BaseException) -> str:
     """The traceback with its causes; it starts in the user's own code, if it ever got there."""
     if isinstance(error, StartupError):
         return shorten(error.traceback)
-    part = user_part(error.__traceback__) or error.__traceback__
-    return shorten("".join(traceback.format_exception(type(error), error, part)))
+    whole = traceback_of(error)
+    return shorten(format_error(error, user_part(whole) or whole))
 
 
 def shorten(text: str) -> str:
@@ -38,3 +33,10 @@ def shorten(text: str) -> str:
 def clean(text: str) -> str:
     """Replace lone surrogates, which JSON cannot carry."""
     return text.encode("utf-8", "replace").decode()
+
+
+def _code_of(error: BaseException) -> str:
+    try:
+        return repr(error)
+    except BaseException:  # user code wrote this, too
+        return type(error).__name__

@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import structlog
 from ipykernel.displayhook import ZMQShellDisplayHook
 from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
 from ipykernel.zmqshell import ZMQInteractiveShell
+from IPython.core.error import UsageError
 from IPython.core.profiledir import ProfileDir
 from IPython.utils.syspathcontext import prepended_to_syspath
 from jupyter_client.session import Session
@@ -27,11 +29,14 @@ from tornado.platform.asyncio import AsyncIOLoop
 from traitlets import Any as AnyTrait
 from traitlets import Bool, Type, Unicode, default
 
+from skybus.bus.tracebacks import format_error, text_of, traceback_of
 from skybus.worker.environment.output import say
 from skybus.worker.environment.own_file import OwnFile, compile_file
 from skybus.worker.environment.own_process import in_this_process
 from skybus.worker.environment.signals import ignore_interrupt
 from skybus.worker.environment.startup_module import run_module
+
+log = structlog.get_logger()
 
 ANSI = re.compile(r"\x1B(?:[@-Z\\-_]|\[[0-?]*[ -/]*[@-~])")
 """Colours of a terminal."""
@@ -52,7 +57,8 @@ class StartupCodeError(Exception):
     """IPython goes on after a failure in startup code; an environment must not."""
 
     def __init__(self, failures: list[Failure]) -> None:
-        super().__init__(str(failures[0].error))
+        error = failures[0].error
+        super().__init__(text_of(error) or type(error).__name__)
         self.traceback = "\n".join(failure.traceback for failure in failures)
 
 
@@ -71,8 +77,23 @@ class EmbeddedShell(ZMQInteractiveShell):
     displayhook_class = Type(EchoingDisplayHook)
     failures: list[Failure] | None = AnyTrait()  # pyright: ignore[reportAssignmentType]
     """What has failed, as long as somebody wants to know it."""
+    _has_shown = False
+    """Whether the last error was shown."""
+
+    def showtraceback(self, exc_tuple: Any = None, *args: Any, **options: Any) -> None:
+        """Show an error; also one that IPython gives up on, whose startup code has failed nonetheless."""
+        error = exc_tuple[1] if exc_tuple else sys.exc_info()[1]
+        self._has_shown = False
+        try:
+            super().showtraceback(exc_tuple, *args, **options)
+        except Exception as failure:  # the error cannot be formatted
+            log.info("IPython cannot show an error", kind=type(error).__name__, reason=text_of(failure))
+        if not self._has_shown and error is not None and not isinstance(error, UsageError):
+            lines = format_error(error, traceback_of(error)).splitlines()
+            self._showtraceback(type(error), error, lines)
 
     def _showtraceback(self, etype: Any, evalue: Any, stb: Any) -> None:
+        self._has_shown = True
         super()._showtraceback(etype, evalue, stb)
         text = ANSI.sub("", "\n".join(stb))
         if self.failures is not None:

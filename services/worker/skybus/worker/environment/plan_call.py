@@ -6,9 +6,11 @@ import ast
 import builtins
 import inspect
 import re
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from bluesky.utils import Msg
 
 from skybus.bus.dotted_names import is_in_tree
 from skybus.bus.errors import InvalidError, NotFoundError
@@ -17,6 +19,10 @@ from skybus.worker.environment.catalog import Catalog
 DOTTED_NAME = re.compile(r"[_A-Za-z][_A-Za-z0-9]*(\.[_A-Za-z][_A-Za-z0-9]*)*")
 
 Item = Mapping[str, Any]
+
+
+class NotAPlanError(TypeError):
+    """A function that is listed as a plan has returned something else."""
 
 
 def build_plan(item: Item, namespace: Mapping[str, Any], catalog: Catalog) -> Callable[[], Generator[Any, Any, Any]]:
@@ -34,6 +40,8 @@ def build_plan(item: Item, namespace: Mapping[str, Any], catalog: Catalog) -> Ca
     Raises:
         NotFoundError: There is no such plan, or a device of the catalogue is no longer there.
         InvalidError: The arguments do not fit the plan's signature.
+
+    The function that is returned raises NotAPlanError if the plan returns nothing that the RunEngine can run.
     """
     name = item["name"]
     if name not in catalog.plans or not callable(namespace.get(name)):
@@ -42,7 +50,7 @@ def build_plan(item: Item, namespace: Mapping[str, Any], catalog: Catalog) -> Ca
     bound = _bind(name, plan, item)
     for parameter in catalog.plans[name].get("parameters", []):
         _resolve_parameter(bound, parameter, namespace, catalog)
-    return lambda: plan(*bound.args, **bound.kwargs)
+    return lambda: _require_plan(name, plan(*bound.args, **bound.kwargs))
 
 
 def plan_metadata(item: Item) -> dict[str, Any]:
@@ -93,6 +101,19 @@ def _bind(name: str, plan: Callable[..., Any], item: Item) -> inspect.BoundArgum
         return inspect.signature(plan).bind(*item.get("args", ()), **item.get("kwargs", {}))
     except TypeError as error:
         raise InvalidError(f"Plan '{name}': {error}") from error
+
+
+def _require_plan(name: str, returned: Any) -> Any:
+    """Return messages in any form that the RunEngine takes; what an iterator yields is seen only there."""
+    if isinstance(returned, Collection) and not isinstance(returned, Msg | str):
+        is_plan = all(isinstance(message, Msg) for message in returned)
+    else:
+        is_plan = isinstance(returned, Iterable) and not isinstance(returned, str)
+    if is_plan:
+        return returned
+    kind = type(returned).__name__
+    what = "None" if returned is None else f"{'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}"
+    raise NotAPlanError(f"plan '{name}' has returned {what}, not a plan: it must yield messages, or return a generator")
 
 
 def _resolve_parameter(
