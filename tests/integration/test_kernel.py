@@ -256,9 +256,17 @@ async def test_a_profile_is_loaded_and_its_kernel_is_reached_in_the_same_way_aga
         await house.until_text(f"1 {profile / '00-first.py'}")
 
 
-async def test_startup_code_that_fails_in_a_kernel_is_reported_with_its_traceback(profile_site, profile: Path):
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("1/0", "ZeroDivisionError"),
+        ("raise SyntaxError('bad macro', ('macro.txt', 3, '5', 'mv x 3'))", "bad macro"),
+        ("raise ExceptionGroup('two motors', [ValueError('x'), ValueError('y')])", "two motors"),
+    ],
+)
+async def test_startup_code_that_fails_in_a_kernel_is_reported(profile_site, profile: Path, code: str, words: str):
     broken = profile / "05-broken.py"
-    broken.write_text("1/0\n")
+    broken.write_text(f"{code}\n")
     async with house_of(profile_site[0]) as house:
         await until_answers(house)
         environment_id = str(uuid.uuid4())
@@ -266,7 +274,7 @@ async def test_startup_code_that_fails_in_a_kernel_is_reported_with_its_tracebac
         opened = await house.life.report("opened", 20, environment_id=environment_id)
         assert not opened["success"]
         assert "05-broken.py" in opened["traceback"]
-        assert "ZeroDivisionError" in opened["traceback"]
+        assert words in opened["traceback"]
         await house.life.report("exited", environment_id=environment_id)
         broken.unlink()
         await look_at_profile(house)

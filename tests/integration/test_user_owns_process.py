@@ -48,7 +48,7 @@ async def test_devices_that_libraries_put_into_main_can_be_used_and_nothing_else
         zlib.decompress(base64.b64decode((await house.bus.call(ENVIRONMENT_CATALOG, CatalogPart())).data))
     )
     assert catalog["devices"].keys() == {"table_x", "declared"}
-    assert catalog["plans"].keys() == {"file_in_plan", "squares_in_plan", "pool_in_plan", "more"}
+    assert catalog["plans"].keys() == {"file_in_plan", "squares_in_plan", "pool_in_plan", "unwritable", "more"}
 
 
 @pytest.mark.parametrize("pool", ["squares_in_plan", "pool_in_plan"])
@@ -106,3 +106,12 @@ async def test_an_environment_outlives_what_user_code_does_to_the_standard_strea
         report = await house.finish_task(script(code))
         assert report["success"], report["msg"]
     await house.until_text("heard again")
+
+
+async def test_an_environment_outlives_an_error_that_python_cannot_write(house):
+    report = await house.finish(plan("unwritable"))
+    assert report["exit_status"] == "failed"
+    assert "bad macro" in report["msg"]
+    report = await house.finish_task(script("raise SyntaxError('bad macro', ('macro.txt', 3, '5', 'mv x 3'))"))
+    assert "bad macro" in report["msg"]
+    assert (await house.state()).phase == "idle"

@@ -194,6 +194,18 @@ async def test_startup_code_that_fails_is_reported_with_its_traceback(house_with
     assert "before\n" in gone["output_tail"]
 
 
+async def test_startup_code_whose_error_python_cannot_write_is_reported_with_its_words(house_with_startup):
+    house, startup = house_with_startup
+    startup.write_text("raise SyntaxError('bad macro', ('macro.txt', 3, '5', 'mv x 3'))\n")
+    environment_id = await begin_to_open(house)
+
+    opened = await house.life.report("opened", environment_id=environment_id)
+
+    assert "bad macro" in opened["msg"]
+    assert f'File "{startup}", line 1' in opened["traceback"]
+    assert (await exited(house, environment_id))["exit_code"] == 1
+
+
 async def test_failed_startup_code_ends_the_process_although_its_thread_goes_on(house_with_startup):
     house, startup = house_with_startup
     startup.write_text(

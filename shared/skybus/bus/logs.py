@@ -11,9 +11,12 @@ import uuid
 from collections import deque
 from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass, field
+from types import TracebackType
 from typing import Any, TextIO
 
 import structlog
+
+from skybus.bus.error_text import formatted
 
 KEPT_LINES = 10_000
 """Lines kept for the console stream while the bus is away; the file has them all."""
@@ -128,6 +131,13 @@ def _with_printable_values(_logger: object, _method: str, event: MutableMapping[
     return {name: printable(value) if isinstance(value, str) else value for name, value in event.items()}
 
 
+def _write_traceback(output: TextIO, exc_info: tuple[Any, BaseException | None, TracebackType | None]) -> None:
+    """Write what was raised; some errors of user code cannot be written as Python does it."""
+    _, error, tb = exc_info
+    if error is not None:
+        output.write("\n" + formatted(error, tb).removesuffix("\n"))
+
+
 def start_logging(service: str, level: str = "info") -> None:
     """Set up structlog for this process; every line names the service."""
     structlog.configure(
@@ -137,7 +147,7 @@ def start_logging(service: str, level: str = "info") -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=False),
             _with_printable_values,
             structlog.processors.StackInfoRenderer(),
-            structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+            structlog.dev.ConsoleRenderer(colors=False, exception_formatter=_write_traceback),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         logger_factory=lambda *_: lines,

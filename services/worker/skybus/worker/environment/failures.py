@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import traceback
-
+from skybus.bus.error_text import being_written, formatted, represented, said, traceback_of
 from skybus.worker.environment.startup import StartupError, user_part
 
 REASON_CHARS = 10_000
@@ -12,21 +11,18 @@ TRACEBACK_CHARS = 100_000
 
 def reason(error: BaseException) -> str:
     """Say what is wrong, in short."""
+    error = being_written(error)
     if not isinstance(error, Exception):
-        return f"the code has raised {clean(repr(error))[:REASON_CHARS]}"
-    try:
-        text = str(error)
-    except Exception:  # user code wrote this, too
-        text = ""
-    return clean(text[:REASON_CHARS]) or type(error).__name__
+        return f"the code has raised {clean(represented(error))[:REASON_CHARS]}"
+    return clean(said(error)[:REASON_CHARS]) or type(error).__name__
 
 
 def full_traceback(error: BaseException) -> str:
     """The traceback with its causes; it starts in the user's own code, if it ever got there."""
     if isinstance(error, StartupError):
         return shorten(error.traceback)
-    part = user_part(error.__traceback__) or error.__traceback__
-    return shorten("".join(traceback.format_exception(type(error), error, part)))
+    tb = traceback_of(error)
+    return shorten(formatted(error, user_part(tb) or tb))
 
 
 def shorten(text: str) -> str:

@@ -77,14 +77,15 @@ class Host(EngineWatcher):
         self._listen_to_signals()
         self._free_children()
         self._output.capture()
+        code = FAULT
         try:
             code = self._work(is_open=self._open())
         except MemoryError:
             end_without_memory()
         except BaseException:  # threads of user code must not keep a process whose main thread has ended
             log.exception("the main thread cannot go on")
-            code = FAULT
-        self._end(code)
+        finally:
+            self._end(code)
         return code
 
     # What follows is done in the main thread.

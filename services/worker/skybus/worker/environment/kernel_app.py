@@ -19,6 +19,7 @@ from ipykernel.displayhook import ZMQShellDisplayHook
 from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
 from ipykernel.zmqshell import ZMQInteractiveShell
+from IPython.core.error import UsageError
 from IPython.core.profiledir import ProfileDir
 from IPython.utils.syspathcontext import prepended_to_syspath
 from jupyter_client.session import Session
@@ -27,6 +28,7 @@ from tornado.platform.asyncio import AsyncIOLoop
 from traitlets import Any as AnyTrait
 from traitlets import Bool, Type, Unicode, default
 
+from skybus.bus.error_text import formatted, said, traceback_of
 from skybus.worker.environment.output import say
 from skybus.worker.environment.own_file import OwnFile, compile_file
 from skybus.worker.environment.own_process import in_this_process
@@ -52,7 +54,7 @@ class StartupCodeError(Exception):
     """IPython goes on after a failure in startup code; an environment must not."""
 
     def __init__(self, failures: list[Failure]) -> None:
-        super().__init__(str(failures[0].error))
+        super().__init__(said(failures[0].error) or type(failures[0].error).__name__)
         self.traceback = "\n".join(failure.traceback for failure in failures)
 
 
@@ -71,13 +73,25 @@ class EmbeddedShell(ZMQInteractiveShell):
     displayhook_class = Type(EchoingDisplayHook)
     failures: list[Failure] | None = AnyTrait()  # pyright: ignore[reportAssignmentType]
     """What has failed, as long as somebody wants to know it."""
+    _is_shown = False
+
+    def showtraceback(self, exc_tuple: Any = None, *args: Any, **options: Any) -> None:
+        """Show what was raised, in plain words where IPython cannot format it."""
+        error = exc_tuple[1] if exc_tuple else sys.exc_info()[1]
+        self._is_shown = False
+        with suppress(Exception):
+            super().showtraceback(exc_tuple, *args, **options)
+        if error is not None and not self._is_shown and not isinstance(error, UsageError):  # IPython prints the latter
+            self._showtraceback(type(error), error, formatted(error, traceback_of(error)).splitlines())
 
     def _showtraceback(self, etype: Any, evalue: Any, stb: Any) -> None:
-        super()._showtraceback(etype, evalue, stb)
+        self._is_shown = True
         text = ANSI.sub("", "\n".join(stb))
         if self.failures is not None:
             self.failures.append(Failure(evalue, text))
         say(f"Traceback: {text}")
+        with suppress(Exception):  # user code may have closed the streams that it flushes
+            super()._showtraceback(etype, said(evalue), stb)
 
     def safe_execfile(self, fname: Any, *where: Any, raise_exceptions: bool = False, **options: Any) -> None:
         """Run a file; one of the startup code knows its own `__file__` later, too."""

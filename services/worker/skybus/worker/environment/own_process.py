@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
+
+from skybus.bus.error_text import formatted, traceback_of
 
 _COMES_BACK = SystemExit("skybus: a forked child process ends where it would go on with the plan; the parent does that")
 
@@ -80,7 +81,7 @@ def _say(error: BaseException | None) -> None:
         if error.code is not None and not isinstance(error.code, int):
             print(error.code, file=sys.stderr)
     elif error is not None and not isinstance(error, StopIteration):
-        traceback.print_exception(error)
+        print(formatted(error, traceback_of(error)), end="", file=sys.stderr)
     sys.stdout.flush()
     sys.stderr.flush()
 

@@ -6,7 +6,6 @@ import ast
 import importlib
 import sys
 import threading
-import traceback
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from skybus.bus.error_text import formatted, said, traceback_of
 from skybus.worker.environment.own_file import compile_file
 from skybus.worker.environment.own_process import in_this_process
 from skybus.worker.environment.registry import REGISTRY
@@ -173,8 +173,8 @@ def reporting(what: str) -> Iterator[None]:
         with in_this_process():
             yield
     except BaseException as error:  # startup code that calls exit() must not end the process
-        message = f"{what}: {str(error) or type(error).__name__}"
-        text = "".join(traceback.format_exception(type(error), error, user_part(error.__traceback__)))
+        message = f"{what}: {said(error) or type(error).__name__}"
+        text = formatted(error, user_part(traceback_of(error)))
         if not text.startswith(_HEADER):  # code that could not be compiled has no frame
             text = _HEADER + text
         raise StartupError(message, f"{text}\n{message}") from error
