@@ -1,6 +1,7 @@
 """`__main__`, logging and the standard streams of an environment belong to user code; no child runs it again."""
 
 import base64
+import signal
 import zlib
 from pathlib import Path
 
@@ -106,6 +107,18 @@ async def test_an_environment_outlives_what_user_code_does_to_the_standard_strea
         report = await house.finish_task(script(code))
         assert report["success"], report["msg"]
     await house.until_text("heard again")
+
+
+async def test_an_environment_outlives_a_signal_handler_that_raises_while_nothing_runs(house):
+    code = "import signal; signal.signal(signal.SIGUSR1, lambda *_: 1 / 0)"
+    assert (await house.finish_task(script(code)))["success"]
+    later = "import os, signal; os.kill(os.getpid(), signal.SIGUSR1)"
+    assert (await house.finish_task(script(later), background=True))["success"]
+    await house.until_text(f"The handler of signal {signal.SIGUSR1:d} has raised an error:")
+    await house.until_text("ZeroDivisionError: division by zero")
+    report = await house.finish_task(script(later))
+    assert "division by zero" in report["msg"]  # user code that runs gets what its handlers raise
+    assert (await house.state()).phase == "idle"
 
 
 async def test_an_environment_outlives_an_error_that_python_cannot_write(house):

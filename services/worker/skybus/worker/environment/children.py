@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from skybus.bus.logs import lines
-from skybus.worker.environment.signals import SignalSocket
+from skybus.worker.environment.signals import Contained, SignalSocket
 
 MACHINERY = ("skybus.", "bluesky.", "ipykernel.", "IPython.")
 """Signal handlers of these packages serve the process that runs plans; those of user code stay in its children."""
@@ -105,6 +105,9 @@ def _restore_signals(ours: Collection[int]) -> None:
     if wakeup >= 0 and wakeup not in ours:
         signal.set_wakeup_fd(wakeup)
     for number in signal.valid_signals():
-        if (getattr(signal.getsignal(number), "__module__", None) or "").startswith(MACHINERY):
+        handler = signal.getsignal(number)
+        if isinstance(handler, Contained):
+            signal.signal(number, handler.handler)
+        elif (getattr(handler, "__module__", None) or "").startswith(MACHINERY):
             is_interrupt = number == signal.SIGINT
             signal.signal(number, signal.default_int_handler if is_interrupt else signal.SIG_DFL)

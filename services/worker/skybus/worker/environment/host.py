@@ -35,7 +35,7 @@ from skybus.worker.environment.kernel_handlers import KernelHandlers
 from skybus.worker.environment.kernel_turns import KernelTurns
 from skybus.worker.environment.origin import Origin
 from skybus.worker.environment.output import Output, say
-from skybus.worker.environment.signals import SignalSocket
+from skybus.worker.environment.signals import SignalSocket, user_code_runs
 from skybus.worker.environment.space import Space, load_space
 from skybus.worker.environment.state import StateKeeper
 from skybus.worker.environment.task_handlers import TaskHandlers
@@ -104,7 +104,8 @@ class Host(EngineWatcher):
     def _open(self) -> bool:
         try:
             origin = Origin(self._order)
-            space = load_space(self._order, self, self._kernel)
+            with user_code_runs():
+                space = load_space(self._order, self, self._kernel)
             facts = origin.facts()
         except Exception as error:  # what startup code has made may raise anything when it is looked at
             why, where = reason(error), full_traceback(error)
@@ -148,7 +149,7 @@ class Host(EngineWatcher):
     def _guard(self) -> Iterator[None]:
         """Surround user code in the main thread."""
         self._signals.listen()
-        with interruptible() if self._kernel else nullcontext():
+        with user_code_runs(), interruptible() if self._kernel else nullcontext():
             yield
 
     def _free_children(self) -> None:

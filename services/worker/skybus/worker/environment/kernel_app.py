@@ -32,7 +32,7 @@ from skybus.bus.error_text import formatted, said, traceback_of
 from skybus.worker.environment.output import say
 from skybus.worker.environment.own_file import OwnFile, compile_file
 from skybus.worker.environment.own_process import in_this_process
-from skybus.worker.environment.signals import ignore_interrupt
+from skybus.worker.environment.signals import ignore_interrupt, user_code_runs
 from skybus.worker.environment.startup_module import run_module
 
 ANSI = re.compile(r"\x1B(?:[@-Z\\-_]|\[[0-?]*[ -/]*[@-~])")
@@ -138,7 +138,7 @@ class EmbeddedKernel(IPythonKernel):
         app = cast("EmbeddedKernelApp", self.parent)
         app.on_cell(+1)
         try:
-            with in_this_process():
+            with user_code_runs(), in_this_process():
                 return await super().do_execute(*args, **kwargs)
         finally:
             app.on_cell(-1)
