@@ -109,6 +109,19 @@ async def test_an_environment_outlives_what_user_code_does_to_the_standard_strea
     await house.until_text("heard again")
 
 
+async def test_standard_output_can_be_reconfigured_and_wrapped(house):
+    code = (
+        "import io, sys\n"
+        "sys.__stdout__.reconfigure(encoding='utf-8')\n"
+        "wrapped = io.TextIOWrapper(sys.__stdout__.buffer, encoding='utf-8', write_through=True)\n"
+        "print('wrapped anew', file=wrapped)\n"
+        "wrapped.detach()\n"
+    )
+    report = await house.finish_task(script(code))
+    assert report["success"], report["msg"]
+    await house.until_text("wrapped anew")
+
+
 async def test_an_environment_outlives_a_signal_handler_that_raises_while_nothing_runs(house):
     code = "import signal; signal.signal(signal.SIGUSR1, lambda *_: 1 / 0)"
     assert (await house.finish_task(script(code)))["success"]
