@@ -206,6 +206,24 @@ async def test_startup_code_whose_error_python_cannot_write_is_reported_with_its
     assert (await exited(house, environment_id))["exit_code"] == 1
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import builtins\nbuiltins.print = lambda *values: None",
+        "import sys\nsys.stdout.close()\nsys.stderr.close()",
+        "import sys\nsys.stdout = sys.stderr = None",
+    ],
+    ids=["own print", "closed streams", "no streams"],
+)
+async def test_an_environment_opens_and_warns_whatever_startup_code_does_to_print(house_with_startup, code):
+    house, startup = house_with_startup
+    startup.write_text(f"{code}\ndef plan(p={'x' * 10_001!r}):\n    yield\n")
+    environment_id = await house.open()
+    await house.until_text("Warning: ")
+    await house.bus.call(ENVIRONMENT_END, Empty())
+    await exited(house, environment_id)
+
+
 async def test_failed_startup_code_ends_the_process_although_its_thread_goes_on(house_with_startup):
     house, startup = house_with_startup
     startup.write_text(
