@@ -25,7 +25,7 @@ from skybus.bus.errors import WrongStateError
 from skybus.bus.runtime import run_loop
 from skybus.bus.service import Service
 from skybus.worker.environment.children import Children, sockets_on
-from skybus.worker.environment.ending import EXIT_HANDLERS, run_exit_handlers
+from skybus.worker.environment.ending import EXIT_HANDLERS, cut, run_exit_handlers
 from skybus.worker.environment.engine import EngineWatcher
 from skybus.worker.environment.execution import Executor, Leave
 from skybus.worker.environment.failures import full_traceback, reason
@@ -268,7 +268,7 @@ class Host(EngineWatcher):
         if self._kernel:
             self._kernel.nudge()
         if code < 0:  # the main thread may be busy for long
-            self._loop.call_later(EXIT_HANDLERS, os._exit, 128 - code)
+            self._loop.call_later(EXIT_HANDLERS, cut, 128 - code)
 
     async def _abort_plan(self) -> None:
         """Pause and abort the plan that is running."""
