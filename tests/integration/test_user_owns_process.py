@@ -122,6 +122,22 @@ async def test_standard_output_can_be_reconfigured_and_wrapped(house):
     await house.until_text("wrapped anew")
 
 
+async def test_a_fork_warns_of_no_file_of_ours(house):
+    code = (
+        "import os, warnings\n"
+        "with warnings.catch_warnings():\n"
+        "    warnings.simplefilter('always')\n"
+        "    if (pid := os.fork()) == 0:\n"
+        "        os.write(1, b'forked quietly')\n"
+        "        os._exit(0)\n"
+        "    os.waitpid(pid, 0)\n"
+    )
+    report = await house.finish_task(script(code))
+    assert report["success"], report["msg"]
+    await house.until_text("forked quietly")
+    assert "ResourceWarning" not in house.text()
+
+
 async def test_an_environment_outlives_a_signal_handler_that_raises_while_nothing_runs(house):
     code = "import signal; signal.signal(signal.SIGUSR1, lambda *_: 1 / 0)"
     assert (await house.finish_task(script(code)))["success"]

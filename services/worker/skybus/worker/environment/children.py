@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import TextIO
 
 from skybus.bus.logs import lines
 from skybus.worker.environment.signals import Contained, SignalSocket
@@ -20,6 +21,8 @@ MACHINERY = ("skybus.", "bluesky.", "ipykernel.", "IPython.")
 """Signal handlers of these packages serve the process that runs plans; those of user code stay in its children."""
 HELD = (signal.SIGINT, signal.SIGTERM)
 """Signals that wait while a fork is under way: a child that is ended at once must not take them for the parent's."""
+_OF_THE_PARENT: list[TextIO | None] = []
+"""Kept in a child: Python would warn of a file that is dropped before it is closed, and its lock may be held."""
 _OPEN = Path("/proc/self/fd")
 
 Descriptors = Callable[[], Iterable[int]]
@@ -59,6 +62,7 @@ class Children:
     def _set_free(self) -> None:
         """Runs in the child, before anything else does."""
         try:
+            _OF_THE_PARENT.append(lines.output)
             lines.output = open(os.devnull, "w")  # noqa: PTH123, SIM115 - another thread may hold the lock of the old one
             _restore_signals(self._signals.descriptors)
             for descriptor in set(self._ours()):
