@@ -16,7 +16,6 @@ from typing import Any
 STARTUP_MODULE = "_SKYBUS_STARTUP_MODULE"
 """Environment variable: the name of the module that the environment has as its startup code."""
 
-
 _importers: set[str] = set()
 """Names of the modules that have asked for what startup code has defined."""
 _WAY_OUT = (
@@ -73,7 +72,7 @@ class _Finder:
     @classmethod
     def find_spec(cls, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         """Find a module as the other finders do, and surround the code of a Python file."""
-        others = (finder for finder in sys.meta_path if finder is not cls)
+        others = (finder for finder in sys.meta_path if finder is not cls and hasattr(finder, "find_spec"))
         spec = next(filter(None, (finder.find_spec(name, path, target) for finder in others)), None)
         if spec and spec.loader and spec.origin and spec.origin.endswith(".py"):
             spec.loader.exec_module = _tolerant(spec.loader.exec_module)

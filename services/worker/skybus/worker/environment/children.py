@@ -111,7 +111,8 @@ def _restore_signals(ours: Collection[int]) -> None:
     for number in signal.valid_signals():
         handler = signal.getsignal(number)
         if isinstance(handler, Contained):
-            signal.signal(number, handler.handler)
-        elif (getattr(handler, "__module__", None) or "").startswith(MACHINERY):
+            handler = handler.handler
+            signal.signal(number, handler)
+        if (getattr(handler, "__module__", None) or "").startswith(MACHINERY):
             is_interrupt = number == signal.SIGINT
             signal.signal(number, signal.default_int_handler if is_interrupt else signal.SIG_DFL)

@@ -18,6 +18,9 @@ EXIT_HANDLERS = 1.0
 POOLS = 0.5
 """Seconds of these that the pools of `concurrent.futures` have to end their workers."""
 
+LAST_WORDS = 0.1
+"""Seconds that the last line has: nobody may read the console any more."""
+
 
 def run_exit_handlers(code: int) -> None:
     """Run the exit handlers; the process ends with `code` if that takes too long."""
@@ -32,7 +35,8 @@ def cut(code: int) -> NoReturn:
     with suppress(BaseException):
         children = multiprocessing.active_children()
         ended = f", and so are its child processes {[child.pid for child in children]}" if children else ""
-        say(f"Exit handlers have not returned within {EXIT_HANDLERS:g} s: the process is ended without them{ended}")
+        text = f"Exit handlers have not returned within {EXIT_HANDLERS:g} s: the process is ended without them{ended}"
+        _thread(lambda: say(text)).join(LAST_WORDS)
         for child in children:
             child.terminate()
     os._exit(code)
