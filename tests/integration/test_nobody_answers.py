@@ -32,7 +32,7 @@ async def test_a_plan_that_asks_fails_with_its_question(house):
     assert (report["exit_status"], report["msg"]) == ("failed", "Plan failed: nobody can answer here: Close the hutch?")
 
 
-@pytest.mark.parametrize("how", ["input", "read", "lines", "bytes", "getpass"])
+@pytest.mark.parametrize("how", ["input", "read", "first stream", "lines", "bytes", "getpass"])
 async def test_reading_from_standard_input_fails_in_plans_and_tasks(house, how):
     report = await house.finish(plan("ask_python", how))
     assert report["exit_status"] == "failed"

@@ -1,6 +1,7 @@
 """`__main__`, logging and the standard streams of an environment belong to user code; no child runs it again."""
 
 import base64
+import signal
 import zlib
 from pathlib import Path
 
@@ -48,7 +49,7 @@ async def test_devices_that_libraries_put_into_main_can_be_used_and_nothing_else
         zlib.decompress(base64.b64decode((await house.bus.call(ENVIRONMENT_CATALOG, CatalogPart())).data))
     )
     assert catalog["devices"].keys() == {"table_x", "declared"}
-    assert catalog["plans"].keys() == {"file_in_plan", "squares_in_plan", "pool_in_plan", "more"}
+    assert catalog["plans"].keys() == {"file_in_plan", "squares_in_plan", "pool_in_plan", "unwritable", "more"}
 
 
 @pytest.mark.parametrize("pool", ["squares_in_plan", "pool_in_plan"])
@@ -106,3 +107,53 @@ async def test_an_environment_outlives_what_user_code_does_to_the_standard_strea
         report = await house.finish_task(script(code))
         assert report["success"], report["msg"]
     await house.until_text("heard again")
+
+
+async def test_standard_output_can_be_reconfigured_and_wrapped(house):
+    code = (
+        "import io, sys\n"
+        "sys.__stdout__.reconfigure(encoding='utf-8')\n"
+        "wrapped = io.TextIOWrapper(sys.__stdout__.buffer, encoding='utf-8', write_through=True)\n"
+        "print('wrapped anew', file=wrapped)\n"
+        "wrapped.detach()\n"
+    )
+    report = await house.finish_task(script(code))
+    assert report["success"], report["msg"]
+    await house.until_text("wrapped anew")
+
+
+async def test_a_fork_warns_of_no_file_of_ours(house):
+    code = (
+        "import os, warnings\n"
+        "with warnings.catch_warnings():\n"
+        "    warnings.simplefilter('always')\n"
+        "    if (pid := os.fork()) == 0:\n"
+        "        os.write(1, b'forked quietly')\n"
+        "        os._exit(0)\n"
+        "    os.waitpid(pid, 0)\n"
+    )
+    report = await house.finish_task(script(code))
+    assert report["success"], report["msg"]
+    await house.until_text("forked quietly")
+    assert "ResourceWarning" not in house.text()
+
+
+async def test_an_environment_outlives_a_signal_handler_that_raises_while_nothing_runs(house):
+    code = "import signal; signal.signal(signal.SIGUSR1, lambda *_: 1 / 0)"
+    assert (await house.finish_task(script(code)))["success"]
+    later = "import os, signal; os.kill(os.getpid(), signal.SIGUSR1)"
+    assert (await house.finish_task(script(later), background=True))["success"]
+    await house.until_text(f"The handler of signal {signal.SIGUSR1:d} has raised an error:")
+    await house.until_text("ZeroDivisionError: division by zero")
+    report = await house.finish_task(script(later))
+    assert "division by zero" in report["msg"]  # user code that runs gets what its handlers raise
+    assert (await house.state()).phase == "idle"
+
+
+async def test_an_environment_outlives_an_error_that_python_cannot_write(house):
+    report = await house.finish(plan("unwritable"))
+    assert report["exit_status"] == "failed"
+    assert "bad macro" in report["msg"]
+    report = await house.finish_task(script("raise SyntaxError('bad macro', ('macro.txt', 3, '5', 'mv x 3'))"))
+    assert "bad macro" in report["msg"]
+    assert (await house.state()).phase == "idle"

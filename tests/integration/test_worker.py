@@ -2,11 +2,12 @@
 
 import asyncio
 import os
+import selectors
 import signal
 import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import orjson
@@ -192,6 +193,75 @@ async def test_startup_code_that_fails_is_reported_with_its_traceback(house_with
     assert "beam = 1 / 0" in opened["traceback"]
     assert (gone["exit_code"], gone["requested"]) == (1, False)
     assert "before\n" in gone["output_tail"]
+
+
+async def test_startup_code_whose_error_python_cannot_write_is_reported_with_its_words(house_with_startup):
+    house, startup = house_with_startup
+    startup.write_text("raise SyntaxError('bad macro', ('macro.txt', 3, '5', 'mv x 3'))\n")
+    environment_id = await begin_to_open(house)
+
+    opened = await house.life.report("opened", environment_id=environment_id)
+
+    assert "bad macro" in opened["msg"]
+    assert f'File "{startup}", line 1' in opened["traceback"]
+    assert (await exited(house, environment_id))["exit_code"] == 1
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import builtins\nbuiltins.print = lambda *values: None",
+        "import sys\nsys.stdout.close()\nsys.stderr.close()",
+        "import sys\nsys.stdout = sys.stderr = None",
+    ],
+    ids=["own print", "closed streams", "no streams"],
+)
+async def test_an_environment_opens_and_warns_whatever_startup_code_does_to_print(house_with_startup, code):
+    house, startup = house_with_startup
+    startup.write_text(f"{code}\ndef plan(p={'x' * 10_001!r}):\n    yield\n")
+    environment_id = await house.open()
+    await house.until_text("Warning: ")
+    await house.bus.call(ENVIRONMENT_END, Empty())
+    await exited(house, environment_id)
+
+
+BUSY_AT_THE_END = """
+import atexit, os, threading, time
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+{first}
+pool = ProcessPoolExecutor(2)
+print("workers", *{{pool.submit(os.getpid).result() for _ in range(20)}}, flush=True)
+{last}
+"""
+
+
+@pytest.mark.parametrize(
+    ("first", "last"),
+    [
+        ("", ""),
+        ("ThreadPoolExecutor(1).submit(threading.Event().wait)", ""),
+        ("", "atexit.register(threading.Event().wait)"),
+        ("", "pool.submit(time.sleep, 600)"),
+    ],
+    ids=["idle", "busy thread pool", "endless exit handler", "busy pool"],
+)
+async def test_workers_of_a_pool_end_with_their_environment(house_with_startup, first, last):
+    house, startup = house_with_startup
+    startup.write_text(BUSY_AT_THE_END.format(first=first, last=last))
+    environment_id = await house.open()
+    await house.until_text("workers ")
+    workers = house.text().partition("workers ")[2].splitlines()[0].split()
+    await house.bus.call(ENVIRONMENT_END, Empty())
+    gone = await exited(house, environment_id)
+    if last:
+        assert "Exit handlers have not returned within 1 s" in gone["output_tail"]
+    for pid in workers:
+        with suppress(ProcessLookupError):
+            watched = os.pidfd_open(int(pid))
+            with selectors.DefaultSelector() as selector:
+                selector.register(watched, selectors.EVENT_READ)
+                assert selector.select(PATIENCE), f"worker {pid} lives on"
+            os.close(watched)
 
 
 async def test_failed_startup_code_ends_the_process_although_its_thread_goes_on(house_with_startup):

@@ -58,6 +58,25 @@ class SpeechlessError(Exception):
         raise RuntimeError
 
 
+class SilentExit(Exception):  # noqa: N818
+    """Ends the process of whoever asks what it says."""
+
+    def __str__(self) -> str:
+        raise SystemExit
+
+
+class WithoutTraceback(Exception):  # noqa: N818
+    """Cannot say where it was raised."""
+
+    @property
+    def __traceback__(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
+        raise RuntimeError("no traceback")
+
+    @__traceback__.setter
+    def __traceback__(self, _value: Any) -> None:
+        pass
+
+
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
@@ -66,8 +85,11 @@ class SpeechlessError(Exception):
         (ValueError("half: \udcff"), "half: ?"),
         (ValueError("x" * 10_000_000), "xxx"),
         (SpeechlessError(), "SpeechlessError"),
+        (SilentExit(), "SilentExit"),
+        (WithoutTraceback("lost"), "lost"),
+        (SyntaxError("bad macro", ("macro.txt", 3, "5", "mv x 3")), "bad macro (macro.txt, line 3)"),
     ],
-    ids=["exit", "interrupt", "surrogate", "long", "speechless"],
+    ids=["exit", "interrupt", "surrogate", "long", "speechless", "silent exit", "no traceback", "bad offset"],
 )
 def test_whatever_a_function_raises_is_reported(error, reason):
     def fail():
@@ -80,6 +102,19 @@ def test_whatever_a_function_raises_is_reported(error, reason):
     assert reason in report.msg
     assert "raise error" in report.traceback or len(report.traceback) > 100_000
     assert len(encode(report)) < 500_000
+
+
+def test_the_traceback_of_an_error_that_python_cannot_write_has_its_cause():
+    def fail():
+        try:
+            int("five")
+        except ValueError as error:
+            raise SyntaxError("bad macro", ("macro.txt", 3, "5", "mv x 3")) from error
+
+    lines = report_of(fail).traceback.splitlines()
+
+    assert lines.index("ValueError: invalid literal for int() with base 10: 'five'") < len(lines) - 1
+    assert lines[-1] == "SyntaxError: bad macro (macro.txt, line 3)"
 
 
 def test_functions_are_found_by_name_and_plans_are_none():

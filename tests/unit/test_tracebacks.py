@@ -55,12 +55,12 @@ def test_an_error_of_user_code_has_a_reason_and_a_traceback_in_any_case(error, t
     assert "in raised" in full_traceback(caught)
 
 
-def test_an_error_whose_cause_cannot_be_shown_is_shown_itself():
+def test_an_error_is_shown_with_a_cause_that_python_cannot_show():
     error = ValueError("the macro could not be read")
     error.__cause__ = bad_macro()
     text = format_error(error, traceback_of(raised(error)))
     assert "ValueError: the macro could not be read\n" in text
-    assert "Python cannot show more of this error: TypeError" in text
+    assert "SyntaxError: bad macro (macro.txt, line 3)\n" in text
 
 
 def test_startup_code_says_what_has_failed_although_python_cannot_show_it(tmp_path):

@@ -21,6 +21,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from skybus.bus.tracebacks import text_of
+
 
 class SkybusError(Exception):
     """Something inside skybus went wrong; the service's log has the details."""
@@ -120,7 +122,7 @@ ERRORS: dict[str, type[SkybusError]] = {
 
 def why(error: BaseException) -> str:
     """What an error says, or what it is if it says nothing."""
-    return str(error) or type(error).__name__
+    return text_of(error) or type(error).__name__
 
 
 def error_from_wire(code: str, message: str, details: dict[str, Any] | None = None) -> SkybusError:

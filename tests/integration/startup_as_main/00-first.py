@@ -91,6 +91,12 @@ def pool_in_plan(method: str) -> MsgGenerator:
         return pool.map(square, [1, 2])
 
 
+def unwritable() -> MsgGenerator:
+    """Raise what Python fails to write: the offset of the error is text."""
+    yield from bps.null()
+    raise SyntaxError("bad macro", ("macro.txt", 3, "5", "mv x 3"))
+
+
 def in_other_process() -> list[object]:
     """Send classes of the startup code there and back."""
     with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as pool:

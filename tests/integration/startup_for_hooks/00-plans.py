@@ -224,6 +224,7 @@ def ask_now(how: str) -> Any:
     ways = {
         "input": lambda: input("Close the hutch?"),
         "read": sys.stdin.read,
+        "first stream": lambda: sys.__stdin__ and sys.__stdin__.readline(),
         "lines": lambda: list(sys.stdin),
         "bytes": sys.stdin.buffer.read,
         "getpass": lambda: getpass.getpass("Password?"),

@@ -12,14 +12,17 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import TextIO
 
 from skybus.bus.logs import lines
-from skybus.worker.environment.signals import SignalSocket
+from skybus.worker.environment.signals import Contained, SignalSocket
 
 MACHINERY = ("skybus.", "bluesky.", "ipykernel.", "IPython.")
 """Signal handlers of these packages serve the process that runs plans; those of user code stay in its children."""
 HELD = (signal.SIGINT, signal.SIGTERM)
 """Signals that wait while a fork is under way: a child that is ended at once must not take them for the parent's."""
+_OF_THE_PARENT: list[TextIO | None] = []
+"""Kept in a child: Python would warn of a file that is dropped before it is closed, and its lock may be held."""
 _OPEN = Path("/proc/self/fd")
 
 Descriptors = Callable[[], Iterable[int]]
@@ -59,6 +62,7 @@ class Children:
     def _set_free(self) -> None:
         """Runs in the child, before anything else does."""
         try:
+            _OF_THE_PARENT.append(lines.output)
             lines.output = open(os.devnull, "w")  # noqa: PTH123, SIM115 - another thread may hold the lock of the old one
             _restore_signals(self._signals.descriptors)
             for descriptor in set(self._ours()):
@@ -105,6 +109,10 @@ def _restore_signals(ours: Collection[int]) -> None:
     if wakeup >= 0 and wakeup not in ours:
         signal.set_wakeup_fd(wakeup)
     for number in signal.valid_signals():
-        if (getattr(signal.getsignal(number), "__module__", None) or "").startswith(MACHINERY):
+        handler = signal.getsignal(number)
+        if isinstance(handler, Contained):
+            handler = handler.handler
+            signal.signal(number, handler)
+        if (getattr(handler, "__module__", None) or "").startswith(MACHINERY):
             is_interrupt = number == signal.SIGINT
             signal.signal(number, signal.default_int_handler if is_interrupt else signal.SIG_DFL)

@@ -25,7 +25,7 @@ from skybus.bus.errors import WrongStateError
 from skybus.bus.runtime import run_loop
 from skybus.bus.service import Service
 from skybus.worker.environment.children import Children, sockets_on
-from skybus.worker.environment.ending import EXIT_HANDLERS, run_exit_handlers
+from skybus.worker.environment.ending import EXIT_HANDLERS, cut, run_exit_handlers
 from skybus.worker.environment.engine import EngineWatcher
 from skybus.worker.environment.execution import Executor, Leave
 from skybus.worker.environment.failures import full_traceback, reason
@@ -35,7 +35,7 @@ from skybus.worker.environment.kernel_handlers import KernelHandlers
 from skybus.worker.environment.kernel_turns import KernelTurns
 from skybus.worker.environment.origin import Origin
 from skybus.worker.environment.output import Output, say
-from skybus.worker.environment.signals import SignalSocket
+from skybus.worker.environment.signals import SignalSocket, user_code_runs
 from skybus.worker.environment.space import Space, load_space
 from skybus.worker.environment.state import StateKeeper
 from skybus.worker.environment.task_handlers import TaskHandlers
@@ -77,14 +77,15 @@ class Host(EngineWatcher):
         self._listen_to_signals()
         self._free_children()
         self._output.capture()
+        code = FAULT
         try:
             code = self._work(is_open=self._open())
         except MemoryError:
             end_without_memory()
         except BaseException:  # threads of user code must not keep a process whose main thread has ended
             log.exception("the main thread cannot go on")
-            code = FAULT
-        self._end(code)
+        finally:
+            self._end(code)
         return code
 
     # What follows is done in the main thread.
@@ -103,7 +104,8 @@ class Host(EngineWatcher):
     def _open(self) -> bool:
         try:
             origin = Origin(self._order)
-            space = load_space(self._order, self, self._kernel)
+            with user_code_runs():
+                space = load_space(self._order, self, self._kernel)
             facts = origin.facts()
         except Exception as error:  # what startup code has made may raise anything when it is looked at
             why, where = reason(error), full_traceback(error)
@@ -147,7 +149,7 @@ class Host(EngineWatcher):
     def _guard(self) -> Iterator[None]:
         """Surround user code in the main thread."""
         self._signals.listen()
-        with interruptible() if self._kernel else nullcontext():
+        with user_code_runs(), interruptible() if self._kernel else nullcontext():
             yield
 
     def _free_children(self) -> None:
@@ -266,7 +268,7 @@ class Host(EngineWatcher):
         if self._kernel:
             self._kernel.nudge()
         if code < 0:  # the main thread may be busy for long
-            self._loop.call_later(EXIT_HANDLERS, os._exit, 128 - code)
+            self._loop.call_later(EXIT_HANDLERS, cut, 128 - code)
 
     async def _abort_plan(self) -> None:
         """Pause and abort the plan that is running."""

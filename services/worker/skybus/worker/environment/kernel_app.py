@@ -33,7 +33,7 @@ from skybus.bus.tracebacks import format_error, text_of, traceback_of
 from skybus.worker.environment.output import say
 from skybus.worker.environment.own_file import OwnFile, compile_file
 from skybus.worker.environment.own_process import in_this_process
-from skybus.worker.environment.signals import ignore_interrupt
+from skybus.worker.environment.signals import ignore_interrupt, user_code_runs
 from skybus.worker.environment.startup_module import run_module
 
 log = structlog.get_logger()
@@ -94,11 +94,12 @@ class EmbeddedShell(ZMQInteractiveShell):
 
     def _showtraceback(self, etype: Any, evalue: Any, stb: Any) -> None:
         self._has_shown = True
-        super()._showtraceback(etype, evalue, stb)
         text = ANSI.sub("", "\n".join(stb))
         if self.failures is not None:
             self.failures.append(Failure(evalue, text))
         say(f"Traceback: {text}")
+        with suppress(Exception):  # user code may have closed the streams that it flushes
+            super()._showtraceback(etype, text_of(evalue), stb)
 
     def safe_execfile(self, fname: Any, *where: Any, raise_exceptions: bool = False, **options: Any) -> None:
         """Run a file; one of the startup code knows its own `__file__` later, too."""
@@ -145,7 +146,7 @@ class EmbeddedKernel(IPythonKernel):
         app = cast("EmbeddedKernelApp", self.parent)
         app.on_cell(+1)
         try:
-            with in_this_process():
+            with user_code_runs(), in_this_process():
                 return await super().do_execute(*args, **kwargs)
         finally:
             app.on_cell(-1)

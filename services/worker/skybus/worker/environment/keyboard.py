@@ -53,7 +53,7 @@ class Keyboard(io.TextIOBase):
 
 def remove_keyboard() -> None:
     """Make `input()` and reads from standard input fail, unless user code replaces `sys.stdin`."""
-    sys.stdin = Keyboard()
+    sys.stdin = sys.__stdin__ = Keyboard()  # pyright: ignore[reportAttributeAccessIssue]
     asks = builtins.input
 
     @functools.wraps(asks)

@@ -122,6 +122,10 @@ def unbuffer_python() -> None:
 class _WholeWrites(io.FileIO):
     """A raw file that does not stop half-way: a text stream on top of it would lose the rest."""
 
+    def seekable(self) -> bool:
+        """Deny it: `FileIO` and text streams remember the answer, and the FIFO that replaces the file cannot seek."""
+        return False
+
     def write(self, data: object) -> int:  # type: ignore[override]
         """Write all of it."""
         rest = memoryview(data).cast("B")  # type: ignore[arg-type]

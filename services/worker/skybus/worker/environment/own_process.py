@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 from skybus.bus.tracebacks import format_error, traceback_of
@@ -68,8 +69,9 @@ def _ending() -> Callable[[BaseException | None], None]:
 
     def end_child(error: BaseException | None) -> None:
         if os.getpid() != pid:
-            with suppress(BaseException):
-                _say(error)
+            for write in (partial(_say, error), lambda: sys.stdout.flush(), lambda: sys.stderr.flush()):
+                with suppress(BaseException):  # user code may have closed or replaced any of the streams
+                    write()
             os._exit(_exit_code(error))
 
     return end_child
@@ -82,8 +84,6 @@ def _say(error: BaseException | None) -> None:
             print(error.code, file=sys.stderr)
     elif error is not None and not isinstance(error, StopIteration):
         sys.stderr.write(format_error(error, traceback_of(error)))
-    sys.stdout.flush()
-    sys.stderr.flush()
 
 
 def _exit_code(error: BaseException | None) -> int:

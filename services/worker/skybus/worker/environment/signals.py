@@ -6,9 +6,14 @@ import os
 import signal
 import socket
 import struct
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import Any
+
+from skybus.worker.environment.failures import full_traceback
+from skybus.worker.environment.output import say
+from skybus.worker.environment.own_process import in_this_process
 
 KEPT_IGNORED = {signal.SIGPIPE, signal.SIGXFSZ}
 """Python itself ignores them, and `subprocess` gives them back to children."""
@@ -18,6 +23,51 @@ _CREDENTIALS = struct.Struct("3i")
 
 def ignore_interrupt(_number: int, _frame: FrameType | None) -> None:
     """Survive Ctrl-C. *Ignored* would survive exec: a program that a plan starts could not be interrupted."""
+
+
+class Contained:
+    """A signal handler of user code, while our code has the main thread: what it raises is printed.
+
+    Args:
+        handler: as user code has set it.
+    """
+
+    def __init__(self, handler: Callable[[int, FrameType | None], Any]) -> None:
+        self.handler = handler
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """Handle the signal."""
+        try:
+            with in_this_process():
+                self.handler(number, frame)
+        except KeyboardInterrupt:  # Ctrl-C finds nothing to interrupt
+            pass
+        except BaseException as error:  # it would end our code in the middle
+            say(f"The handler of signal {number} has raised an error:\n{full_traceback(error)}")
+
+
+@contextmanager
+def user_code_runs() -> Iterator[None]:
+    """Surround user code in the main thread: what its signal handlers raise, such as a timeout, reaches it."""
+    for number, handler in _python_handlers():
+        if isinstance(handler, Contained):
+            signal.signal(number, handler.handler)
+    try:
+        yield
+    finally:
+        for number, handler in _python_handlers():
+            if not isinstance(handler, Contained) and not _is_ours(handler):
+                signal.signal(number, Contained(handler))
+
+
+def _is_ours(handler: object) -> bool:
+    """Whether a signal handler is one of this package, which raises nothing."""
+    return (getattr(handler, "__module__", None) or "").startswith("skybus.")
+
+
+def _python_handlers() -> list[tuple[signal.Signals, Callable[[int, FrameType | None], Any]]]:
+    found = [(number, signal.getsignal(number)) for number in signal.valid_signals()]
+    return [(number, handler) for number, handler in found if callable(handler)]  # pyright: ignore[reportReturnType]
 
 
 def start_afresh() -> None:

@@ -14,6 +14,7 @@ from skybus.worker.environment.engine import Engine, EngineWatcher
 from skybus.worker.environment.existing_file import save_existing
 from skybus.worker.environment.kernel import Kernel
 from skybus.worker.environment.main_module import become_main
+from skybus.worker.environment.output import say
 from skybus.worker.environment.packed_catalog import PackedCatalog
 from skybus.worker.environment.remarks import Remarks
 from skybus.worker.environment.script import run_script
@@ -103,7 +104,7 @@ class Space:
         for text in warnings:
             if text not in self.warnings:
                 self.warnings.append(text)
-                print(f"Warning: {text}", flush=True)
+                say(f"Warning: {text}")
 
 
 def load_space(order: Order, watcher: EngineWatcher, kernel: Kernel | None = None) -> Space:
@@ -138,7 +139,7 @@ def _look_at_folder(order: Order) -> list[str]:
     remarks = Remarks()
     for text in found.ignored:
         remarks.add(text)
-        print(f"Warning: {text}", flush=True)
+        say(f"Warning: {text}")
     return remarks.told()
 
 
