@@ -135,13 +135,14 @@ async def _check(house: House, warnings: list[str]) -> None:
     for words in (
         "what is called 5 is not listed",
         "'exits' (Exits) is no device, as it raises when it is looked at",
+        "'mock' (MagicMock) ",
         "plan 'to_filter', parameter 'position': its type hint cannot be written and is left out",
         "plan 'to_filter', parameter 'timeout': default nan is not a plain Python value",
         "plan 'saved': its description has characters that cannot be sent",
         "not listed although they look like plans (1): promises",
     ):
         assert any(text.startswith(words) for text in warnings), (words, warnings)
-    assert len(warnings) == 9
+    assert len(warnings) == 10
     await house.until_text(f"Warning: {warnings[-1]}\n")
 
     for item, said in (
