@@ -177,15 +177,15 @@ _answered: ContextVar[str] = ContextVar("answered", default="something")
 
 
 def _wrap_reply() -> None:
-    """Have it known, while a reply is published, to what it is one."""
-    original = Service._reply
+    """Note in the task that answers a request which one it is."""
+    original = Service._answer
 
     @wraps(original)
-    async def named(self: Service, request: Any, body: bytes) -> None:
+    async def named(self: Service, what: str, request: Any, answer: Any) -> None:
         _answered.set(_subject(request.subject))
-        await original(self, request, body)
+        await original(self, what, request, answer)
 
-    Service._reply = named  # type: ignore[method-assign]
+    Service._answer = named  # type: ignore[method-assign]
 
 
 def _name_of_message(_: Connection, subject: str, *__: Any) -> str:
