@@ -25,7 +25,7 @@ from skybus.bus.settings import BusSettings
 from skybus.bus.tasks import end_tasks
 from skybus.client.client import Client
 from skybus.queue.redis_address import read_sentinels
-from skybus.stack.child import Child, notify_socket, until_listening
+from skybus.stack.child import Child, UntilReady, notify_socket
 from skybus.stack.cluster import HOME, PRIMARY, Machine, write_cluster
 from skybus.stack.servers import valkey_binary
 from tests.promises import PATIENCE
@@ -191,13 +191,27 @@ class Deployed:
         unit, machine, kind = self._unit(name), self.machines[int(name[-1])], name[:-1]
         command, environment = list(unit.command), {**unit.environment}
         if kind in SERVERS:
-            until_ready = until_listening((HOST, getattr(machine, kind)))
+            until_ready = _until_listening(getattr(machine, kind))
         else:
             environment["NOTIFY_SOCKET"], until_ready = notify_socket(self.root, name)
             environment |= self.settings
         if kind == "nats":
             command += ["-m", str(self.monitors[int(name[-1])])]  # to see who leads
         return Child(name, command, self.log(name), until_ready, environment=environment)
+
+
+def _until_listening(port: int) -> UntilReady:
+    async def until_ready(_process: asyncio.subprocess.Process) -> dict[str, str]:
+        while True:
+            try:
+                _, writer = await asyncio.open_connection(HOST, port)
+            except OSError:
+                await asyncio.sleep(0.005)  # a server has no way to tell
+            else:
+                writer.close()
+                return {}
+
+    return until_ready
 
 
 def _get(url: str) -> dict[str, Any]:

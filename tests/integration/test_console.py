@@ -22,6 +22,7 @@ from skybus.client.streams import console
 from skybus.console.__main__ import serve
 from skybus.console.chunks import last_lines
 from skybus.console.settings import ConsoleSettings
+from skybus.console.stored import StoredStream
 from tests.integration.bus_fixtures import reconnected, service
 from tests.promises import PATIENCE
 from tests.servers import NatsServer, running
@@ -304,3 +305,10 @@ async def test_what_was_not_heard_of_one_item_is_read_when_its_next_output_comes
 def test_lines_are_cut_from_chunks(texts: list[str], number: int, expected: list[str]):
     chunks = [ConsoleChunk(seq=i, time=0, source="worker", text=text) for i, text in enumerate(texts)]
     assert [chunk.text for chunk in last_lines(chunks, number)] == expected
+
+
+async def test_a_stream_for_which_no_server_answers_is_unavailable(nats: NatsServer):
+    """As during the election of its leader."""
+    async with nats.bus("console") as bus:
+        with pytest.raises(UnavailableError, match="no server answers"):
+            await StoredStream(bus, "NOT_THERE").read("sky.sim.console.>", seq=1, batch=1, max_bytes=1000)

@@ -17,7 +17,7 @@ from skybus.bus.errors import SkybusError, UnavailableError
 from skybus.bus.tail import sequence_of, stored_at
 
 _TIMEOUT = 5.0
-_NOT_FOUND, _END = "404", "204"
+_NOT_FOUND, _END, _NO_RESPONDERS = "404", "204", "503"
 
 
 @dataclass(frozen=True)
@@ -153,6 +153,8 @@ class StoredStream:
                 return Batch(messages, 0)
             if status in (_NOT_FOUND, _END):
                 return Batch(messages, int(head.get("Nats-Num-Pending", 0)))
+            if status == _NO_RESPONDERS:  # the servers elect a leader of the stream
+                raise UnavailableError(f"the stream {self.name} cannot be read now: no server answers for it")
             raise SkybusError(f"the stream {self.name} refuses to be read: {status} {head.get('Description', '')}")
 
 
