@@ -60,7 +60,7 @@ class Orders:
         task.add_done_callback(lambda _: self._tasks.pop(order.name))
 
     async def end(self) -> None:
-        """Send nothing any more; who leads next sends again what is still awaited."""
+        """Send nothing any more. The next leader sends again what is still awaited."""
         await end_tasks(self._tasks.values())
 
     async def _send(self, order: Order, check: Check | None) -> None:

@@ -65,7 +65,7 @@ def _log_into(folder: EnvironmentFolder, level: str) -> None:
 
 
 def _leave_structlog_to_user_code() -> None:
-    """Let user code import a structlog of its own: it neither changes our log nor writes into it."""
+    """Give user code a structlog of its own. It neither changes our log nor writes into it."""
     for name in [name for name in sys.modules if name.partition(".")[0] == "structlog"]:
         del sys.modules[name]
 

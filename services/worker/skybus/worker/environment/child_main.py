@@ -67,7 +67,7 @@ def _stand_in(name: str, why: str) -> Any:
 
 
 class _Finder:
-    """Lets a module that fails for want of startup code be imported: what it has defined fails when it is used."""
+    """Imports a module that fails because startup code is missing; what the module defines fails when it is used."""
 
     @classmethod
     def find_spec(cls, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
