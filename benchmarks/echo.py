@@ -7,6 +7,7 @@ from pathlib import Path
 import nats
 import uvloop
 
+from skybus.bus.connection import settle
 from skybus.bus.settings import BusSettings
 
 ENDPOINT = "echo"
@@ -23,7 +24,7 @@ async def main(data_dir: Path) -> None:
             await message.respond(b"x" * _STATUS_BYTES)
 
         await connection.subscribe(settings.subjects().commands(ENDPOINT), cb=answer)
-        await connection.flush()
+        await settle(connection)
         print("ready", flush=True)
         await asyncio.Event().wait()
 

@@ -84,7 +84,7 @@ async def test_who_does_not_read_is_cut_off_and_goes_on_without_a_gap(impatient:
         while len(quick.bus._subscriptions) == 0 or len(slow.bus._subscriptions) == 0:
             await asyncio.sleep(0)
         for bus_ in (quick.bus, slow.bus):
-            await bus_.connection.flush()
+            await bus_.settle()
         await send(subject, b'{"n": 0}', timeout=PATIENCE)
         lost, noticed = asyncio.Event(), asyncio.Event()
         slow.bus.on_disconnect.append(lost.set)

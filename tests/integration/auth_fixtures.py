@@ -166,7 +166,7 @@ class Queue:
             self._changes.put_nowait(decode(CatalogChanged, message.data))
 
         await self.bus.subscribe(self.bus.subjects.event("catalog"), on_message)
-        await self.bus.connection.flush()
+        await self.bus.settle()
 
     async def fetched(self) -> CatalogChanged:
         """Wait until auth, started after us, has announced other uids than those of its start."""

@@ -91,7 +91,7 @@ async def test_permissions_that_are_set_hold_at_once_and_are_announced(nats, que
         seen.put_nowait(decode(PermissionsChanged, message.data).permissions_uid)
 
     await operator.subscribe(operator.subjects.event("permissions"), on_event)
-    await operator.connection.flush()
+    await operator.settle()
     async with auth(nats, **_settings(files)):
         first, before = await asyncio.wait_for(seen.get(), PATIENCE), await queue.uids()
         await _set(operator, NO_COUNT)

@@ -71,7 +71,7 @@ async def lines(nats: NatsServer) -> AsyncIterator[Lines]:
     async with nats.bus("console") as bus, nats.bus("operator") as people:
         await ensure_stream(bus.jetstream, console_stream(bus.subjects, 3600, 1 << 26))
         await people.subscribe(people.subjects.event("console.>"), lines.receive)
-        await people.connection.flush()
+        await people.settle()
         yield lines
 
 

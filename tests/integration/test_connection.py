@@ -10,6 +10,7 @@ from nats.js import JetStreamContext
 
 from skybus.bus.api.events import CatalogChanged
 from skybus.bus.api.internal import CATALOG_REFRESH, CATALOG_UIDS
+from skybus.bus.connection import settle
 from skybus.bus.ensuring import Ensured
 from skybus.bus.messages import Empty
 from skybus.bus.service import Handler, Service
@@ -39,7 +40,7 @@ async def test_a_connection_that_breaks_while_it_is_closed_is_rebuilt(nats: Nats
         await lost.wait()
         await bus.wait_connected()
         assert bus.connection is not connection
-        await bus.connection.flush()
+        await bus.settle()
 
 
 async def test_a_request_that_comes_while_the_connection_is_set_up_is_answered_when_it_is(nats: NatsServer) -> None:
@@ -54,10 +55,10 @@ async def test_a_request_that_comes_while_the_connection_is_set_up_is_answered_w
         return await bus.call(CATALOG_REFRESH, Empty())
 
     async def ask_now(connection: Connection) -> None:
-        await connection.flush()
+        await settle(connection)
         answers.append(asyncio.create_task(asker.call(CATALOG_UIDS, Empty())))
-        await asker.connection.flush()
-        await connection.flush()  # so it has come
+        await asker.settle()
+        await settle(connection)  # so it has come
         has_come.set()
 
     Service(other, "worker", [Handler(CATALOG_REFRESH, say_lists)])

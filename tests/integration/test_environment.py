@@ -280,7 +280,7 @@ async def test_progress_is_told_to_people(house, servers):
     seen, item = Seen(), plan("count", ["det"], num=4)
     async with servers.bus("operator") as people:
         await people.subscribe(people.subjects.event("progress.>"), seen.take)
-        await people.connection.flush()
+        await people.settle()
         await house.finish(item)
         last = await seen.until(lambda _: (bodies := seen.bodies()) and bodies[-1]["done"] == 4 and bodies[-1])
 
@@ -292,7 +292,7 @@ async def test_what_a_plan_waits_for_is_told_and_the_last_progress_is_kept(house
     seen, item = Seen(), plan("move_twice")
     async with servers.bus("operator") as people:
         await people.subscribe(people.subjects.event("progress.>"), seen.take)
-        await people.connection.flush()
+        await people.settle()
         await house.finish(item)
         await seen.until(lambda _: (bodies := seen.bodies()) and not bodies[-1]["moves"])
 

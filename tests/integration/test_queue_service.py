@@ -341,7 +341,7 @@ async def test_each_change_of_queue_and_history_is_an_event(nats, valkey, house,
         await opened(house, client)
         for topic in told:
             await client.bus.subscribe(client.bus.subjects.event(topic), note)
-        await client.bus.connection.flush()
+        await client.bus.settle()
         await client.add_item(COUNT)
         assert (await told["queue"].get())["qsize"] == 1
         await client.start()
@@ -367,7 +367,7 @@ async def test_a_burst_of_changes_is_told_to_all_who_follow_in_few_statuses(nats
         await opened(house, client)
         begin = time.monotonic()
         await client.bus.subscribe(client.bus.subjects.event("status"), note)
-        await client.bus.connection.flush()
+        await client.bus.settle()
         await asyncio.gather(*(client.add_item(COUNT) for _ in range(200)))
         await all_are_queued.wait()
         assert len(told) <= AT_ONCE + (time.monotonic() - begin) / PACE + 2

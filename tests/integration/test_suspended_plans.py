@@ -84,7 +84,7 @@ async def test_a_suspended_plan_is_told_with_suspender_time_and_justification(ho
     seen, begin = Seen(), time.time()
     async with servers.bus("operator") as people:
         await people.subscribe(people.subjects.event("progress.>"), seen.take)
-        await people.connection.flush()
+        await people.settle()
         async with suspended(house) as attempt:
             now = (await house.state()).suspended
             assert now

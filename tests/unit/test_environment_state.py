@@ -15,7 +15,7 @@ async def test_an_environment_that_ends_does_not_seem_ready_when_its_plan_is_ove
         keeper = StateKeeper("1", bus)
         keeper.change(phase=last, attempt="2")
         keeper.change(phase=EnvironmentPhase.IDLE, attempt=None)
-        await bus.connection.flush()
+        await bus.settle()
 
     assert (keeper.state.phase, keeper.state.attempt) == (last, None)
     assert not keeper.is_idle

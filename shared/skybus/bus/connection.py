@@ -142,6 +142,10 @@ class Bus:
         """Wait until requests can be sent."""
         await self._up.wait()
 
+    async def settle(self) -> None:
+        """Wait until the server has taken everything that was sent, and all subscriptions; one `flush` does not."""
+        await settle(self.connection)
+
     async def while_connected(self, work: Coroutine[Any, Any, T]) -> T:
         """Wait for something that would wait for ever if the connection it uses were lost.
 
@@ -331,7 +335,7 @@ class Bus:
             for subscription in self._subscriptions:
                 await self._restore(connection, subscription)
             await self.while_connected(self._call_hooks(connection))
-            await _settle(connection)
+            await settle(connection)
             _heed_cancellation()
             self._up.set()
             log.info("connected to NATS", url=connection.connected_url.geturl() if connection.connected_url else "")
@@ -435,8 +439,8 @@ async def _close(connection: Connection) -> None:
             task.cancel()
 
 
-async def _settle(connection: Connection) -> None:
-    """Wait until the server has taken all subscriptions.
+async def settle(connection: Connection) -> None:
+    """Wait until the server has taken everything that was sent, and all subscriptions.
 
     nats-py writes its PING past the buffer in which subscriptions may still wait; behind the first PONG they are sent,
     behind the second they are known.

@@ -13,6 +13,7 @@ from bluesky.plans import count  # noqa: F401
 from bluesky.utils import MsgGenerator
 from ophyd import SoftPositioner
 from ophyd.sim import det  # noqa: F401  # pyright: ignore[reportAttributeAccessIssue]
+from ophyd.status import MoveStatus
 
 RE = RunEngine({})
 
@@ -20,14 +21,15 @@ RE = RunEngine({})
 class SlowAxis(SoftPositioner):
     """Moves in ten steps."""
 
-    def _setup_move(self, position: float, status: object) -> None:
+    def _setup_move(self, position: float, status: MoveStatus) -> None:
         start = self.position or 0.0
 
         def move() -> None:
             for step in range(1, 11):
                 time.sleep(0.04)
                 self._set_position(start + (position - start) * step / 10)
-            self._done_moving()
+            self._reset_sub(self._SUB_REQ_DONE)  # `_done_moving` does so last, and forgets a move that has begun since
+            status.set_finished()
 
         threading.Thread(target=move).start()
 
