@@ -58,8 +58,9 @@ class Submitter:
         self._random = random.Random(f"{seed} {name}")
         self._count = 0
 
-    async def run(self) -> None:
-        while True:
+    async def run(self, enough: asyncio.Event) -> None:
+        """Work until it is enough; a request that was given up could still be carried out when all seems at rest."""
+        while not enough.is_set():
             await self._client.wait(lambda status: status.items_in_queue < FULL)
             await self._random.choice((self._add, self._add, self._add, self._move, self._remove))()
 
@@ -149,16 +150,18 @@ async def live_through(
 
     The reader waits for `PATIENCE` for each answer; an election may be going on.
     """
-    ledger, followed = Ledger(), list[int]()
+    ledger, followed, enough = Ledger(), list[int](), asyncio.Event()
     await client.open_environment()
-    work = [asyncio.create_task(Submitter(name, client, ledger, seed).run()) for name in SUBMITTERS]
+    work = [asyncio.create_task(Submitter(name, client, ledger, seed).run(enough)) for name in SUBMITTERS]
     care = [asyncio.create_task(each) for each in (keep_running(client), follow_console(reader, followed))]
     hits = asyncio.create_task(faults)
     try:
         ended, _ = await asyncio.wait([*work, *care, hits], return_when=asyncio.FIRST_COMPLETED)
         for task in ended:
             task.result()
-        await end_tasks(work)
+        enough.set()
+        async with asyncio.timeout(PATIENCE):
+            await asyncio.gather(*work)
         await client.wait("queue_drained", PATIENCE)
         (await look(reader, ledger, runs, followed)).check()
     finally:

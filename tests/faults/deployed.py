@@ -135,6 +135,12 @@ class Deployed:
         others = (await self._meta_of(leader)).get("replicas", []) if leader else []
         return [other["current"] and not other.get("offline") for other in others] == [True, True]
 
+    async def until_whole(self) -> None:
+        """Wait until each NATS server has caught up with the others, in all streams."""
+        for port in self.monitors:
+            while not await asyncio.to_thread(_is_well, f"http://{HOST}:{port}/healthz"):
+                await asyncio.sleep(0.05)  # nothing tells
+
     async def _meta_of(self, nats: str) -> dict[str, Any]:
         port = self.monitors[int(nats[-1])]
         return (await asyncio.to_thread(_get, f"http://{HOST}:{port}/jsz"))["meta_cluster"]
@@ -212,6 +218,13 @@ def _until_listening(port: int) -> UntilReady:
                 return {}
 
     return until_ready
+
+
+def _is_well(url: str) -> bool:
+    try:
+        return _get(url)["status"] == "ok"
+    except OSError:  # it says that it is not, or is not there yet
+        return False
 
 
 def _get(url: str) -> dict[str, Any]:

@@ -52,6 +52,8 @@ class LeaderFaults:
                 self.said[-1] += f", {leader}"
                 await (self._stop(leader) if is_stopped else self._kill(leader, comes_late=comes_late))
                 await self._until_done(2)
+                async with asyncio.timeout(PATIENCE):
+                    await self._place.until_whole()  # before that, the next fault would be the second of three servers
 
     async def _leader(self, bus: Bus, what: str) -> str:
         """Find it; there is none while the others are choosing one."""
