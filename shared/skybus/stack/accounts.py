@@ -3,8 +3,8 @@
 SKY holds the services, PEOPLE people and agents, PLANS the environment, which runs code that nobody has checked. A
 command crosses from PEOPLE to SKY as a service import with `share: true`: the server itself then says who sent it.
 
-A requester may name any reply subject of its account, and NATS does not check it. So people read by direct get only what
-they need: documents, parts of large replies, and three values. Receivers drop what comes by such a reply
+A requester may name any reply subject of its account, and NATS does not check it. So people read by direct get only
+what they need: documents, parts of large replies, and three values. Receivers drop what comes by such a reply
 (`bus/provenance.py`).
 """
 
@@ -48,7 +48,8 @@ def server_config(
     reads, written = _reads(subjects), _written(subjects)
     accounts = {"SYS": {}, "SKY": _sky(reads, written), "PEOPLE": _people(reads), "PLANS": _plans(written)}
     for name, account in accounts.items():
-        account["users"] = [_user(identity, reads, written) for identity in identities.values() if identity.account == name]
+        users = [identity for identity in identities.values() if identity.account == name]
+        account["users"] = [_user(identity, reads, written) for identity in users]
     config = {
         "server_name": f"skybus_{subjects.inst}",
         "listen": listen,
