@@ -137,7 +137,7 @@ class Reports:
         try:
             return [_REPORT.validate_json(await self._body(message))]
         except (ValidationError, InvalidError, NotFoundError) as error:
-            log.exception("a report cannot be read; it is put aside", subject=message.subject, reason=why(error))
+            log.error("a report cannot be read; it is put aside", subject=message.subject, reason=why(error))
             return []
 
     @property
