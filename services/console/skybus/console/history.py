@@ -17,7 +17,8 @@ from skybus.bus.subjects import Subjects
 from skybus.console.chunks import chunks_before, count_breaks, first_chunks, last_bytes, last_lines, size_of
 from skybus.console.stored import End, StoredStream
 
-_FIRST_WINDOW, _GROWTH = 128, 4
+_SMALLEST_WINDOW, _FIRST_WINDOW, _GROWTH = 8, 128, 4
+"""Messages that are read first, of few lines as many as lines are wanted; each window after has so many times more."""
 _TOKEN = re.compile(r"[^\s.*>]+")
 
 
@@ -111,7 +112,7 @@ class ConsoleHistory:
     async def _backwards(self, subject: str, end: int, number: int, most: int) -> list[ConsoleChunk]:
         """Read windows from the end on, each larger than the one before, until there are enough lines or bytes."""
         chunks: list[ConsoleChunk] = []
-        window = _FIRST_WINDOW
+        window = min(max(number, _SMALLEST_WINDOW), _FIRST_WINDOW)
         while end > 0 and count_breaks(chunks) <= number and size_of(chunks) < most:
             start = max(1, end - window + 1)
             found = await self._window(subject, start, end, most)
