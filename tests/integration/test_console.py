@@ -9,13 +9,15 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 import pytest
+from nats.aio.msg import Msg
 
 from skybus.bus import copies, headers
 from skybus.bus import tail as tail_module
 from skybus.bus.api.console import CONSOLE_GET, LATEST, ConsoleChunk, ConsoleGet, ConsolePage
 from skybus.bus.connection import Bus
 from skybus.bus.errors import InvalidError, UnavailableError
-from skybus.bus.tail import SEQUENCE, Page, Tail, sequence_of
+from skybus.bus.provenance import LAST_SEQUENCE, SEQUENCE, STORED, STREAM, SUBJECT
+from skybus.bus.tail import Page, Tail
 from skybus.client.calls import Calls
 from skybus.client.settings import ClientSettings
 from skybus.client.streams import console
@@ -26,6 +28,16 @@ from skybus.console.stored import StoredStream
 from tests.integration.bus_fixtures import reconnected, service
 from tests.promises import PATIENCE
 from tests.servers import NatsServer, running
+
+
+def published_again(number: int) -> dict[str, str]:
+    """What the server writes when a stream publishes a message again."""
+    where = {STREAM: "CONSOLE_sim", SUBJECT: "sky.sim.console.x"}
+    return {**where, SEQUENCE: str(number), STORED: "", LAST_SEQUENCE: "0"}
+
+
+def number_of(message: Msg) -> int:
+    return int(message.headers[SEQUENCE])
 
 
 @dataclass
@@ -232,12 +244,12 @@ async def test_what_is_refused_is_skipped_where_nobody_waits_for_it(nats: NatsSe
 
     async with nats.bus("console") as bus, asyncio.timeout(PATIENCE):
         subject = bus.subjects.event("console.>")
-        tail = Tail(bus, subject, lambda message: sequence_of(message) or 0, read, skip_unreadable=True)
+        tail = Tail(bus, subject, number_of, read, skip_unreadable=True)
         async with aclosing(tail.follow()) as numbers:
             first = asyncio.create_task(anext(numbers))
             await asyncio.sleep(0)
             for number in (1, 5):
-                await bus.connection.publish(bus.subjects.event("console.x"), headers={SEQUENCE: str(number)})
+                await bus.connection.publish(bus.subjects.event("console.x"), headers=published_again(number))
             assert [await first, await anext(numbers)] == [1, 5]
 
 
@@ -252,7 +264,7 @@ async def test_who_follows_waits_for_the_first_page_as_for_any_other(nats: NatsS
         return Page([seq, seq + 1], seq + 2, complete=True)
 
     async with nats.bus("console") as bus, asyncio.timeout(PATIENCE):
-        tail = Tail(bus, bus.subjects.event("console.>"), lambda message: sequence_of(message) or 0, read)
+        tail = Tail(bus, bus.subjects.event("console.>"), number_of, read)
         async with aclosing(tail.follow(lambda: read(1))) as numbers:
             assert [await anext(numbers) for _ in range(2)] == [1, 2]
 
@@ -266,10 +278,10 @@ async def test_what_was_announced_is_waited_for_while_the_copy_that_is_read_is_b
         return Page(list(range(seq, end + 1)), end + 1, complete=True)
 
     async with nats.bus("console") as bus, asyncio.timeout(PATIENCE):
-        tail = Tail(bus, bus.subjects.event("console.>"), lambda message: sequence_of(message) or 0, read)
+        tail = Tail(bus, bus.subjects.event("console.>"), number_of, read)
         async with aclosing(tail.follow(lambda: read(1))) as numbers:
             seen = [await anext(numbers) for _ in range(3)]
-            await bus.connection.publish(bus.subjects.event("console.x"), headers={SEQUENCE: "6"})
+            await bus.connection.publish(bus.subjects.event("console.x"), headers=published_again(6))
             assert [*seen, *[await anext(numbers) for _ in range(3)]] == [1, 2, 3, 4, 5, 6]
 
 

@@ -11,6 +11,7 @@ from nats.aio.msg import Msg
 from skybus.bus.api.events import ServiceStarted
 from skybus.bus.connection import Bus
 from skybus.bus.errors import NobodyThereError
+from skybus.bus.provenance import is_event
 from skybus.bus.version import VERSION
 
 PATIENCE = 2.0
@@ -54,6 +55,7 @@ class Arrivals:
                 except TimeoutError:
                     raise nobody from None
 
-    async def _on_arrival(self, _: Msg) -> None:
-        self._next.set()
-        self._next = asyncio.Event()
+    async def _on_arrival(self, message: Msg) -> None:
+        if is_event(self._bus.subjects, message):
+            self._next.set()
+            self._next = asyncio.Event()

@@ -12,14 +12,15 @@ import time
 import uuid
 from typing import TYPE_CHECKING, NamedTuple
 
-import orjson
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError as NoSuchStreamError
 
 from skybus.bus.copies import Looks
+from skybus.bus.direct_get import stored_message
 from skybus.bus.errors import SkybusError, TooLargeError
 from skybus.bus.packing import pack, unpack
+from skybus.bus.provenance import stored_seq
 from skybus.bus.streams import asking, ensure_copies
 
 if TYPE_CHECKING:
@@ -102,22 +103,19 @@ async def fetch(bus: Bus, where: str) -> bytes:
     subject, packed, size = where.split()
     if max(int(packed), int(size)) > LARGEST:
         raise TooLargeError(f"the reply has {int(size):,} bytes, at most {LARGEST:,} are possible: read it in pages")
-    bucket = subject.split(".")[1]
+    stream = f"OBJ_{subject.split('.')[1]}"
     chunks: list[bytes] = []
     left, seq = int(packed), 1
     while left > 0:
-        message = await _chunk(bus, bucket, {"seq": seq, "next_by_subj": subject})
-        seq = int((message.headers or {})["Nats-Sequence"]) + 1
+        message = await _chunk(bus, stream, {"seq": seq, "next_by_subj": subject})
+        seq = (stored_seq(message, stream) or seq) + 1
         chunks.append(message.data)
         left -= len(message.data)
     return await asyncio.to_thread(unpack, b"".join(chunks), int(size))
 
 
-async def _chunk(bus: Bus, bucket: str, query: dict[str, object]) -> Msg:
-    head = dict[str, str]()
+async def _chunk(bus: Bus, stream: str, query: dict[str, object]) -> Msg:
     async for _ in Looks():
-        message = await bus.request_raw(f"$JS.API.DIRECT.GET.OBJ_{bucket}", orjson.dumps(query))
-        head = message.headers or {}
-        if "Nats-Sequence" in head:
+        if message := await stored_message(bus, stream, query):
             return message
-    raise SkybusError(f"the body of a large reply is gone: {head.get('Description', 'no such chunk')}")
+    raise SkybusError("the body of a large reply is gone: its chunks are not kept any more")

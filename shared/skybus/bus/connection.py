@@ -33,7 +33,7 @@ from skybus.bus.identity import user_token
 from skybus.bus.messages import Message, decode, encode
 from skybus.bus.packing import MAX_REQUEST, pack
 from skybus.bus.parts import Parcel, Part, announced, extra_time, following
-from skybus.bus.requests import Requests
+from skybus.bus.requests import Accepts, Requests
 from skybus.bus.settings import Access
 from skybus.bus.subjects import Subjects
 from skybus.bus.tracing import sending, trace_headers
@@ -254,9 +254,16 @@ class Bus:
             subject, encode(message), headers={headers.KIND: headers.EVENT, **trace_headers()}
         )
 
-    async def request_raw(self, subject: str, data: bytes, *, timeout: float = 5.0) -> Msg:  # noqa: ASYNC109
-        """Send a request outside the endpoints, such as to JetStream's API."""
-        return await self._live_requests().send(subject, data, {}, timeout)
+    async def request_raw(
+        self,
+        subject: str,
+        data: bytes,
+        *,
+        timeout: float = 5.0,  # noqa: ASYNC109
+        accepts: Accepts = lambda _: True,
+    ) -> Msg:
+        """Send a request outside the endpoints, such as to JetStream's API, and wait for an answer of that kind."""
+        return await self._live_requests().send(subject, data, {}, timeout, accepts)
 
     def _live_requests(self) -> Requests:
         if self._requests is None or not self.is_connected:

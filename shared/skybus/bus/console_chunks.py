@@ -6,7 +6,7 @@ from nats.aio.msg import Msg
 
 from skybus.bus import headers
 from skybus.bus.api.console import LATEST, ConsoleChunk
-from skybus.bus.bodies import body_of
+from skybus.bus.bodies import text_of
 from skybus.bus.tail import stored_at
 
 PRINTED = "worker"
@@ -24,7 +24,7 @@ def chunk_of(message: Msg) -> ConsoleChunk:
         source=source,
         printed=source == PRINTED and bool(item),
         item_uid=head.get(headers.ITEM) or (item if item not in ("", "-") else None),
-        text=body_of(message).decode("utf-8", "replace"),
+        text=text_of(message),
     )
 
 

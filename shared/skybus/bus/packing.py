@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from typing import NamedTuple
 
 from skybus.bus.errors import InvalidError
 
@@ -33,16 +34,36 @@ def unpack_at_most(packed: bytes, most: int) -> bytes:
     Raises:
         InvalidError: it has more than `most` bytes, or is not compressed.
     """
+    start = unpack_start(packed, most)
+    if start.has_more:
+        raise InvalidError(f"the compressed body has more than {most:,} bytes")
+    if not start.is_clean:
+        raise InvalidError("the compressed body is cut off, or something stands behind it")
+    return start.body
+
+
+class Start(NamedTuple):
+    """The first bytes of a compressed body."""
+
+    body: bytes
+    has_more: bool
+    """Whether it has more bytes than were wanted; these were not unpacked."""
+    is_clean: bool
+    """Whether the compressed body ends where its data end."""
+
+
+def unpack_start(packed: bytes, most: int) -> Start:
+    """Unpack the first `most` bytes and no more: 255 kB may be what 250 MB were compressed to.
+
+    Raises:
+        InvalidError: it is not compressed.
+    """
     unpacking = zlib.decompressobj()
     try:
         body = unpacking.decompress(packed, most + 1)
     except zlib.error as error:
         raise InvalidError(f"the compressed body cannot be unpacked: {error}") from None
-    if len(body) > most:
-        raise InvalidError(f"the compressed body has more than {most:,} bytes")
-    if not unpacking.eof or unpacking.unused_data:
-        raise InvalidError("the compressed body is cut off, or something stands behind it")
-    return body
+    return Start(body[:most], len(body) > most, unpacking.eof and not unpacking.unused_data)
 
 
 def too_large(what: str, size: int, limit: int) -> str:

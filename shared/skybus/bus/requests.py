@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from itertools import count
 from typing import NamedTuple
 
@@ -10,16 +11,18 @@ import nats.errors
 from nats.aio.client import Client as Connection
 from nats.aio.msg import Msg
 
-from skybus.bus import headers
 from skybus.bus.errors import DeniedError, NobodyThereError, NotSentError, SkybusError, UnavailableError
 from skybus.bus.identity import user_token
+from skybus.bus.provenance import is_no_responders, is_reply
 
-_NO_RESPONDERS = "503"
+Accepts = Callable[[Msg], bool]
 
 
 class _Pending(NamedTuple):
     future: asyncio.Future[Msg]
     subject: str
+    accepts: Accepts
+    """Whether a message answers the request; others are dropped."""
 
 
 class Requests:
@@ -39,12 +42,19 @@ class Requests:
         await connection.subscribe(f"{inbox}.*", cb=requests._on_reply)
         return requests
 
-    async def send(self, subject: str, data: bytes, head: dict[str, str], timeout: float) -> Msg:  # noqa: ASYNC109
-        """Send a request and wait for the first message that answers it."""
+    async def send(
+        self,
+        subject: str,
+        data: bytes,
+        head: dict[str, str],
+        timeout: float,  # noqa: ASYNC109
+        accepts: Accepts = is_reply,
+    ) -> Msg:
+        """Send a request and wait for the first message that answers it: by default the reply of a service."""
         token = str(next(self._numbers))
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Msg] = loop.create_future()
-        self._pending[token] = _Pending(future, subject)
+        self._pending[token] = _Pending(future, subject, accepts)
         timer = loop.call_later(timeout, self._expire, token, timeout)
         try:
             await self._connection.publish(subject, data, reply=f"{self._inbox}.{token}", headers=head or None)
@@ -67,13 +77,12 @@ class Requests:
 
     async def _on_reply(self, message: Msg) -> None:
         pending = self._pending.get(message.subject.rpartition(".")[2])
-        head = message.headers or {}
-        if pending is None or pending.future.done() or head.get(headers.KIND) == headers.EVENT:
+        if pending is None or pending.future.done():
             return
-        if head.get("Status") == _NO_RESPONDERS:
+        if is_no_responders(message):
             _fail(pending.future, NobodyThereError(f"no service answers on {pending.subject}"))
-            return
-        pending.future.set_result(message)
+        elif pending.accepts(message):
+            pending.future.set_result(message)
 
     def _expire(self, token: str, seconds: float) -> None:
         pending = self._pending.get(token)

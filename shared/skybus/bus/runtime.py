@@ -17,6 +17,7 @@ from nats.aio.client import Client as Connection
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
+from skybus.bus.allocator import return_large_buffers
 from skybus.bus.arrivals import say_here
 from skybus.bus.connection import Bus
 from skybus.bus.errors import SkybusError
@@ -105,6 +106,7 @@ def run_service(name: str, settings_class: type[S], serve: Main[S]) -> None:
     except SettingsError as error:
         sys.exit(f"skybus-{name}: {error}: its value must be JSON")
     start_logging(name, settings.log_level)
+    return_large_buffers()
     try:
         run_loop(_run(name, settings, serve))
     except* SkybusError as group:

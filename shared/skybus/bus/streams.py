@@ -109,14 +109,18 @@ async def _leave_as_it_is(jetstream: JetStreamContext, config: StreamConfig) -> 
 
 
 async def ensure_bucket(jetstream: JetStreamContext, bucket: str, replicas: int = 1) -> None:
-    """Make the key-value bucket if it is not there; it keeps the last value of each key. Raises as `ensure_stream`."""
+    """Make the key-value bucket if it is not there; it keeps the last value of each key. Raises as `ensure_stream`.
+
+    Whoever may write one key could remove all others with a header (`Nats-Rollup: all`): that is not allowed.
+    """
     async with asking(bucket, replicas):
         try:
             await jetstream.key_value(bucket)
         except NotFoundError:
             await jetstream.create_key_value(bucket=bucket, history=1, direct=True, replicas=replicas)
-        else:
-            await ensure_copies(jetstream, f"KV_{bucket}", replicas)
+        config = (await jetstream.stream_info(f"KV_{bucket}")).config
+        if config.num_replicas != replicas or config.allow_rollup_hdrs:
+            await jetstream.update_stream(config.evolve(num_replicas=replicas, allow_rollup_hdrs=False))
 
 
 async def ensure_copies(jetstream: JetStreamContext, stream: str, replicas: int) -> None:

@@ -74,6 +74,14 @@ class Subjects:
             return self.console_stream
         return self.docs_stream if subject.startswith(f"sky.{self.inst}.doc.") else None
 
+    def stored_under(self, event: str) -> str:
+        """The subject of what a stream publishes again as this event."""
+        return f"sky.{self.inst}.{event.removeprefix(self.event(''))}"
+
+    def stream_behind(self, event: str) -> str | None:
+        """The stream that publishes this event; nothing for the events of services."""
+        return self.read_again_from(self.stored_under(event))
+
     @property
     def state_bucket(self) -> str:
         """The last value of each event topic."""

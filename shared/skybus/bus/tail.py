@@ -1,15 +1,16 @@
 """Following a stream: read what is stored, go on live, read again what was missed.
 
-The stream publishes again what it has stored, with the sequence number in `Nats-Sequence` and that of the message
-before it under the same subject in `Nats-Last-Sequence` (NATS ADR-28). A number that is lower than the one awaited has
-been seen; one before it that has not shows a gap, and so may a new connection: then the stream is read from the awaited
-number on. Nothing is seen twice, and nothing that the stream still has is left out; of what is stored and never
-published again, as when its leader dies, one learns with the next message.
+The stream publishes again what it has stored, with the sequence number in `Nats-Sequence` (NATS ADR-28). A number that
+is lower than the one awaited was seen. The one awaited is taken as it comes. A higher one shows that something may be
+missing, and so may a new connection: then the stream is read from the awaited number on. Nothing is seen twice, and
+nothing that the stream still has is left out; of what is stored and never published again, as when its leader dies, one
+learns with the next message. A number that the stream does not have moves nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,23 +20,22 @@ from typing import Generic, NamedTuple, TypeVar
 import structlog
 from nats.aio.msg import Msg
 
-from skybus.bus import headers
+from skybus.bus.bodies import is_packed
 from skybus.bus.connection import Bus
 from skybus.bus.copies import Looks
 from skybus.bus.errors import SkybusError, UnavailableError
+from skybus.bus.provenance import STORED, published_seq
 
 log = structlog.get_logger()
 
 T = TypeVar("T")
 
-SEQUENCE, LAST_SEQUENCE = "Nats-Sequence", "Nats-Last-Sequence"
-_STORED = "Nats-Time-Stamp"
 _AGAIN = 0.5
 """Seconds until it is tried again to read what could not be read."""
 _ANNOUNCED = 60.0
 """Seconds to look for what the stream has announced; the server with the copy may have been stopped for long."""
-_WAITING = 20_000
-"""Messages that may wait for a slow reader; beyond that they are dropped here and read from the stream."""
+_WAITING, _WAITING_BYTES = 20_000, 32 << 20
+"""Messages, and their bytes, that may wait for a slow reader; beyond that they are dropped and read from the stream."""
 
 
 class Page(NamedTuple, Generic[T]):
@@ -46,39 +46,55 @@ class Page(NamedTuple, Generic[T]):
     complete: bool
 
 
-class _Entry(NamedTuple, Generic[T]):
+class _Live(NamedTuple):
     seq: int
-    previous: int
-    """The sequence number before it of all that is followed, as far as that is known; 0 if there is none."""
-    value: T
+    message: Msg
 
 
-class _Inbox(Generic[T]):
+class _Inbox:
     """What arrives live; `None` says that something may have been missed."""
 
     def __init__(self) -> None:
-        self._queue: asyncio.Queue[_Entry[T] | None] = asyncio.Queue(_WAITING)
-        self.get = self._queue.get
+        self._entries: deque[_Live | None] = deque()
+        self._size = 0
+        self._filled = asyncio.Event()
 
-    def put(self, entry: _Entry[T] | None) -> None:
-        if not self._queue.full():
-            self._queue.put_nowait(entry)
-            return
-        while not self._queue.empty():
-            self._queue.get_nowait()
-        self._queue.put_nowait(None)
+    def put(self, entry: _Live | None) -> None:
+        self._size += _size(entry)
+        if len(self._entries) >= _WAITING or self._size > _WAITING_BYTES:
+            self._entries.clear()
+            entry, self._size = None, 0
+        self._entries.append(entry)
+        self._filled.set()
+
+    async def get(self) -> _Live | None:
+        await self._filled.wait()
+        entry = self._entries.popleft()
+        self._size -= _size(entry)
+        if not self._entries:
+            self._filled.clear()
+        return entry
 
     async def on_connect(self, _connection: object) -> None:
         self.put(None)
+
+
+def _size(entry: _Live | None) -> int:
+    return len(entry.message.data) if entry else 0
 
 
 @dataclass
 class _Place:
     next_seq: int | None = None
     """The sequence number awaited; nothing before the first entry."""
+    is_blind: bool = False
+    """The stream could not be read: what comes is taken without it."""
 
     def is_seen(self, seq: int) -> bool:
         return self.next_seq is not None and seq < self.next_seq
+
+    def is_next(self, seq: int) -> bool:
+        return self.next_seq is None or seq == self.next_seq or (self.is_blind and seq > self.next_seq)
 
 
 @dataclass
@@ -87,19 +103,16 @@ class Tail(Generic[T]):
 
     Args:
         subject: of the events.
-        parse: makes an entry of a message.
+        parse: makes an entry of a message, or nothing of one that cannot be read; in a thread if it must be unpacked.
         read: reads a page from a sequence number on. A number beyond the end of the stream means that the stream was
             made anew; then it reads from its beginning.
-        is_whole: whether the subject covers the whole stream, so that sequence numbers follow each other; if not, each
-            message tells only which was before it under its own subject.
         skip_unreadable: go on without what cannot be read, instead of waiting until it can.
     """
 
     bus: Bus
     subject: str
-    parse: Callable[[Msg], T]
+    parse: Callable[[Msg], T | None]
     read: Callable[[int], Awaitable[Page[T]]]
-    is_whole: bool = True
     skip_unreadable: bool = False
 
     async def follow(self, first: Callable[[], Awaitable[Page[T]]] | None = None) -> AsyncGenerator[T]:
@@ -111,18 +124,23 @@ class Tail(Generic[T]):
                     yield value
             while True:
                 entry = await inbox.get()
-                if place.next_seq and (entry is None or not place.is_seen(entry.previous)):
-                    async for value in self._missed(place, entry.previous if entry else 0):
+                if place.next_seq and (entry is None or entry.seq > place.next_seq):
+                    async for value in self._missed(place, entry.seq if entry else 0):
                         yield value
-                if entry is None or place.is_seen(entry.seq):
+                if entry is None or not place.is_next(entry.seq):
                     continue
                 place.next_seq = entry.seq + 1
-                yield entry.value
+                if (value := await self._parsed(entry.message)) is not None:
+                    yield value
+
+    async def _parsed(self, message: Msg) -> T | None:
+        return await asyncio.to_thread(self.parse, message) if is_packed(message) else self.parse(message)
 
     async def _missed(self, place: _Place, until: int) -> AsyncGenerator[T]:
         """Go through what was missed; on a cluster the copy that is read may be behind the one that has told us."""
         async for _ in Looks(_ANNOUNCED):
             page = await self._read(place.next_seq) if place.next_seq else None
+            place.is_blind = page is None
             async for value in self._stored(page, place):
                 yield value
             if page is None or place.is_seen(until):
@@ -137,14 +155,13 @@ class Tail(Generic[T]):
             page = None if page.complete else await self._read(page.next_seq)
 
     @asynccontextmanager
-    async def _subscribed(self) -> AsyncIterator[_Inbox[T]]:
-        inbox: _Inbox[T] = _Inbox()
+    async def _subscribed(self) -> AsyncIterator[_Inbox]:
+        inbox = _Inbox()
 
         async def receive(message: Msg) -> None:
-            seq = sequence_of(message)
+            seq = published_seq(self.bus.subjects, message)
             if seq is not None:
-                previous = seq - 1 if self.is_whole else _number(message, LAST_SEQUENCE) or 0
-                inbox.put(_Entry(seq, previous, self.parse(message)))
+                inbox.put(_Live(seq, message))
 
         subscription = await self.bus.subscribe(self.subject, receive)
         self.bus.on_connect.append(inbox.on_connect)
@@ -178,16 +195,6 @@ class Tail(Generic[T]):
 def stored_at(message: Msg) -> float:
     """When the stream has stored a message, unix s; 0 if it does not say."""
     try:
-        return datetime.fromisoformat((message.headers or {}).get(_STORED, "")).timestamp()
+        return datetime.fromisoformat((message.headers or {}).get(STORED, "")).timestamp()
     except ValueError:
         return 0.0
-
-
-def sequence_of(message: Msg) -> int | None:
-    """The stream's sequence number of a message that a stream has published again, or nothing."""
-    return _number(message, SEQUENCE) if (message.headers or {}).get(headers.KIND) != headers.REPLY else None
-
-
-def _number(message: Msg, name: str) -> int | None:
-    number = (message.headers or {}).get(name, "")
-    return int(number) if number.isdigit() else None

@@ -33,8 +33,8 @@ from skybus.bus.api.events import EnvironmentChanged, EnvironmentFacts
 from skybus.bus.api.status import Status
 from skybus.bus.errors import SkybusError
 from skybus.bus.messages import decode
+from skybus.bus.provenance import is_event
 from skybus.client.calls import Calls
-from skybus.client.events import is_event
 
 _TOPIC = "environment"
 _ABORT_NOW = 120.0
@@ -114,7 +114,7 @@ class EngineCalls(Calls):
         changes: list[EnvironmentChanged] = []
 
         async def receive(message: Msg) -> None:
-            if is_event(self.bus, message):
+            if is_event(self.bus.subjects, message):
                 changes.append(decode(EnvironmentChanged, message.data))
 
         subscription = await self.bus.subscribe(self.bus.subjects.event(_TOPIC), receive)

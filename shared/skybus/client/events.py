@@ -8,17 +8,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
+import structlog
 from nats.aio.msg import Msg
 
-from skybus.bus import headers
-from skybus.bus.bodies import body_of
+from skybus.bus.bodies import LARGEST_DOCUMENT, body_of, is_packed, text_of
 from skybus.bus.connection import Bus
-from skybus.bus.errors import UnavailableError
+from skybus.bus.direct_get import last_under
+from skybus.bus.errors import InvalidError, UnavailableError
 from skybus.bus.messages import M, decode
-from skybus.bus.tail import sequence_of
+from skybus.bus.provenance import is_event
 
-_WAITING = 10_000
-_STREAMED = ("console.", "doc.")
+log = structlog.get_logger()
+
+_WAITING, _WAITING_BYTES = 10_000, 64 << 20
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,8 @@ class Event:
 
 async def last_value(bus: Bus, topic: str, model: type[M]) -> M | None:
     """Read the last value of a topic that is kept for late joiners: `status`, `environment` or `progress`."""
-    subjects = bus.subjects
-    stored = await bus.request_raw(f"$JS.API.DIRECT.GET.KV_{subjects.state_bucket}.{subjects.kept(topic)}", b"")
-    return None if sequence_of(stored) is None else decode(model, stored.data)
+    stored = await last_under(bus, f"KV_{bus.subjects.state_bucket}", bus.subjects.kept(topic))
+    return decode(model, stored.data) if stored else None
 
 
 def topic_of(bus: Bus, message: Msg) -> str:
@@ -50,33 +51,64 @@ def topic_of(bus: Bus, message: Msg) -> str:
     return message.subject.removeprefix(bus.subjects.event(""))
 
 
-def is_event(bus: Bus, message: Msg) -> bool:
-    """Whether a message is an event, and not an answer that somebody has steered here by a forged reply subject."""
-    kind = (message.headers or {}).get(headers.KIND)
-    if kind is None:
-        return topic_of(bus, message).startswith(_STREAMED) and sequence_of(message) is not None
-    return kind == headers.EVENT
-
-
 async def events(bus: Bus, topic: str) -> AsyncGenerator[Event]:
     """Go through the events of a topic, which may have wildcards, as they come.
+
+    A document that cannot be unpacked, or has more than 64 MB, is left out.
 
     Raises:
         UnavailableError: the reader is so slow that events were dropped.
     """
-    waiting: asyncio.Queue[Event] = asyncio.Queue(_WAITING)
+    waiting = _Waiting()
 
     async def receive(message: Msg) -> None:
-        if is_event(bus, message) and not waiting.full():
-            waiting.put_nowait(Event(topic_of(bus, message), body_of(message)))
+        if is_event(bus.subjects, message):
+            waiting.put(message)
 
     subscription = await bus.subscribe(bus.subjects.event(topic), receive)
     try:
         while True:
-            if waiting.full():
+            if waiting.is_full:
                 raise UnavailableError(
-                    f"more than {_WAITING} events of {topic!r} were waiting to be read: read the state again"
+                    f"more than {_WAITING:,} events of {topic!r}, or {_WAITING_BYTES:,} bytes of them, were waiting to "
+                    "be read: read the state again"
                 )
-            yield await waiting.get()
+            message = await waiting.get()
+            body = await asyncio.to_thread(_body, message) if is_packed(message) else message.data
+            if body is not None:
+                yield Event(topic_of(bus, message), body)
     finally:
         await bus.unsubscribe(subscription)
+
+
+class _Waiting:
+    """Events that a reader has not read yet; when it is full, nothing more is taken."""
+
+    def __init__(self) -> None:
+        self._messages: asyncio.Queue[Msg] = asyncio.Queue()
+        self._size = 0
+        self.is_full = False
+
+    def put(self, message: Msg) -> None:
+        self.is_full = self.is_full or self._messages.qsize() >= _WAITING or self._size > _WAITING_BYTES
+        if not self.is_full:
+            self._size += len(message.data)
+            self._messages.put_nowait(message)
+
+    async def get(self) -> Msg:
+        message = await self._messages.get()
+        self._size -= len(message.data)
+        return message
+
+
+def _body(message: Msg) -> bytes | None:
+    return document_body(message) if ".evt.doc." in message.subject else text_of(message).encode()
+
+
+def document_body(message: Msg) -> bytes | None:
+    """The JSON of a document; nothing if it cannot be unpacked or is too large."""
+    try:
+        return body_of(message, LARGEST_DOCUMENT)
+    except InvalidError as error:
+        log.error("a document cannot be unpacked; it is left out", subject=message.subject, reason=error.message)
+        return None

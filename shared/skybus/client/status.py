@@ -12,8 +12,8 @@ from skybus.bus.api.status import STATUS_GET, Status
 from skybus.bus.connection import Bus
 from skybus.bus.errors import InvalidError, UnavailableError
 from skybus.bus.messages import Empty, decode
+from skybus.bus.provenance import is_event
 from skybus.bus.tasks import end_tasks
-from skybus.client.events import is_event
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 1.0
 _WAITING = 1000
@@ -131,7 +131,7 @@ class StatusWatch:
         self._push(None)
 
     async def _on_status(self, message: Msg) -> None:
-        if self._readers and is_event(self._bus, message):
+        if self._readers and is_event(self._bus.subjects, message):
             self._push(decode(Status, message.data))
 
     def _push(self, status: Status | None) -> None:

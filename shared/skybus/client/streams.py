@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, NamedTuple
 
 import orjson
+import structlog
 from nats.aio.msg import Msg
 
 from skybus.bus.api.console import CONSOLE_GET, ConsoleChunk, ConsoleGet
-from skybus.bus.bodies import body_of
+from skybus.bus.bodies import LARGEST_DOCUMENT, is_packed
 from skybus.bus.connection import Bus
 from skybus.bus.console_chunks import PRINTED, chunk_of
-from skybus.bus.tail import Page, Tail, sequence_of, stored_at
+from skybus.bus.direct_get import stored_message
+from skybus.bus.provenance import SUBJECT, stored_seq
+from skybus.bus.tail import Page, Tail, stored_at
 from skybus.client.calls import Calls
+from skybus.client.events import document_body
+
+log = structlog.get_logger()
 
 _PAGE = 100
+_EVERYTHING = "console.>"
 _PATIENCE = 20.0
 """Seconds that the console service has for a page, if requests have no longer."""
 
@@ -39,25 +47,18 @@ async def console(calls: Calls, request: ConsoleGet, *, follow: bool) -> AsyncGe
             if page.complete:
                 return
             page = await pages.read(page.next_seq)
-    subject, is_whole = _followed(request)
-    tail = Tail(bus, bus.subjects.event(subject), chunk_of, pages.read, is_whole=is_whole)
+    tail = Tail(bus, bus.subjects.event(_followed(request)), chunk_of, pages.read)
     async with aclosing(tail.follow(pages.first)) as chunks:
         async for chunk in chunks:
             if chunk.printed or not request.printed:
                 yield chunk
 
 
-def _followed(request: ConsoleGet) -> tuple[str, bool]:
-    """The subject to follow, and whether it is that of the whole stream.
-
-    What the environment prints has a subject for each item. Of several subjects a message does not say which was before
-    it, and a gap would not be seen: so all is followed, and the rest left out.
-    """
+def _followed(request: ConsoleGet) -> str:
+    """The topic to follow; what is printed has one for each item, so all is followed, and the rest left out."""
     if request.item_uid:
-        return f"console.{PRINTED}.{request.item_uid}", False
-    if request.service:
-        return f"console.{request.service}", False
-    return "console.>", True
+        return f"console.{PRINTED}.{request.item_uid}"
+    return f"console.{request.service}" if request.service else _EVERYTHING
 
 
 async def documents(bus: Bus) -> AsyncGenerator[Document]:
@@ -76,7 +77,7 @@ class _ConsolePages:
     def __init__(self, calls: Calls, request: ConsoleGet) -> None:
         self._calls = calls
         self._request = request
-        _, self._follows_all = _followed(request)
+        self._follows_all = _followed(request) == _EVERYTHING
         self._has_history = False
 
     async def first(self) -> Page[ConsoleChunk]:
@@ -113,25 +114,41 @@ class DocumentPages:
     async def _is_anew(self, seq: int) -> bool:
         """Whether the end is before what was seen and newer: of a copy that is behind, it is older."""
         newest = await self._stored({"last_by_subj": self._subject})
-        end = sequence_of(newest)
-        return end is None or (end < seq - 1 and stored_at(newest) > self.newest)
+        if newest is None:
+            return True
+        return self._seq_of(newest) < seq - 1 and stored_at(newest) > self.newest
 
     async def _page(self, seq: int) -> Page[tuple[float, Document]]:
         found: list[tuple[float, Document]] = []
-        while len(found) < _PAGE:
+        size = 0
+        while len(found) < _PAGE and size < LARGEST_DOCUMENT:
             message = await self._stored({"seq": seq, "next_by_subj": self._subject})
-            stored = sequence_of(message)
-            if stored is None:
+            if message is None:
                 return Page(found, seq, complete=True)
-            found.append(_stored_document(message))
-            seq = stored + 1
+            seq = self._seq_of(message) + 1
+            body = await asyncio.to_thread(document_body, message) if is_packed(message) else message.data
+            size += len(body or b"")
+            if document := _document(message, body):
+                found.append(document)
         return Page(found, seq, complete=False)
 
-    async def _stored(self, query: dict[str, Any]) -> Msg:
-        return await self._bus.request_raw(f"$JS.API.DIRECT.GET.{self._bus.subjects.docs_stream}", orjson.dumps(query))
+    def _seq_of(self, message: Msg) -> int:
+        return stored_seq(message, self._bus.subjects.docs_stream) or 0
+
+    async def _stored(self, query: dict[str, Any]) -> Msg | None:
+        return await stored_message(self._bus, self._bus.subjects.docs_stream, query)
 
 
-def _stored_document(message: Msg) -> tuple[float, Document]:
-    """When it was stored, and the document."""
-    name = (message.headers or {}).get("Nats-Subject", message.subject).split(".doc.")[1].split(".")[0]
-    return stored_at(message), Document(name, orjson.loads(body_of(message)))
+def _stored_document(message: Msg) -> tuple[float, Document] | None:
+    """When it was stored, and the document; nothing for what is none."""
+    return _document(message, document_body(message))
+
+
+def _document(message: Msg, body: bytes | None) -> tuple[float, Document] | None:
+    subject = (message.headers or {}).get(SUBJECT, message.subject)
+    try:
+        doc = None if body is None else orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        log.error("a document is not JSON; it is left out", subject=subject, reason=str(error))
+        return None
+    return (stored_at(message), Document(subject.split(".")[3], doc)) if isinstance(doc, dict) else None

@@ -2,6 +2,10 @@
 
 SKY holds the services, PEOPLE people and agents, PLANS the environment, which runs code that nobody has checked. A
 command crosses from PEOPLE to SKY as a service import with `share: true`: the server itself then says who sent it.
+
+A requester may name any reply subject of its account, and NATS does not check it. So people read by direct get only
+what they need: documents, parts of large replies, and three values. Receivers drop what comes by such a reply
+(`bus/provenance.py`).
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ from typing import Any
 
 import orjson
 
+from skybus.bus.api.progress import KEPT_PROGRESS
 from skybus.bus.subjects import Subjects
 from skybus.stack.credentials import Identity
 
@@ -21,6 +26,8 @@ MAX_PAYLOAD = 4 * 1024 * 1024
 _COMMANDS, _EVENTS = "sky.*.cmd.*.>", "sky.*.evt.>"
 _FROM_PLANS = ("sky.*.console.worker.>", "sky.*.doc.>", "sky.*.int.life.>", "$KV.*.progress")
 """What the environment may publish into SKY; the answer is JetStream's acknowledgement."""
+_KEPT = ("status", "environment", KEPT_PROGRESS)
+"""Topics whose last value people may read."""
 _ENVIRONMENT, _STATE, _PROGRESS = "sky.*.int.environment.>", "sky.*.int.state", "sky.*.evt.progress.>"
 
 Entry = dict[str, Any]
@@ -41,7 +48,8 @@ def server_config(
     reads, written = _reads(subjects), _written(subjects)
     accounts = {"SYS": {}, "SKY": _sky(reads, written), "PEOPLE": _people(reads), "PLANS": _plans(written)}
     for name, account in accounts.items():
-        account["users"] = [_user(identity, written) for identity in identities.values() if identity.account == name]
+        users = [identity for identity in identities.values() if identity.account == name]
+        account["users"] = [_user(identity, reads, written) for identity in users]
     config = {
         "server_name": f"skybus_{subjects.inst}",
         "listen": listen,
@@ -57,10 +65,10 @@ def server_config(
 
 
 def _reads(subjects: Subjects) -> list[str]:
-    """What reads streams and buckets of SKY by direct get."""
-    buckets = (f"KV_{subjects.state_bucket}", f"OBJ_{subjects.blob_bucket}")
-    streams = (subjects.console_stream, subjects.docs_stream, *buckets)
-    return [f"$JS.API.DIRECT.GET.{stream}{rest}" for stream in streams for rest in ("", ".>")]
+    """What people read of SKY by direct get; console output they ask of its service."""
+    streams = (subjects.docs_stream, f"OBJ_{subjects.blob_bucket}")
+    values = [f"KV_{subjects.state_bucket}.{subjects.kept(topic)}" for topic in _KEPT]
+    return [f"$JS.API.DIRECT.GET.{source}" for source in (*streams, *values)]
 
 
 def _written(subjects: Subjects) -> list[str]:
@@ -113,17 +121,16 @@ def _imported(kind: str, subjects: Iterable[str], *, of: str, **options: bool) -
     return [{kind: {"account": of, "subject": subject}, **options} for subject in subjects]
 
 
-def _user(identity: Identity, written: list[str]) -> Entry:
-    allowed = _permissions(identity.account, identity.token, written)
+def _user(identity: Identity, reads: list[str], written: list[str]) -> Entry:
+    allowed = _permissions(identity.account, identity.token, reads, written)
     return {**identity.config, **({"permissions": allowed} if allowed else {})}
 
 
-def _permissions(account: str, token: str, written: list[str]) -> Entry:
+def _permissions(account: str, token: str, reads: list[str], written: list[str]) -> Entry:
     """What a user may publish and receive; nothing stands for everything."""
     inbox = f"_INBOX.{token}.>"
     if account == "PEOPLE":
-        publish = [f"sky.*.cmd.{token}.>", "$JS.API.DIRECT.GET.>"]
-        return {"publish": publish, "subscribe": [inbox, _EVENTS]}
+        return {"publish": [f"sky.*.cmd.{token}.>", *reads], "subscribe": [inbox, _EVENTS]}
     if account == "PLANS":
         receive = [inbox, _ENVIRONMENT, "$SRV.>"]
         return {"publish": [*_FROM_PLANS, *written, _STATE, _PROGRESS], "subscribe": receive, "allow_responses": True}

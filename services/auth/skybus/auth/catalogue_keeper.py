@@ -36,10 +36,12 @@ from skybus.bus.api.internal import (
     CatalogPart,
     EnvironmentState,
 )
+from skybus.bus.bodies import LARGEST_PACKED_CATALOGUE
 from skybus.bus.connection import Bus
 from skybus.bus.ensuring import Ensured
-from skybus.bus.errors import ConflictError, SkybusError, UnavailableError
+from skybus.bus.errors import ConflictError, SkybusError, TooLargeError, UnavailableError
 from skybus.bus.messages import Empty, decode
+from skybus.bus.provenance import is_event
 
 log = structlog.get_logger()
 
@@ -183,6 +185,8 @@ class CatalogueKeeper:
         self._may_be_new.set()
 
     async def _on_state(self, message: Msg) -> None:
+        if not is_event(self._bus.subjects, message):
+            return
         if self._environment_uid and self._environment_uid.encode() in message.data:
             return  # nothing new, as nearly always: not worth reading
         state = decode(EnvironmentState, message.data)
@@ -261,13 +265,17 @@ def _tell(waiting: list[asyncio.Future[None]], error: SkybusError | None) -> Non
 async def _fetch(bus: Bus) -> PackedCatalogue:
     """Read the environment's catalogue part by part."""
     part = await bus.call(ENVIRONMENT_CATALOG, CatalogPart(), timeout=10)
-    uid, pieces = part.catalog_uid, [_piece(part)]
-    for number in range(1, part.parts):
+    uid, parts, packed = part.catalog_uid, part.parts, _piece(part)
+    for number in range(1, parts):
         part = await bus.call(ENVIRONMENT_CATALOG, CatalogPart(part=number), timeout=10)
         if part.catalog_uid != uid:
             raise ConflictError("the catalogue of the environment has changed while it was read")
-        pieces.append(_piece(part))
-    return PackedCatalogue(uid, b"".join(pieces))
+        packed += _piece(part)
+        if len(packed) > LARGEST_PACKED_CATALOGUE:
+            raise TooLargeError(
+                f"the catalogue of the environment has more than {LARGEST_PACKED_CATALOGUE:,} bytes, compressed"
+            )
+    return PackedCatalogue(uid, packed)
 
 
 def _piece(part: CatalogBytes) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import structlog
 import yaml
 
 from skybus.auth.catalogue import PackedCatalogue
+from skybus.bus.packing import pack
 
 log = structlog.get_logger()
 
@@ -42,7 +42,7 @@ def read_existing(path: Path, kept: PackedCatalogue | None = None) -> PackedCata
 
 def _pack(content: Any) -> bytes:
     lists = {name: _descriptions(content, f"existing_{name}") for name in ("plans", "devices")}
-    return zlib.compress(orjson.dumps(lists, option=orjson.OPT_NON_STR_KEYS), 1)
+    return pack(orjson.dumps(lists, option=orjson.OPT_NON_STR_KEYS))
 
 
 def _descriptions(content: Any, section: str) -> dict[str, Any]:

@@ -14,12 +14,12 @@ from nats.aio.msg import Msg
 from skybus.bridge.binding import bind
 from skybus.bridge.codec import Codec, Json
 from skybus.bridge.methods import status_reply
-from skybus.bus import headers
 from skybus.bus.api.console import CONSOLE_GET, ConsoleChunk, ConsoleGet
 from skybus.bus.api.status import STATUS_GET
 from skybus.bus.connection import Bus
 from skybus.bus.console_chunks import chunk_of
 from skybus.bus.errors import SkybusError
+from skybus.bus.provenance import is_event
 from skybus.bus.tail import Page, Tail
 
 log = structlog.get_logger()
@@ -105,7 +105,7 @@ class StatusPublisher:
             await self._while_pushed()
 
     async def _on_status(self, message: Msg) -> None:
-        if (message.headers or {}).get(headers.KIND) == headers.EVENT:
+        if is_event(self._bus.subjects, message):
             self._publish(message.data)
 
     async def _while_pushed(self) -> None:

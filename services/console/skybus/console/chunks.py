@@ -1,14 +1,44 @@
-"""How lines are cut out of console output."""
+"""How chunks are made of stored messages, no more than are wanted, and lines are cut out of them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import accumulate, takewhile
 
+from nats.aio.msg import Msg
+
 from skybus.bus.api.console import ConsoleChunk
+from skybus.bus.console_chunks import chunk_of
 
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
+
+
+def first_chunks(messages: Iterable[Msg], most: int) -> list[ConsoleChunk]:
+    """Make chunks of the first messages until they have so many bytes together; one at least."""
+    chunks: list[ConsoleChunk] = []
+    size = 0
+    for message in messages:
+        chunk = chunk_of(message)
+        size += _size(chunk.text)
+        if chunks and size > most:
+            break
+        chunks.append(chunk)
+    return chunks
+
+
+def chunks_before(later: list[ConsoleChunk], messages: Sequence[Msg], lines: int, most: int) -> list[ConsoleChunk]:
+    """Put chunks in front of later ones, from the last message on, until there are enough lines or bytes."""
+    found: list[ConsoleChunk] = []
+    breaks, size = count_breaks(later), size_of(later)
+    for message in reversed(messages):
+        if breaks > lines or size >= most:
+            break
+        chunk = chunk_of(message)
+        found.append(chunk)
+        breaks += chunk.text.count("\n")
+        size += _size(chunk.text)
+    return [*reversed(found), *later]
 
 
 def count_breaks(chunks: list[ConsoleChunk]) -> int:
@@ -34,12 +64,6 @@ def last_lines(chunks: list[ConsoleChunk], number: int) -> list[ConsoleChunk]:
 def size_of(chunks: Iterable[ConsoleChunk]) -> int:
     """The bytes of their text in UTF-8."""
     return sum(_size(chunk.text) for chunk in chunks)
-
-
-def within(chunks: list[ConsoleChunk], most: int) -> list[ConsoleChunk]:
-    """The first chunks that have so many bytes together; one at least."""
-    sizes = accumulate(_size(chunk.text) for chunk in chunks)
-    return [chunk for number, (chunk, size) in enumerate(zip(chunks, sizes, strict=True)) if not number or size <= most]
 
 
 def last_bytes(chunks: list[ConsoleChunk], most: int) -> list[ConsoleChunk]:

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+from collections import deque
+from typing import NamedTuple
+
+from nats.aio.msg import Msg
 
 from skybus.bus.api.console import CONSOLE_GET, MOST_BYTES, PAGE_BYTES, ConsoleChunk, ConsoleGet, ConsolePage
-from skybus.bus.console_chunks import PRINTED, chunk_of
+from skybus.bus.console_chunks import PRINTED
 from skybus.bus.errors import InvalidError
 from skybus.bus.service import Handler
 from skybus.bus.subjects import Subjects
-from skybus.console.chunks import count_breaks, last_bytes, last_lines, size_of, within
+from skybus.console.chunks import chunks_before, count_breaks, first_chunks, last_bytes, last_lines, size_of
 from skybus.console.stored import End, StoredStream
 
-_FIRST_WINDOW, _GROWTH = 128, 4
+_SMALLEST_WINDOW, _FIRST_WINDOW, _GROWTH = 8, 128, 4
+"""Messages that are read first, of few lines as many as lines are wanted; each window after has so many times more."""
 _TOKEN = re.compile(r"[^\s.*>]+")
+
+
+class _Window(NamedTuple):
+    """Messages between two numbers of the stream."""
+
+    messages: list[Msg]
+    is_cut: bool
+    """Whether the first ones were left out."""
 
 
 class ConsoleHistory:
@@ -79,11 +93,10 @@ class ConsoleHistory:
         batch = await self._stream.read(
             subject, seq=request.seq, since=request.since, batch=request.limit, max_bytes=most, until=until
         )
-        found = [chunk_of(message) for message in batch.messages]
-        chunks = within(found, most)  # some are stored compressed
+        chunks = await asyncio.to_thread(first_chunks, batch.messages, most)
         next_seq = chunks[-1].seq + 1 if chunks else 0
         wanted = [chunk for chunk in chunks if request.since is None or chunk.time >= request.since]
-        is_all = batch.pending == 0 and len(chunks) == len(found)
+        is_all = batch.pending == 0 and len(chunks) == len(batch.messages)
         return ConsolePage(chunks=wanted, next_seq=next_seq, complete=is_all)
 
     async def _last(self, subject: str, request: ConsoleGet, number: int) -> ConsolePage:
@@ -91,7 +104,7 @@ class ConsoleHistory:
         newest = await self._stream.last(subject, await self._reach(end_of_all, request))
         if newest is None:
             return ConsolePage(chunks=[], next_seq=end_of_all.seq + 1, complete=True)
-        end = chunk_of(newest).seq
+        end = self._stream.seq_of(newest)
         most = request.max_bytes or MOST_BYTES
         chunks = await self._backwards(subject, end, number, most)
         return ConsolePage(chunks=last_bytes(last_lines(chunks, number), most), next_seq=end + 1, complete=True)
@@ -99,24 +112,28 @@ class ConsoleHistory:
     async def _backwards(self, subject: str, end: int, number: int, most: int) -> list[ConsoleChunk]:
         """Read windows from the end on, each larger than the one before, until there are enough lines or bytes."""
         chunks: list[ConsoleChunk] = []
-        size, window = 0, _FIRST_WINDOW
-        while end > 0 and count_breaks(chunks) <= number and size < most:
+        window = min(max(number, _SMALLEST_WINDOW), _FIRST_WINDOW)
+        while end > 0 and count_breaks(chunks) <= number and size_of(chunks) < most:
             start = max(1, end - window + 1)
-            part = await self._window(subject, start, end)
-            size += size_of(part)
-            chunks = part + chunks
-            end, window = start - 1, window * _GROWTH
+            found = await self._window(subject, start, end, most)
+            chunks = await asyncio.to_thread(chunks_before, chunks, found.messages, number, most)
+            end, window = 0 if found.is_cut else start - 1, window * _GROWTH
         return chunks
 
-    async def _window(self, subject: str, start: int, end: int) -> list[ConsoleChunk]:
-        chunks: list[ConsoleChunk] = []
+    async def _window(self, subject: str, start: int, end: int, most: int) -> _Window:
+        """Read the messages between two numbers; of those that have more than `most` bytes together, the last."""
+        messages, size, is_cut = deque[Msg](), 0, False
         while start <= end:
             batch = await self._stream.read(
                 subject, seq=start, batch=min(end - start + 1, 1000), max_bytes=PAGE_BYTES, until=end
             )
-            part = [chunk_of(message) for message in batch.messages]
-            chunks += [chunk for chunk in part if chunk.seq <= end]
-            if not part or batch.pending == 0:
+            found = [message for message in batch.messages if self._stream.seq_of(message) <= end]
+            messages += found
+            size += sum(len(message.data) for message in found)
+            while messages and size - len(messages[0].data) >= most:
+                size -= len(messages.popleft().data)
+                is_cut = True
+            if not batch.messages or batch.pending == 0:
                 break
-            start = part[-1].seq + 1
-        return chunks
+            start = batch.end + 1
+        return _Window(list(messages), is_cut)

@@ -14,10 +14,11 @@ from nats.js.api import StreamState
 from skybus.bus.connection import Bus
 from skybus.bus.copies import Looks
 from skybus.bus.errors import SkybusError, UnavailableError
-from skybus.bus.tail import sequence_of, stored_at
+from skybus.bus.provenance import PENDING, description_of, is_no_responders, status_of, stored_seq
+from skybus.bus.tail import stored_at
 
 _TIMEOUT = 5.0
-_NOT_FOUND, _END, _NO_RESPONDERS = "404", "204", "503"
+_NOT_FOUND, _END = "404", "204"
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,8 @@ class Batch:
     messages: list[Msg]
     pending: int
     """So many more match."""
-
-    @property
-    def end(self) -> int:
-        """The sequence number of the last one, 0 if there is none."""
-        return sequence_of(self.messages[-1]) or 0 if self.messages else 0
+    end: int
+    """The sequence number of the last one, 0 if there is none."""
 
 
 class End(NamedTuple):
@@ -54,6 +52,10 @@ class StoredStream:
     def is_single(self) -> bool:
         """Whether there is one copy, which is never behind."""
         return self.bus.replicas == 1
+
+    def seq_of(self, message: Msg) -> int:
+        """The sequence number of a message that was read."""
+        return stored_seq(message, self.name) or 0
 
     async def end(self, at_least: int = 0) -> End:
         """How far the stream is, as its leader says.
@@ -142,20 +144,21 @@ class StoredStream:
 
     async def _collect(self, next_message: Any, *, is_batch: bool) -> Batch:
         messages: list[Msg] = []
+        end = 0
         while True:
             message: Msg = await next_message(timeout=_TIMEOUT)
-            head = message.headers or {}
-            status = head.get("Status")
-            if status is None:
+            status = status_of(message)
+            if seq := stored_seq(message, self.name):
                 messages.append(message)
-                if is_batch:
-                    continue
-                return Batch(messages, 0)
-            if status in (_NOT_FOUND, _END):
-                return Batch(messages, int(head.get("Nats-Num-Pending", 0)))
-            if status == _NO_RESPONDERS:  # the servers elect a leader of the stream
+                end = seq
+                if not is_batch:
+                    return Batch(messages, 0, end)
+            elif status in (_NOT_FOUND, _END):
+                return Batch(messages, int((message.headers or {}).get(PENDING, 0)), end)
+            elif is_no_responders(message):  # the servers elect a leader of the stream
                 raise UnavailableError(f"the stream {self.name} cannot be read now: no server answers for it")
-            raise SkybusError(f"the stream {self.name} refuses to be read: {status} {head.get('Description', '')}")
+            elif status:
+                raise SkybusError(f"the stream {self.name} refuses to be read: {status} {description_of(message)}")
 
 
 def _rfc3339(seconds: float) -> str:

@@ -9,7 +9,6 @@ from typing import Annotated
 
 import nats.errors
 import nats.js.errors
-import orjson
 import structlog
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
@@ -18,13 +17,14 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from skybus.bus import headers
 from skybus.bus.api.internal import LifeReport
-from skybus.bus.bodies import body_of, is_stub
+from skybus.bus.bodies import body_of, is_packed, is_stub
 from skybus.bus.connection import Bus
 from skybus.bus.copies import Looks
+from skybus.bus.direct_get import stored_message
 from skybus.bus.errors import InvalidError, NotFoundError, SkybusError, UnavailableError, why
 from skybus.bus.parts import Parcel, Part, announced
+from skybus.bus.provenance import stored_seq
 from skybus.bus.streams import ensure_stream, life_stream
-from skybus.bus.tail import sequence_of
 
 log = structlog.get_logger()
 
@@ -38,6 +38,8 @@ ACK_WAIT = 1.0
 
 One that is only slow gets the report twice, which does no harm: an attempt is filed once.
 """
+_ROOM = 4 << 20
+"""Bytes of a report besides the value of a task or plan."""
 _REPORT: TypeAdapter[LifeReport] = TypeAdapter(Annotated[LifeReport, Field(discriminator="kind")])
 
 
@@ -135,12 +137,19 @@ class Reports:
         try:
             return [_REPORT.validate_json(await self._body(message))]
         except (ValidationError, InvalidError, NotFoundError) as error:
-            log.exception("a report cannot be read; it is put aside", subject=message.subject, reason=why(error))
+            log.error("a report cannot be read; it is put aside", subject=message.subject, reason=why(error))
             return []
+
+    @property
+    def _largest(self) -> int:
+        """Bytes of a report: what it brings back has a bound in the environment, and the rest has room."""
+        return self._bus.max_request + _ROOM
 
     async def _body(self, message: Msg) -> bytes:
         part = announced(message.headers or {})
-        return await self._joined(message, part) if part else body_of(message)
+        if part:
+            return await self._joined(message, part)
+        return await asyncio.to_thread(body_of, message, self._largest) if is_packed(message) else message.data
 
     async def _joined(self, message: Msg, last: Part) -> bytes:
         """Read the parts before the last one, which stand in the stream below the token of the report.
@@ -148,11 +157,11 @@ class Reports:
         Raises:
             NotFoundError: they are not kept any more.
         """
-        parcel = Parcel("a report", last._replace(offset=0), self._bus.max_internal)
+        parcel = Parcel("a report", last._replace(offset=0), self._largest)
         token, seq = (message.headers or {}).get(headers.MORE, ""), 1
         while parcel.received < last.offset:
             stored = await self._part(token, seq)
-            seq = (sequence_of(stored) or seq) + 1
+            seq = (stored_seq(stored, self._bus.subjects.life_stream) or seq) + 1
             part = announced(stored.headers or {})
             if part and part.offset == parcel.received:  # one that came twice is older than the duplicate window
                 parcel.add(part, stored.data)
@@ -160,9 +169,8 @@ class Reports:
         return await asyncio.to_thread(parcel.unpacked)
 
     async def _part(self, token: str, seq: int) -> Msg:
-        query = orjson.dumps({"seq": seq, "next_by_subj": self._bus.subjects.life_part(token)})
+        query = {"seq": seq, "next_by_subj": self._bus.subjects.life_part(token)}
         async for _ in Looks():
-            stored = await self._bus.request_raw(f"$JS.API.DIRECT.GET.{self._bus.subjects.life_stream}", query)
-            if sequence_of(stored) is not None:
+            if stored := await stored_message(self._bus, self._bus.subjects.life_stream, query):
                 return stored
         raise NotFoundError("parts of a report are not kept any more")

@@ -17,6 +17,7 @@ from skybus.bus.arrivals import Arrivals
 from skybus.bus.connection import Bus
 from skybus.bus.ensuring import Ensured
 from skybus.bus.messages import Message, decode
+from skybus.bus.provenance import is_event
 from skybus.bus.runtime import Process, tell_ready
 from skybus.bus.service import Handler, Service
 from skybus.bus.streams import ensure_bucket
@@ -180,10 +181,12 @@ class QueueService:
         self._must_ask.set()
 
     async def _on_state(self, message: Msg) -> None:
-        await self._manager.handle_state(decode(EnvironmentState, message.data))
+        if is_event(self._bus.subjects, message):
+            await self._manager.handle_state(decode(EnvironmentState, message.data))
 
     async def _on_catalog(self, message: Msg) -> None:
-        self._catalogue_read(decode(CatalogChanged, message.data))
+        if is_event(self._bus.subjects, message):
+            self._catalogue_read(decode(CatalogChanged, message.data))
 
     def _catalogue_read(self, catalogue: CatalogChanged) -> None:
         self._status.catalog = catalogue

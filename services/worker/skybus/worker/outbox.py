@@ -23,6 +23,7 @@ from nats.aio.client import Client as Connection
 from nats.aio.msg import Msg
 
 from skybus.bus import headers
+from skybus.bus.bodies import LARGEST_DOCUMENT
 from skybus.bus.connection import HEADER_ROOM, Bus
 from skybus.bus.errors import UnavailableError
 from skybus.bus.packing import pack
@@ -333,9 +334,10 @@ class Outbox:
         if len(record.body) <= limit:
             return [record]
         packed = await asyncio.to_thread(pack, record.body)
-        if len(packed) <= limit:
+        is_life = record.subject.startswith(self.bus.subjects.life(""))
+        if len(packed) <= limit and (is_life or len(record.body) <= LARGEST_DOCUMENT):
             return [Record(record.subject, {**record.headers, headers.ENCODING: "zlib"}, packed)]
-        if record.subject.startswith(self.bus.subjects.life("")):
+        if is_life:
             return self._in_parts(record, packed, limit)
         path = self._write_undelivered(record)
         log.error("a message is too large for the bus", subject=record.subject, file=str(path), bytes=len(record.body))

@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-import orjson
 import structlog
 
 from skybus.bus import headers
 from skybus.bus.connection import Bus
+from skybus.bus.direct_get import stored_message
 from skybus.bus.errors import DeniedError, NobodyThereError
-from skybus.bus.tail import sequence_of
+from skybus.bus.provenance import stored_seq
 
 log = structlog.get_logger()
 
@@ -30,14 +30,12 @@ async def ids_since(bus: Bus, subject: str, begin: float) -> set[str]:
         return found
     start: dict[str, Any] = {"start_time": datetime.fromtimestamp(begin, UTC).isoformat()}
     while True:
-        query = orjson.dumps({**start, "next_by_subj": subject})
         try:
-            message = await bus.request_raw(f"$JS.API.DIRECT.GET.{stream}", query)
+            message = await stored_message(bus, stream, {**start, "next_by_subj": subject})
         except (NobodyThereError, DeniedError) as error:
             log.warning("a stream does not say what it has", stream=stream, reason=error.message)
             return found
-        seq = sequence_of(message)
-        if seq is None:
+        if message is None:
             return found
         found.add((message.headers or {}).get(headers.MESSAGE_ID, ""))
-        start = {"seq": seq + 1}
+        start = {"seq": (stored_seq(message, stream) or 0) + 1}

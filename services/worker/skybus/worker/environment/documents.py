@@ -15,6 +15,7 @@ import orjson
 import structlog
 
 from skybus.bus import headers
+from skybus.bus.bodies import LARGEST_DOCUMENT
 from skybus.bus.connection import Bus
 from skybus.bus.errors import InvalidError
 from skybus.bus.identity import user_token
@@ -48,13 +49,13 @@ class DocumentSender:
         body, message_id, head, limit = to_json(document), _message_id(name, document), {}, self._bus.payload_limit
         if len(body) > limit:
             packed = pack(body)
-            if len(packed) <= limit:
+            if len(packed) <= limit and len(body) <= LARGEST_DOCUMENT:
                 body, head = packed, {headers.ENCODING: "zlib"}
             else:
                 self._too_large(
                     f"a document is too large for the bus: '{name}' {document.get('uid', '')} has {len(body):,} bytes, "
-                    f"{len(packed):,} compressed, and {limit:,} are possible. Subscribers get its name; the document "
-                    f"itself is in {self._outbox.file_of(message_id)}"
+                    f"{len(packed):,} compressed, and {LARGEST_DOCUMENT:,}, {limit:,} compressed, are possible. "
+                    f"Subscribers get its name; the document itself is in {self._outbox.file_of(message_id)}"
                 )
         self._outbox.put(subject, body, message_id, head)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import base64
 import uuid
-import zlib
 
 from skybus.bus.api.internal import CatalogBytes
 from skybus.bus.errors import NotFoundError
+from skybus.bus.packing import pack
 from skybus.worker.environment.catalog import Catalog
 from skybus.worker.environment.documents import to_json
 
@@ -21,7 +21,7 @@ class PackedCatalog:
         self.catalog = catalog
         self.uid = str(uuid.uuid4())
         lists = {"plans": catalog.plans, "devices": catalog.devices, "skipped": catalog.skipped}
-        self._data = zlib.compress(to_json(lists), 1)
+        self._data = pack(to_json(lists))
 
     def part(self, number: int) -> CatalogBytes:
         """Return one part; the first has the number 0.
