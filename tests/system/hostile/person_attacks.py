@@ -377,6 +377,18 @@ class ManySmallRequests(PersonAttack):
                 await target.ask_all(connection, "status.get", [b"{}"] * 2000)
 
 
+class RefusedCommands(PersonAttack):
+    """10 000 commands that are refused, each with a line in logs and on the console."""
+
+    name = "refused commands"
+
+    async def strike(self, target: Target) -> None:
+        async with target.person() as connection:
+            for number in range(20):
+                body = as_json({"uid": f"{number} " + "x" * 2000})
+                await target.ask_all(connection, "queue.item.remove", [body] * 500)
+
+
 class _Raw:
     """A connection of the person without a library."""
 
@@ -412,4 +424,5 @@ PERSON_ATTACKS: list[Callable[[], Attack]] = [
     ReadersOfALargeQueue, ReadersOfLargeItems, LargeRequests, UnfinishedRequests, LongLists, ManyLargeAnswers,
     ReusedIds, Escapes, OddNumbers, WrongDeadlines, DeepJson, Garbage, ManyHeaders, SteeredReplies, ManySubscriptions,
     ConnectionStorm, HalfOpenConnections, NoiseOnNats, NobodyReads, LargePages, ManySmallRequests,
+    RefusedCommands,
 ]  # fmt: skip

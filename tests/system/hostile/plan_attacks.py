@@ -76,6 +76,21 @@ class ReportBombs(PlanAttack):
             await connection.publish(f"{life}.report", as_json({"kind": "report", "attempt": "\x1b[2J", "msg": "x"}))
 
 
+class ManyReports(PlanAttack):
+    """20 000 reports of attempts that nobody knows."""
+
+    name = "reports of unknown attempts"
+
+    async def publish(self, target: Target, connection: Connection) -> None:
+        report = {"kind": "report", "environment_id": "x", "item_uid": "x", "exit_status": "completed"}
+        times = {"time_start": 0, "time_stop": 1, "msg": "x" * 300}
+        for number in range(20_000):
+            body = as_json({**report, **times, "attempt": f"unknown {number}"})
+            await connection.publish(f"sky.{target.listen.instrument}.int.life.report", body)
+            if number % 500 == 0:
+                await asyncio.sleep(0)
+
+
 class ConsoleFlood(PlanAttack):
     """200 MB of console output as fast as it goes, in lines, in long lines, and in what is no text."""
 
@@ -135,5 +150,5 @@ class ManyRuns(PlanAttack):
 
 
 PLAN_ATTACKS: list[Callable[[], Attack]] = [
-    ConsoleBombs, DocumentBombs, ReportBombs, ConsoleFlood, OddConsole, OddProgress, ManyRuns,
+    ConsoleBombs, DocumentBombs, ReportBombs, ManyReports, ConsoleFlood, OddConsole, OddProgress, ManyRuns,
 ]  # fmt: skip

@@ -9,7 +9,7 @@ import re
 import signal
 import time
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -57,6 +57,8 @@ class Outcome:
     restarts: list[str] = field(default_factory=list)
     """What the stack's log says of processes that have died."""
     growth: Growth = field(default_factory=Growth)
+    stored: dict[str, float] = field(default_factory=dict)
+    """MB that each folder of the data directory has more on the disk than before the attacks."""
     other: list[str] = field(default_factory=list)
     """What else went wrong."""
 
@@ -96,6 +98,7 @@ class Outcome:
             *(f"  {line}" for line in self.restarts[:10]),
             *self.growth.table(),
             f"looked at {self.growth.seconds:.0f} s after the last attack",
+            "on the disk: " + ", ".join(f"{name} +{size:.1f} MB" for name, size in self.stored.items()),
             *(f"  {line}" for line in self.other),
         ]
 
@@ -133,12 +136,13 @@ class Siege:
             try:
                 uid = await start_paced(client, outcome.points, period)
                 await asyncio.sleep(CALM)  # the time without attacks
-                watch = await scope.enter_async_context(watched(stack))
+                watch, stored = await scope.enter_async_context(watched(stack)), _stored(stack.data_dir)
                 await self._attack(stack.data_dir, outcome)
                 await self._see_the_end(client, uid, outcome)
                 await end_tasks(work)
                 await _clear(client, outcome)
                 outcome.growth = await watch.until_back(FACTOR, BACK_WITHIN)
+                outcome.stored = {name: size - stored[name] for name, size in _stored(stack.data_dir).items()}
                 outcome.other += [f"ended: {task!r}" for task in side if task.done()]
             finally:
                 await end_tasks([*work, *side])
@@ -174,6 +178,17 @@ async def _clear(client: Client, outcome: Outcome) -> None:
         await client.clear_history()
     except SkybusError as error:
         outcome.other.append(f"the queue was not cleared: {error!r}"[:500])
+
+
+def _stored(data_dir: Path) -> dict[str, float]:
+    """MB on the disk, by folder."""
+    return {name: sum(map(_size, (data_dir / name).rglob("*"))) / 1e6 for name in ("logs", "nats", "valkey")}
+
+
+def _size(path: Path) -> int:
+    with suppress(OSError):  # a server has just removed it
+        return path.stat().st_blocks * 512
+    return 0
 
 
 async def _read_log(stack: RunningStack, restarts: list[str]) -> None:
