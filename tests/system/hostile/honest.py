@@ -11,6 +11,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
+import nats.errors
 import zmq
 import zmq.asyncio
 
@@ -42,7 +43,7 @@ class Experience:
         begin = time.perf_counter()
         try:
             answer = await request
-        except (SkybusError, TimeoutError) as error:
+        except (SkybusError, TimeoutError, nats.errors.Error) as error:
             waited = time.perf_counter() - begin
             self.errors.append(f"{what} after {waited:.1f} s: {getattr(error, 'code', type(error).__name__)}: {error}")
             return None
@@ -70,10 +71,11 @@ class Experience:
 
 
 class NatsWorker:
-    """Reads status, queue and console, adds an item and removes it, again and again."""
+    """Reads status and queue, adds an item and removes it, again and again; over another connection it follows."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, follower: Client) -> None:
         self._client = client
+        self._follower = follower
         self.experience = Experience("NATS")
 
     async def work(self) -> None:
@@ -87,13 +89,13 @@ class NatsWorker:
 
     async def watch(self) -> None:
         """Follow what the plan prints."""
-        async with aclosing(self._client.console()) as chunks:
+        async with aclosing(self._follower.console()) as chunks:
             async for chunk in chunks:
                 self.experience.saw(chunk.text)
 
     async def read_documents(self) -> None:
         """Follow the documents of all runs."""
-        async with aclosing(self._client.documents()) as documents:
+        async with aclosing(self._follower.documents()) as documents:
             async for _ in documents:
                 pass
 

