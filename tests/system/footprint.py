@@ -72,12 +72,12 @@ class Growth:
     seconds: float = 0.0
     """Until all was back, or until nobody waited any more."""
 
-    def above(self, factor: float) -> list[str]:
-        """Name the programs that take more than `factor` times as much memory as before, or have ended."""
+    def above(self, factor: float, room: float = 0.0) -> list[str]:
+        """Name the programs that take more memory than `factor` times that of before and `room` MB, or have ended."""
         return [
             f"{name}: {self.after[name].rss if name in self.after else 0} MB, {before.rss} MB before"
             for name, before in self.before.items()
-            if name not in self.after or self.after[name].rss > factor * before.rss
+            if name not in self.after or self.after[name].rss > factor * before.rss + room
         ]
 
     def more_descriptors(self, spare: int) -> list[str]:
@@ -115,13 +115,13 @@ class Watch:
             self.growth.peaks[name] = max(footprint.peak, self.growth.peaks.get(name, 0.0))
         return found
 
-    async def until_back(self, factor: float, patience: float) -> Growth:
+    async def until_back(self, factor: float, patience: float, room: float = 0.0) -> Growth:
         """Wait until every program has its memory back, up to `patience` seconds."""
         begin = time.monotonic()
         while True:
             self.growth.after = await self.look()
             self.growth.seconds = time.monotonic() - begin
-            if not self.growth.above(factor) or self.growth.seconds > patience:
+            if not self.growth.above(factor, room) or self.growth.seconds > patience:
                 return self.growth
             await asyncio.sleep(EVERY)  # memory that is freed causes no event
 

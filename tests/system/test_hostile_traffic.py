@@ -9,7 +9,7 @@ import pytest
 from tests.seed import SEED
 from tests.system.hostile.siege import AT_ONCE, LATEST, SECONDS, Siege
 from tests.system.hostile.table import ATTACKS
-from tests.system.test_load import IS_SHARED
+from tests.system.paced import IS_SHARED
 
 
 @pytest.mark.slow

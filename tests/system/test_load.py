@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -17,9 +16,7 @@ from tests.system.load import (
     STATUS_P99,
     put_under_load,
 )
-
-IS_SHARED = bool(os.environ.get("SKYBUS_TEST_MACHINE_IS_SHARED"))
-"""Whether other programs use the machine: then times are printed and decide nothing."""
+from tests.system.paced import IS_SHARED
 
 
 @pytest.mark.slow
