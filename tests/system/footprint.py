@@ -34,8 +34,8 @@ Footprints = dict[str, Footprint]
 
 
 def footprints(stack: RunningStack) -> Footprints:
-    """Look at each process of a stack now, by the name of its program."""
-    found: Footprints = {}
+    """Look at each process of a stack now, by the name of its program, and at this one, which has the clients."""
+    found: Footprints = {"clients": _look(psutil.Process())}
     for process in stack.processes():
         with suppress(psutil.Error, OSError, KeyError):
             name = program_of(process)
