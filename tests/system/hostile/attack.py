@@ -30,6 +30,8 @@ PERSON = "mallory"
 """Who attacks over NATS; a user of the group `primary`."""
 PATIENCE = 15.0
 """Seconds that an attacker waits for an answer."""
+WRONG = "wrong: "
+"""Before an outcome that must not be."""
 _PENDING = 1 << 30
 """Bytes that an attacker's connection may have unsent."""
 

@@ -74,6 +74,7 @@ class Outcome:
         """What must not be, whatever the machine does besides."""
         return [
             *(f"{each.who}: {error}" for each in self.honest for error in each.errors),
+            *(wrong for each in self.strikes for wrong in each.wrong),
             *self._output_missed(),
             *self.unexpected_restarts,
             *self.growth.above(FACTOR, ROOM),
@@ -143,6 +144,7 @@ class Siege:
                 await _clear(client, outcome)
                 outcome.growth = await watch.until_back(FACTOR, BACK_WITHIN, ROOM)
                 outcome.stored = {name: size - stored[name] for name, size in _stored(stack.data_dir).items()}
+                outcome.other += [f"escape sequences in {name}" for name in _logs_with_escapes(stack.data_dir)]
                 outcome.other += [f"ended: {task!r}" for task in side if task.done()]
             finally:
                 await end_tasks([*work, *side])
@@ -189,6 +191,11 @@ def _size(path: Path) -> int:
     with suppress(OSError):  # a server has just removed it
         return path.stat().st_blocks * 512
     return 0
+
+
+def _logs_with_escapes(data_dir: Path) -> list[str]:
+    """The logs that a terminal would obey."""
+    return [log.name for log in sorted((data_dir / "logs").glob("*.log")) if b"\x1b" in log.read_bytes()]
 
 
 async def _read_log(stack: RunningStack, restarts: list[str]) -> None:

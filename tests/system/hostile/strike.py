@@ -12,11 +12,10 @@ import random
 import sys
 import time
 from asyncio.subprocess import PIPE
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.system.hostile.attack import Target
+from tests.system.hostile.attack import WRONG, Target
 from tests.system.hostile.table import ATTACKS
 
 LONGEST = 60.0
@@ -33,6 +32,13 @@ class Strike:
     name: str
     seconds: float
     outcomes: dict[str, int]
+
+    @property
+    def wrong(self) -> list[str]:
+        """The outcomes that must not be."""
+        return [
+            f"{self.name}: {count} {outcome}" for outcome, count in self.outcomes.items() if outcome.startswith(WRONG)
+        ]
 
     def __str__(self) -> str:
         said = ", ".join(f"{count} {outcome}" for outcome, count in self.outcomes.items()) or "nothing came back"
@@ -73,7 +79,7 @@ async def main(data_dir: Path, name: str, seed: str) -> None:
         if not type(error).__module__.startswith("nats"):
             raise
         target.outcomes[type(error).__name__] += 1
-    print(json.dumps(Counter(target.outcomes)), flush=True)
+    print(json.dumps(+target.outcomes), flush=True)
 
 
 if __name__ == "__main__":
