@@ -36,7 +36,7 @@ test-unit: setup ## run the unit tests alone
 test-faults: setup ## kill and stop servers and services, in up to 20 minutes
 	@$(BIN)/python -m pytest -m "faults and not slow"
 
-test-slow: setup ## run the long forms: every crash point, hundreds of faults, random sequences, an hour of plans
+test-slow: setup ## run the long forms: every crash point, hundreds of faults, random sequences, an hour of plans, load, attacks
 	@$(BIN)/python -m pytest -m "slow or hypothesis" --hypothesis-profile=random
 
 lint: setup ## ruff, pyright and the import contracts
