@@ -79,6 +79,8 @@ class BusSettings(BaseSettings):
     """Servers of a cluster that each keep everything: 3 of 3, so that one may be lost."""
     max_request: int = Field(default=MAX_REQUEST, ge=4 << 20, le=256 << 20)
     """Bytes of a request, unpacked; services refuse a larger one."""
+    repeat_window: int = Field(default=900, ge=1)
+    """Seconds for which a request may be repeated under its id: so long its answer is kept."""
     credentials_file: Path | None = None
     """By default `credentials/{name}.json` in the data directory."""
     log_level: Literal["debug", "info", "warning", "error", "critical"] = "info"

@@ -14,6 +14,7 @@ from nats.js.errors import ObjectNotFoundError
 from nats.js.object_store import ObjectStore
 
 from skybus.auth.catalogue import Changes, PackedCatalogue
+from skybus.auth.done import DoneRequest
 from skybus.bus import blob
 from skybus.bus.errors import SkybusError, UnavailableError, why
 from skybus.bus.messages import Message, decode, encode
@@ -35,7 +36,7 @@ class Record(Message):
     """The run of the stack in which this was written."""
     existing_changes: int = 0
     allowed_changes: int = 0
-    done: dict[str, float] = {}
+    done: dict[str, DoneRequest] = {}
     """The requests that have changed something; see done.py."""
 
     @property

@@ -21,6 +21,7 @@ from skybus.bus.runtime import Process, tell_ready
 from skybus.bus.service import Handler, Service
 from skybus.bus.streams import ensure_bucket
 from skybus.queue import staging
+from skybus.queue.answer_room import AnswerRoom
 from skybus.queue.book import Book
 from skybus.queue.guards import guarded
 from skybus.queue.handlers_backup import BackupHandlers
@@ -58,6 +59,7 @@ class QueueService:
         self._bus = bus
         self._settings = settings
         self._store = store
+        store.limit(AnswerRoom(settings.repeat_window, settings.answers_max_bytes), settings.replay_max_bytes)
         self._must_ask = asyncio.Event()
         self._witness = Witness(bus, settings.redis_prefix, lambda: self._keeper.last.revision)
         self._publisher = Publisher(bus, lambda: self._status.make(), self._witness.tell)
