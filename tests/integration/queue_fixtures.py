@@ -246,7 +246,7 @@ class StandIns:
         assert self.environment_id
         await self.report("opened", EnvironmentOpened(environment_id=self.environment_id, success=True, facts=facts))
 
-    async def finished(self, order: PlanRun, exit_status: str = "completed") -> None:
+    async def finished(self, order: PlanRun, exit_status: str = "completed", **more: Any) -> None:
         report = PlanReport.model_validate(
             {
                 "environment_id": self.environment_id,
@@ -255,6 +255,7 @@ class StandIns:
                 "exit_status": exit_status,
                 "time_start": time.time(),
                 "time_stop": time.time(),
+                **more,
             }
         )
         await self.report("report", report)
