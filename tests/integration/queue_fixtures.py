@@ -247,7 +247,10 @@ class StandIns:
         await self.report("opened", EnvironmentOpened(environment_id=self.environment_id, success=True, facts=facts))
 
     async def finished(self, order: PlanRun, exit_status: str = "completed", **more: Any) -> None:
-        report = PlanReport.model_validate(
+        await self.report("report", self.report_of(order, exit_status, **more))
+
+    def report_of(self, order: PlanRun, exit_status: str = "completed", **more: Any) -> PlanReport:
+        return PlanReport.model_validate(
             {
                 "environment_id": self.environment_id,
                 "attempt": order.attempt,
@@ -258,7 +261,6 @@ class StandIns:
                 **more,
             }
         )
-        await self.report("report", report)
 
     async def task_done(self, order: TaskRun, **result) -> None:
         assert self.environment_id

@@ -31,6 +31,7 @@ from skybus.queue.handlers_lock import LockHandlers
 from skybus.queue.handlers_manager import ManagerHandlers
 from skybus.queue.handlers_queue import QueueHandlers
 from skybus.queue.handlers_restore import RestoreHandlers
+from skybus.queue.handlers_stores import StoreHandlers
 from skybus.queue.handlers_tasks import TaskHandlers
 from skybus.queue.item_check import ItemCheck
 from skybus.queue.keeper import Keeper
@@ -81,7 +82,7 @@ class QueueService:
         missing = Missing(changed, lambda: self._keeper.last.flags.doubt)
         self._lease = Lease(store, settings.queue_name, missing, needs_standby=settings.standby)
         self._status = StatusMaker(self._keeper, self._manager.situation, missing)
-        self._reports = Reports(bus, self._manager.handle_report)
+        self._reports = Reports(bus, self._manager.handle_report, settings.life_max_bytes)
         set_back = SetBack(bus, store, self._keeper, self._reports, self._witness)
         self._surroundings = Surroundings(
             bus,
@@ -146,6 +147,7 @@ class QueueService:
             *HistoryHandlers(keeper, self._store).table(),
             *BackupHandlers(keeper, self._store).table(),
             *RestoreHandlers(keeper, manager.situation, check).table(),
+            *StoreHandlers(self._bus, self._store, settings).table(),
             *EngineHandlers(manager, self._status).table(),
             *TaskHandlers(manager.tasks, check).table(),
             *LockHandlers(keeper, check, manager.announcer, emergency_key).table(),
@@ -176,7 +178,8 @@ class QueueService:
 
     async def _ensure(self, jetstream: JetStreamContext) -> None:
         await ensure_bucket(jetstream, self._bus.subjects.state_bucket, self._bus.replicas)
-        await blob.ensure(jetstream, self._bus.subjects.blob_bucket, self._bus.replicas)
+        replies = self._settings.replies_max_bytes
+        await blob.ensure(jetstream, self._bus.subjects.blob_bucket, self._bus.replicas, max_bytes=replies)
 
     async def _on_connect(self, _: Connection) -> None:
         self._must_ask.set()

@@ -42,6 +42,9 @@ class QueueSettings(BusSettings):
     replay_max_bytes: int = Field(default=recent.MOST_BYTES, ge=1 << 16)
     """Changes of the last minute in memory, which are made again on a Redis that has lost them."""
 
+    jetstream_max_bytes: int | None = None
+    """What JetStream may use on the disk, for those who ask how much of it is used; `skybus up` sets it."""
+
     abort_deferred_pause_grace: float = Field(default=2.0, ge=0)
     """Seconds that a plan which is to be aborted at once has to come to its next checkpoint."""
 

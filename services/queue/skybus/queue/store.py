@@ -58,8 +58,8 @@ HANGS = 10.0
 SLOW = 1.0
 """Seconds after which people are told that Redis is slow."""
 FULL = (
-    "Redis is full (maxmemory), nothing can be added: "
-    "give it more memory, clear the history or take items out of the queue"
+    "Redis is full (maxmemory), nothing can be added: clear the history or take items out of the queue, "
+    "or give it more memory (SKYBUS_VALKEY_MAX_BYTES for the one that `skybus up` starts)"
 )
 
 _COMMIT = """
@@ -141,8 +141,8 @@ return 1
 """Whether what was read together with setting this key is still what counts, after an election too."""
 _PROBE = "return redis.call('SET', KEYS[1] .. 'room', '', 'PX', 1)"
 
-_GROW = ("ZADD", "HSET")
-"""A change that begins with one of these adds to the queue or to the tasks."""
+_GROW = ("ZADD", "HSET", "RPUSH")
+"""A change that begins with one of these adds to the queue, to the tasks, or to what a restore brings."""
 
 
 class FencedError(SkybusError):
@@ -247,6 +247,16 @@ class Store:
         _require_ours(outcome[0])
         self._recent.forget_old()
         return outcome[1].decode()
+
+    def used(self) -> tuple[int, int]:
+        """Bytes of the answers that are kept, and of the changes that can be made again."""
+        return self._answers.used, self._recent.used
+
+    async def memory(self) -> tuple[int, int]:
+        """Bytes that Redis uses, and those that it may use; 0 if it has no limit."""
+        with self._answering():
+            info = await self._redis.info("memory")
+        return int(info["used_memory"]), int(info["maxmemory"])
 
     async def weaknesses(self) -> list[str]:
         """Settings of Redis that would let it forget the book, each with what would be right."""
