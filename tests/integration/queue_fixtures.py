@@ -246,8 +246,11 @@ class StandIns:
         assert self.environment_id
         await self.report("opened", EnvironmentOpened(environment_id=self.environment_id, success=True, facts=facts))
 
-    async def finished(self, order: PlanRun, exit_status: str = "completed") -> None:
-        report = PlanReport.model_validate(
+    async def finished(self, order: PlanRun, exit_status: str = "completed", **more: Any) -> None:
+        await self.report("report", self.report_of(order, exit_status, **more))
+
+    def report_of(self, order: PlanRun, exit_status: str = "completed", **more: Any) -> PlanReport:
+        return PlanReport.model_validate(
             {
                 "environment_id": self.environment_id,
                 "attempt": order.attempt,
@@ -255,9 +258,9 @@ class StandIns:
                 "exit_status": exit_status,
                 "time_start": time.time(),
                 "time_stop": time.time(),
+                **more,
             }
         )
-        await self.report("report", report)
 
     async def task_done(self, order: TaskRun, **result) -> None:
         assert self.environment_id

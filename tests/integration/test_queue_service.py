@@ -29,7 +29,7 @@ from skybus.bus.api.queue import (
 )
 from skybus.bus.api.status import STATUS_GET, Status
 from skybus.bus.endpoints import Endpoint
-from skybus.bus.errors import ConflictError, DeniedError, InvalidError, UnavailableError, WrongStateError
+from skybus.bus.errors import ConflictError, DeniedError, InvalidError, UnavailableError
 from skybus.bus.messages import Empty, encode
 from skybus.client.client import Client
 from skybus.client.events import topic_of
@@ -235,11 +235,11 @@ async def test_a_plan_that_the_environment_refuses_stops_the_queue(
         await opened(house, client)
         await client.set_mode({"ignore_failures": ignore_failures})
         await client.add_items([COUNT, COUNT])
-        house.refuses_run = WrongStateError("the RunEngine is not idle")
+        house.refuses_run = InvalidError("the item cannot be read")
         await client.start()
         status = await client.wait(lambda status: status.items_in_history == 1 and status.manager_state == "idle")
         assert status.items_in_queue == 2
-        assert "the RunEngine is not idle" in (await client.history()).items[0]["result"]["msg"]
+        assert "the item cannot be read" in (await client.history()).items[0]["result"]["msg"]
         house.refuses_run = None
         await client.start()
         for _ in range(2):

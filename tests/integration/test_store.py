@@ -13,9 +13,9 @@ from skybus.bus.api.queue import ITEM_ADD, ItemAdded
 from skybus.bus.errors import ConflictError, UnavailableError
 from skybus.bus.messages import Message
 from skybus.queue import lease
-from skybus.queue import once as once_module
 from skybus.queue.book import Book
 from skybus.queue.keeper import Keeper
+from skybus.queue.kept_answers import Asked
 from skybus.queue.missing import Missing
 from skybus.queue.once import Once
 from skybus.queue.situation import Situation
@@ -87,7 +87,7 @@ async def test_who_was_taken_over_cannot_write_any_more(valkey: Valkey, store: S
 async def once(keeper: Keeper, store: Store, alter) -> Message:
     """Make a change that a request asks for."""
     requests = Once(store, keeper, Situation(lambda: None))
-    return await requests.answer("request-1", ITEM_ADD, lambda: keeper.change(alter))
+    return await requests.answer(Asked("request-1", ITEM_ADD), lambda: keeper.change(alter))
 
 
 async def test_the_same_request_is_done_once_and_answered_alike(keeper: Keeper, store: Store) -> None:
@@ -107,20 +107,6 @@ async def test_the_same_request_is_done_once_and_answered_alike(keeper: Keeper, 
     assert order(await after_restart.do(after_restart.fresh)) == "a"
     task.cancel()
     await asyncio.wait({task})
-
-
-async def test_a_large_answer_is_kept_in_redis_only(keeper: Keeper, store: Store) -> None:
-    requests, begun = Once(store, keeper, Situation(lambda: None)), list[str]()
-
-    def add(book: Book) -> ItemAdded:
-        begun.append("x" * once_module.LARGE)
-        book.insert([plan("a")])
-        return ItemAdded(item={**plan("a"), "note": begun[-1]}, qsize=1)
-
-    first, again = [await requests.answer("1", ITEM_ADD, lambda: keeper.change(add)) for _ in range(2)]
-    assert first == again
-    assert len(begun) == 2
-    assert order(await keeper.do(keeper.fresh)) == "a"
 
 
 async def test_a_request_that_was_done_is_answered_although_it_is_impossible_now(keeper: Keeper, store: Store) -> None:

@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
+from nats.js.errors import APIError
 from nats.js.errors import NotFoundError as NoSuchStreamError
 
+from skybus.bus import room
 from skybus.bus.copies import Looks
 from skybus.bus.direct_get import stored_message
-from skybus.bus.errors import SkybusError, TooLargeError
+from skybus.bus.errors import SkybusError, TooLargeError, UnavailableError
 from skybus.bus.packing import pack, unpack
 from skybus.bus.provenance import stored_seq
-from skybus.bus.streams import asking, ensure_copies
+from skybus.bus.streams import STORE_IS_FULL, asking, ensure_settings
 
 if TYPE_CHECKING:
     from nats.aio.client import Client as Connection
@@ -32,6 +34,10 @@ KEPT = 120.0
 """Seconds that a body can be fetched."""
 _OFFERED = KEPT / 2
 """Seconds that a body which is there is named to those who ask for the same again."""
+FULL = (
+    "the bucket of replies that are larger than a message is full (SKYBUS_REPLIES_MAX_BYTES): "
+    f"each is kept for {KEPT:g} s, ask again then, or read in pages"
+)
 LARGEST = 2 << 30
 """Bytes of a reply that are unpacked; a whole queue or history may have many large items."""
 
@@ -41,6 +47,7 @@ async def ensure(
     bucket: str,
     replicas: int = 1,
     *,
+    max_bytes: int = room.REPLIES,
     ttl: float | None = KEPT,
     description: str = "bodies larger than a message",
 ) -> None:
@@ -49,9 +56,11 @@ async def ensure(
         try:
             await jetstream.object_store(bucket)
         except NoSuchStreamError:
-            await jetstream.create_object_store(bucket, ttl=ttl, description=description, replicas=replicas)
+            await jetstream.create_object_store(
+                bucket, ttl=ttl, description=description, replicas=replicas, max_bytes=max_bytes
+            )
         else:
-            await ensure_copies(jetstream, f"OBJ_{bucket}", replicas)
+            await ensure_settings(jetstream, f"OBJ_{bucket}", num_replicas=replicas, max_bytes=max_bytes)
 
 
 class _Stored(NamedTuple):
@@ -86,7 +95,12 @@ class Blobs:
     async def _put(self, body: bytes) -> str:
         packed = await asyncio.to_thread(pack, body)
         bucket = self._bus.subjects.blob_bucket
-        info = await (await self._bus.jetstream.object_store(bucket)).put(uuid.uuid4().hex, packed)
+        try:
+            info = await (await self._bus.jetstream.object_store(bucket)).put(uuid.uuid4().hex, packed)
+        except APIError as error:
+            if error.err_code == STORE_IS_FULL:
+                raise UnavailableError(FULL) from error
+            raise
         return f"$O.{bucket}.C.{info.nuid} {len(packed)} {len(body)}"
 
     async def _forget(self, _: Connection) -> None:

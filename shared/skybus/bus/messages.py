@@ -108,7 +108,8 @@ def _encode_slowly(message: Message, reason: Exception) -> bytes:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Request):
-        return {name: value.__dict__[name] for name in value.model_fields_set}
+        given = value.model_fields_set  # in no order that another process would repeat
+        return {name: value.__dict__[name] for name in type(value).model_fields if name in given}
     if isinstance(value, BaseModel):
         return value.__dict__
     if isinstance(value, (set, frozenset, tuple)):

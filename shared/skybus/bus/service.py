@@ -34,6 +34,7 @@ from skybus.bus.identity import Requester, user_token, verified_requester
 from skybus.bus.messages import Empty, Message, decode_request, encode
 from skybus.bus.packing import pack
 from skybus.bus.parts import Parcel, Part, announced
+from skybus.bus.same_request import digest_of
 from skybus.bus.tasks import end_tasks
 from skybus.bus.tracing import receiving
 from skybus.bus.uploads import LargeReplies, Places, Upload, Uploads, new_token
@@ -72,6 +73,8 @@ class Call:
     """Unix seconds."""
     is_logged: bool = False
     """Whether the line of this command is written, or is somebody else's to write."""
+    digest: str = ""
+    """Of the body, where the request is done once."""
 
     @property
     def has_valid_id(self) -> bool:
@@ -301,6 +304,8 @@ class Service:
         endpoint, message = handler.endpoint, None
         try:
             message = decode_request(endpoint.request, body)
+            if endpoint.changes:
+                current_call().digest = await digest_of(body)
             answer = await handler.answer(message)
             log_outcome(endpoint, message, answer)
             return encode(answer)

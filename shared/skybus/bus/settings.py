@@ -11,6 +11,7 @@ from platformdirs import user_data_path
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from skybus.bus import room
 from skybus.bus.errors import UnavailableError
 from skybus.bus.packing import MAX_REQUEST
 from skybus.bus.subjects import Subjects
@@ -79,6 +80,12 @@ class BusSettings(BaseSettings):
     """Servers of a cluster that each keep everything: 3 of 3, so that one may be lost."""
     max_request: int = Field(default=MAX_REQUEST, ge=4 << 20, le=256 << 20)
     """Bytes of a request, unpacked; services refuse a larger one."""
+    repeat_window: int = Field(default=900, ge=1)
+    """Seconds for which a request may be repeated under its id: so long its answer is kept."""
+    life_max_bytes: int = Field(default=room.LIFE, ge=16 << 20)
+    """Stored reports of plans, tasks and environments; the queue service makes room before they are as many."""
+    replies_max_bytes: int = Field(default=room.REPLIES, ge=1 << 20)
+    """Replies that are larger than a message, each kept for two minutes."""
     credentials_file: Path | None = None
     """By default `credentials/{name}.json` in the data directory."""
     log_level: Literal["debug", "info", "warning", "error", "critical"] = "info"

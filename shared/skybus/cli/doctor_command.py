@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import typer
 
 from skybus.bus.api.health import Absence, Health, health_of
-from skybus.bus.errors import UnavailableError
+from skybus.bus.api.stores import STORES_GET, StoreUse
+from skybus.bus.errors import NotFoundError, UnavailableError
 from skybus.bus.messages import Empty
 from skybus.bus.settings import Listen
 from skybus.cli.commands import add_command
@@ -48,6 +49,8 @@ async def doctor(client: Client, out: Output) -> None:
     if queue:
         findings += [_seen(part, noticed) for part in sorted({"redis", *noticed} - {*_SERVICES})]
     findings += await _bridge(client)
+    if queue:
+        findings += await _stores(client)
     out.show([finding._asdict() for finding in findings], lambda console: _print(console, findings))
     if not all(finding.is_well for finding in findings):
         raise typer.Exit(1)
@@ -103,6 +106,28 @@ async def _bridge(client: Client) -> list[Finding]:
     return [Finding("bridge", is_well=True, since=None, what=f"listens on {address}")]
 
 
+async def _stores(client: Client) -> list[Finding]:
+    """How much of the room for what is kept is used, as far as the queue service can read it."""
+    with suppress(UnavailableError, NotFoundError):
+        return [_room(use) for use in (await client.call(STORES_GET, Empty(), timeout=_PATIENCE)).stores]
+    return []
+
+
+def _room(use: StoreUse) -> Finding:
+    used = f"{size(use.used)} used"
+    what = f"{used} of {size(use.limit)}" if use.limit else used
+    way_out = f": clear the history, or raise {use.setting or 'its limit'}" if use.is_nearly_full else ""
+    return Finding(f"room: {use.name}", is_well=not use.is_nearly_full, since=None, what=what + way_out)
+
+
+def size(number: int) -> str:
+    """A number of bytes for people: `1.5 GB`."""
+    for unit, factor in (("GB", 1 << 30), ("MB", 1 << 20), ("kB", 1 << 10)):
+        if number >= factor:
+            return f"{number / factor:.3g} {unit}"
+    return f"{number} B"
+
+
 def _zmq_control(client: Client) -> str | None:
     with suppress(UnavailableError):
         listen: Listen = client.settings.listen()
@@ -110,9 +135,12 @@ def _zmq_control(client: Client) -> str | None:
     return None
 
 
+def _word(finding: Finding) -> str:
+    if finding.is_well:
+        return "well"
+    return "full" if finding.part.startswith("room: ") else "missing"
+
+
 def _print(console: Console, findings: list[Finding]) -> None:
-    lines = (
-        (finding.part, "well" if finding.is_well else "missing", clock(finding.since), finding.what)
-        for finding in findings
-    )
+    lines = ((finding.part, _word(finding), clock(finding.since), finding.what) for finding in findings)
     console.print(rows(make_table("part", "", "since", "what it does"), lines))

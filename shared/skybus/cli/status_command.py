@@ -40,6 +40,8 @@ def facts(status: Status) -> list[tuple[str, str]]:
         lines.append(("running", short_uid(status.running_item_uid)))
     if status.suspended:
         lines.append(("suspended", suspended_text(status.suspended)))
+    if status.queue_stopped:
+        lines.append(("stopped", f"since {clock(status.queue_stopped.since)}: {status.queue_stopped.why}"))
     locked = [name for name in ("environment", "queue") if getattr(status.lock, name)]
     if locked:
         lines.append(("locked", " and ".join(locked)))

@@ -16,6 +16,7 @@ from typing import Any
 
 import orjson
 
+from skybus.bus import room
 from skybus.bus.api.progress import KEPT_PROGRESS
 from skybus.bus.subjects import Subjects
 from skybus.stack.credentials import Identity
@@ -34,7 +35,12 @@ Entry = dict[str, Any]
 
 
 def server_config(
-    listen: str, store: Path, subjects: Subjects, identities: dict[str, Identity], other: Entry | None = None
+    listen: str,
+    store: Path,
+    subjects: Subjects,
+    identities: dict[str, Identity],
+    other: Entry | None = None,
+    max_store: int = room.JETSTREAM,
 ) -> str:
     """Write the configuration of a server, in JSON, which the server's own language comprises.
 
@@ -44,6 +50,7 @@ def server_config(
         subjects: those of the instrument.
         identities: who may connect, by name; `Identity.account` says where each lives.
         other: entries in the place of those of an embedded server, or beside them.
+        max_store: bytes that JetStream may use on the disk.
     """
     reads, written = _reads(subjects), _written(subjects)
     accounts = {"SYS": {}, "SKY": _sky(reads, written), "PEOPLE": _people(reads), "PLANS": _plans(written)}
@@ -56,7 +63,7 @@ def server_config(
         "max_payload": MAX_PAYLOAD,
         "max_pending": 256 << 20,
         "write_deadline": "10s",
-        "jetstream": {"store_dir": str(store), "sync_interval": "1s"},
+        "jetstream": {"store_dir": str(store), "sync_interval": "1s", "max_file_store": max_store},
         "system_account": "SYS",
         "accounts": accounts,
         **(other or {}),

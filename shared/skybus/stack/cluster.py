@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from skybus.bus import room
 from skybus.bus.errors import ConflictError, InvalidError
 from skybus.bus.settings import CREDENTIALS_DIR
 from skybus.bus.subjects import Subjects
@@ -61,7 +62,7 @@ class _Cluster:
         store = machine.home / "nats" / "jetstream"
         other = {
             "server_name": _label(machine),
-            "jetstream": {"store_dir": str(store), "sync_interval": "always"},
+            "jetstream": {"store_dir": str(store), "sync_interval": "always", "max_file_store": room.JETSTREAM},
             "cluster": {
                 "name": f"skybus_{self.subjects.inst}",
                 "listen": f"0.0.0.0:{machine.routes}",
@@ -92,6 +93,7 @@ masterauth {self.password}
 appendonly yes
 appendfsync always
 save ""
+maxmemory {room.VALKEY}
 maxmemory-policy noeviction
 min-replicas-to-write 1
 min-replicas-max-lag 2

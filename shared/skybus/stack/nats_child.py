@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from skybus.bus import room
 from skybus.bus.errors import UnavailableError
 from skybus.bus.subjects import Subjects
 from skybus.stack.accounts import server_config
@@ -18,14 +19,15 @@ _TAKEN = "address already in use"
 """How nats-server words EADDRINUSE; it exits then."""
 
 
-def nats_child(data_dir: DataDir, subjects: Subjects, port: int) -> Child:
+def nats_child(data_dir: DataDir, subjects: Subjects, port: int, max_store: int = room.JETSTREAM) -> Child:
     """The server as a process that can be started; started again it asks for the same port."""
     for left_over in data_dir.sockets.glob("*.ports"):
         left_over.unlink()
     config = data_dir.nats / "server.conf"
     identities = ensure_credentials(data_dir.path)
     announced = {"ports_file_dir": str(data_dir.sockets)}
-    write_private(config, server_config(f"{HOST}:{port}", data_dir.nats / "jetstream", subjects, identities, announced))
+    store = data_dir.nats / "jetstream"
+    write_private(config, server_config(f"{HOST}:{port}", store, subjects, identities, announced, max_store))
     return Child(
         "nats",
         [nats_binary(), "-c", str(config)],

@@ -7,6 +7,7 @@ import socket
 import sys
 from pathlib import Path
 
+from skybus.bus import room
 from skybus.bus.errors import UnavailableError
 from skybus.bus.port_holder import port_holder
 
@@ -36,7 +37,7 @@ def valkey_binary() -> str:
     return str(get_binary_path())
 
 
-def valkey_config(folder: Path, unix_socket: Path) -> str:
+def valkey_config(folder: Path, unix_socket: Path, max_bytes: int = room.VALKEY) -> str:
     """A Valkey that listens on a unix socket only and has every change on the disk before it says so.
 
     With `appendfsync everysec` it holds back, in its memory, what comes while the file is being forced to the disk.
@@ -49,6 +50,7 @@ dir "{folder}"
 appendonly yes
 appendfsync always
 save ""
+maxmemory {max_bytes}
 maxmemory-policy noeviction
 loglevel notice
 """

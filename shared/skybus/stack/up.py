@@ -23,6 +23,7 @@ from skybus.stack import datadir
 from skybus.stack.addresses import require_free, until_redis_answers, without_password
 from skybus.stack.child import Child, notify_socket
 from skybus.stack.datadir import DataDir
+from skybus.stack.limits import StackLimits
 from skybus.stack.nats_child import HOST, lost_its_port, nats_child
 from skybus.stack.ports import LastPorts, port_of, ports_from
 from skybus.stack.servers import next_free_port, port_taken, require_free_port
@@ -78,6 +79,7 @@ class Stack:
         self._dir = data_dir
         self._subjects = Subjects(options.instrument)
         self._run = uuid.uuid4().hex
+        self._jetstream_bytes = StackLimits.read().jetstream_on(data_dir.nats)
         self._servers: dict[str, Child] = {}
         self._services: dict[str, Child] = {}
         self._watchers: list[asyncio.Task[None]] = []
@@ -139,7 +141,7 @@ class Stack:
         asked = self._options.nats_port
         port = asked or next_free_port(self._last.nats, self._asked)
         while True:
-            nats = self._servers["nats"] = nats_child(self._dir, self._subjects, port)
+            nats = self._servers["nats"] = nats_child(self._dir, self._subjects, port, self._jetstream_bytes)
             try:
                 await nats.start()
                 break
@@ -220,6 +222,7 @@ class Stack:
     def _queue_settings(self, name: str) -> dict[str, str]:
         options = self._options
         return {
+            "SKYBUS_JETSTREAM_MAX_BYTES": str(self._jetstream_bytes),
             **({"SKYBUS_REDIS_URL": options.redis_url} if options.redis_url else {}),
             **({"SKYBUS_STANDBY": "true", "SKYBUS_QUEUE_NAME": name} if options.standby else {}),
         }

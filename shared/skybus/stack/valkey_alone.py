@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from skybus.stack.child import Child, until_listening
 from skybus.stack.datadir import DataDir
+from skybus.stack.limits import StackLimits
 from skybus.stack.private_file import write_private
 from skybus.stack.servers import valkey_binary, valkey_config
 
@@ -18,7 +19,7 @@ def valkey_child(data_dir: DataDir) -> Child:
     """The server as a process that can be started."""
     config, sock = data_dir.valkey / "valkey.conf", data_dir.sockets / "valkey.sock"
     sock.unlink(missing_ok=True)
-    write_private(config, valkey_config(data_dir.valkey, sock))
+    write_private(config, valkey_config(data_dir.valkey, sock, StackLimits.read().valkey_max_bytes))
     return Child(
         "valkey",
         [valkey_binary(), str(config)],

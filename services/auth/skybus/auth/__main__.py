@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import structlog
+from nats.js import JetStreamContext
 
 from skybus.auth.catalogue_keeper import CatalogueKeeper
 from skybus.auth.handlers import AuthHandlers
@@ -31,7 +32,10 @@ async def serve(settings: AuthSettings, process: Process) -> None:
     """
     bus = process.bus
 
-    Ensured(bus, lambda jetstream: blob.ensure(jetstream, bus.subjects.blob_bucket, bus.replicas))
+    async def ensure(jetstream: JetStreamContext) -> None:
+        await blob.ensure(jetstream, bus.subjects.blob_bucket, bus.replicas, max_bytes=settings.replies_max_bytes)
+
+    Ensured(bus, ensure)
     origin = Origin(settings)
     keeper = CatalogueKeeper(bus, origin)
     users = configured_users(settings, lambda: keeper.catalogue.groups)

@@ -21,7 +21,7 @@ from skybus.auth.catalogue import (
     renewed,
     unpack_catalogue,
 )
-from skybus.auth.done import Done, with_done
+from skybus.auth.done import Asked, Done, with_done
 from skybus.auth.existing_file import NO_LISTS
 from skybus.auth.origin import Origin
 from skybus.auth.permissions import UserGroupPermissions, permissions_dict
@@ -87,9 +87,13 @@ class CatalogueKeeper:
         """Why plans and devices are not those of the environment, if so."""
         return {CATALOGUE: self._fault} if self._fault else {}
 
-    def is_done(self, key: str) -> bool:
-        """Whether a request has changed permissions or lists before."""
-        return key in self._done
+    def is_done(self, asked: Asked) -> bool:
+        """Whether a request has changed permissions or lists before.
+
+        Raises:
+            ConflictError: another one has, under the same id.
+        """
+        return asked.is_in(self._done)
 
     async def listen(self) -> None:
         """Register on the bus; to be done before it connects, and before the service is registered on it."""
@@ -125,42 +129,44 @@ class CatalogueKeeper:
         self._may_be_new.set()
         await waiter
 
-    async def set_permissions(self, permissions: UserGroupPermissions, key: str = "") -> None:
+    async def set_permissions(self, permissions: UserGroupPermissions, asked: Asked) -> None:
         """Let other permissions hold from now on, and over restarts; the same ones change nothing.
 
         Args:
             permissions: Other ones.
-            key: Of the request; it is not carried out again.
+            asked: The request; it is not carried out again.
 
         Raises:
             UnavailableError: They could not be kept, and do not hold.
         """
         async with self._changing:
-            if self.is_done(key):
+            if self.is_done(asked):
                 return
             if permissions_dict(permissions) != permissions_dict(self.catalogue.permissions):
-                await self._change(permissions, key)
-            elif key:
-                await self._keep(self.catalogue, key)
+                await self._change(permissions, asked)
+            elif asked.key:
+                await self._keep(self.catalogue, asked)
 
     async def renew(
-        self, permissions: UserGroupPermissions | None, lists: PackedCatalogue | None, key: str = ""
+        self, permissions: UserGroupPermissions | None, lists: PackedCatalogue | None, asked: Asked
     ) -> None:
         """Work out anew what each group may use, and give the lists new uids even if nothing is different.
 
         Args:
             permissions: Other ones; by default the present ones hold on.
             lists: Other lists, which stay until the environment has new ones.
-            key: Of the request; it is not carried out again.
+            asked: The request; it is not carried out again.
 
         Raises:
             UnavailableError: What changes could not be kept, and does not hold.
         """
         async with self._changing:
-            if not self.is_done(key):
-                await self._change(permissions or self.catalogue.permissions, key, lists)
+            if not self.is_done(asked):
+                await self._change(permissions or self.catalogue.permissions, asked, lists)
 
-    async def _change(self, permissions: UserGroupPermissions, key: str, lists: PackedCatalogue | None = None) -> None:
+    async def _change(
+        self, permissions: UserGroupPermissions, asked: Asked, lists: PackedCatalogue | None = None
+    ) -> None:
         before = self.catalogue
         if lists:
             changes = Changes(before.changes.existing + 1, before.changes.allowed + 1)
@@ -168,13 +174,13 @@ class CatalogueKeeper:
             await self._store(self._bus.connection).save_catalogue(lists)
         else:
             after = await asyncio.to_thread(renewed, before, permissions)
-        await self._keep(after, key)
+        await self._keep(after, asked)
         self._catalogue = after
         log.info("permissions and lists renewed", groups=sorted(permissions.user_groups), plans=len(after.plans))
         await self._announce()
 
-    async def _keep(self, catalogue: Catalogue, key: str) -> None:
-        done = with_done(self._done, key)
+    async def _keep(self, catalogue: Catalogue, asked: Asked) -> None:
+        done = with_done(self._done, asked, self._origin.settings.repeat_window)
         await self._store(self._bus.connection).save_record(self._record(catalogue, done))
         self._done = done
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from skybus.auth.catalogue_keeper import CatalogueKeeper
+from skybus.auth.done import Asked
 from skybus.auth.origin import Origin
 from skybus.auth.permissions import faults, permissions_dict
 from skybus.auth.users import Users
@@ -50,24 +51,24 @@ class PermissionHandlers:
 
     async def set(self, request: PermissionsSet) -> PermissionsTaken:
         """Let other permissions hold."""
-        key = current_call().key(PERMISSIONS_SET)
-        if self._keeper.is_done(key):
+        asked = Asked.now(PERMISSIONS_SET)
+        if self._keeper.is_done(asked):
             log_nothing()
         else:
             await self._require_right(request.lock_key)
-            await self._keeper.set_permissions(self._origin.accept(request.user_group_permissions), key)
+            await self._keeper.set_permissions(self._origin.accept(request.user_group_permissions), asked)
         return PermissionsTaken(warnings=faults(self._keeper.catalogue.permissions))
 
     async def reload(self, request: PermissionsReload) -> PermissionsTaken:
         """Read the permissions, and if wanted the lists, from their files."""
-        key = current_call().key(PERMISSIONS_RELOAD)
-        if self._keeper.is_done(key):
+        asked = Asked.now(PERMISSIONS_RELOAD)
+        if self._keeper.is_done(asked):
             log_nothing()
         else:
             await self._require_right(request.lock_key)
             permissions = self._origin.restored_permissions() if request.restore_permissions else None
             lists = await self._origin.restored_lists() if request.restore_plans_devices else None
-            await self._keeper.renew(permissions, lists, key)
+            await self._keeper.renew(permissions, lists, asked)
         return PermissionsTaken(warnings=faults(self._keeper.catalogue.permissions))
 
     async def _require_right(self, lock_key: str | None) -> None:

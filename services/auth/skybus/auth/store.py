@@ -14,7 +14,8 @@ from nats.js.errors import ObjectNotFoundError
 from nats.js.object_store import ObjectStore
 
 from skybus.auth.catalogue import Changes, PackedCatalogue
-from skybus.bus import blob
+from skybus.auth.done import DoneRequest
+from skybus.bus import blob, room
 from skybus.bus.errors import SkybusError, UnavailableError, why
 from skybus.bus.messages import Message, decode, encode
 from skybus.bus.subjects import Subjects
@@ -35,7 +36,7 @@ class Record(Message):
     """The run of the stack in which this was written."""
     existing_changes: int = 0
     allowed_changes: int = 0
-    done: dict[str, float] = {}
+    done: dict[str, DoneRequest] = {}
     """The requests that have changed something; see done.py."""
 
     @property
@@ -91,7 +92,7 @@ class AuthStore:
     async def ensure_bucket(self, replicas: int) -> None:
         """Make the bucket if it is not there."""
         words = "lists of plans and devices, permissions"
-        await blob.ensure(self.jetstream, self._name, replicas, ttl=None, description=words)
+        await blob.ensure(self.jetstream, self._name, replicas, max_bytes=room.LISTS, ttl=None, description=words)
 
     @property
     def _name(self) -> str:

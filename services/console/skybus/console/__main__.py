@@ -22,7 +22,7 @@ async def serve(settings: ConsoleSettings, process: Process) -> None:
     async def ensure(jetstream: JetStreamContext) -> None:
         stream = console_stream(subjects, settings.max_age_seconds, settings.console_max_bytes)
         await ensure_stream(jetstream, stream, bus.replicas)
-        await blob.ensure(jetstream, subjects.blob_bucket, bus.replicas)
+        await blob.ensure(jetstream, subjects.blob_bucket, bus.replicas, max_bytes=settings.replies_max_bytes)
 
     Ensured(bus, ensure)
     history = ConsoleHistory(StoredStream(bus, subjects.console_stream), subjects)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from skybus.bus import room
 from skybus.bus.settings import BusSettings
 from skybus.bus.streams import DAY
 
@@ -13,7 +14,7 @@ class ConsoleSettings(BusSettings):
 
     console_max_age: float = Field(default=7.0, gt=0)
     """Days."""
-    console_max_bytes: int = Field(default=1 << 30, ge=1 << 20)
+    console_max_bytes: int = Field(default=room.CONSOLE, ge=1 << 20)
 
     @property
     def max_age_seconds(self) -> float:

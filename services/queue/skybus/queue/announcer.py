@@ -69,6 +69,12 @@ class Announcer:
         if back_at is not None:
             log.info("Item returned to the queue", **_shown(item), pos=back_at)
 
+    def returned(self, item: Item, why: str) -> None:
+        """The environment has not begun an item, which is at the front of the queue again."""
+        uid = item["item_uid"]
+        self._publish(f"item.{uid}", ItemChanged(item_uid=uid, state="returned", name=item["name"], msg=why))
+        log.warning("Item returned to the queue", **_shown(item), pos=0, reason=printable(why, LONGEST_REASON))
+
     def environment(self, event: EnvironmentChanged) -> None:
         """The environment has opened, or is gone."""
         self._publish("environment", event)

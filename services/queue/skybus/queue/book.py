@@ -140,6 +140,21 @@ class Book:
         self._queue_changed()
         return filed
 
+    def give_back(self, attempt: str) -> Item | None:
+        """Put the running item, of which nothing has run, back to the front of the queue.
+
+        Returns:
+            The item, or nothing if this attempt is not the one that runs.
+        """
+        running = self.running
+        if running is None or running.attempt != attempt:
+            return None
+        self.running = None
+        self.journal.append(("DEL", "running"))
+        self._put(0, [running.item])
+        self._queue_changed()
+        return running.item
+
     def is_done(self, report: PlanReport) -> bool:
         """Whether an item that ended so is not run again by the next start of the queue."""
         ignored = report.exit_status == "failed" and self.flags.mode.ignore_failures

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 
 from skybus.bus.api.engine import Run
+from skybus.bus.api.health import Absence
 from skybus.bus.api.internal import EnvironmentExited, PlanReport
 from skybus.bus.api.items import PLAN, Item
 from skybus.bus.messages import Message
@@ -24,7 +25,7 @@ class Step(Message):
 
 def begin(book: Book, environment_id: str) -> Step:
     """Start the queue with its first item, if there is one; a stop or a doubt from before does not count."""
-    book.set_flags(stop_pending=False, doubt=None)
+    book.set_flags(stop_pending=False, doubt=None, stopped=None)
     return _begin_next(book, environment_id, pause_pending=False)
 
 
@@ -62,6 +63,14 @@ def file_and_stop(book: Book, report: PlanReport) -> Item | None:
     filed = book.file(report, was_lost=True)
     book.set_flags(autostart=False, stop_pending=False)
     return filed
+
+
+def give_back(book: Book, attempt: str, why: str) -> Item | None:
+    """Put an item back that the environment has not begun, and stop: the next one would fare alike."""
+    item = book.give_back(attempt)
+    if item:
+        book.set_flags(autostart=False, stop_pending=False, stopped=Absence(why=why, since=time.time()))
+    return item
 
 
 def failed(running: Running, why: str, runs: Sequence[Run] = (), traceback: str = "") -> PlanReport:

@@ -15,11 +15,11 @@ def excerpts(items: Iterable[Item], most: int | None) -> list[Item]:
     return list(items) if most is None else [excerpt(item, most) for item in items]
 
 
-def excerpt(item: Item, most: int | None) -> Item:
-    """One item as `excerpts` shows it; what is left out stands in `left_out`."""
+def excerpt(item: Item, most: int | None, fields: Iterable[str] = _LARGE_FIELDS) -> Item:
+    """One item as `excerpts` shows it; which of the `fields` are left out stands in `left_out`."""
     if most is None:
         return item
-    large = [name for name in _LARGE_FIELDS if name in item and _left(item[name], most) < 0]
+    large = [name for name in fields if name in item and _left(item[name], most) < 0]
     if not large:
         return item
     return {**{name: value for name, value in item.items() if name not in large}, LEFT_OUT: large}

@@ -9,11 +9,12 @@ from typing import Any, NamedTuple, TypeVar
 import structlog
 
 from skybus.bus.errors import UnavailableError
-from skybus.bus.messages import Message, Nothing, encode
+from skybus.bus.messages import Message, Nothing
 from skybus.queue.book import Book
 from skybus.queue.guards import Entry, current_entry
+from skybus.queue.kept_answers import Asked
 from skybus.queue.locks import Lock
-from skybus.queue.once import Start, current_key, current_start
+from skybus.queue.once import Start, current_asked, current_start
 from skybus.queue.shown import Shown
 from skybus.queue.store import FencedError, Store
 
@@ -33,8 +34,8 @@ class _Turn(NamedTuple):
     start: Start | None
     entry: Entry | None
     """Of the request to which the work belongs, like its start."""
-    key: str
-    """Of that request."""
+    asked: Asked | None
+    """That request."""
 
 
 class Keeper:
@@ -50,8 +51,8 @@ class Keeper:
         self._inbox: asyncio.Queue[_Turn] = asyncio.Queue()
         self._book: Book | None = None
         self._last = Shown.of(Book())
-        self._key = ""
-        """Of the request to which the work of this turn belongs."""
+        self._asked: Asked | None = None
+        """The request to which the work of this turn belongs."""
         self.is_busy = False
         """Whether a piece of work is being done, which waits for nobody but Redis."""
 
@@ -70,7 +71,7 @@ class Keeper:
     async def run(self) -> None:
         """Work until cancelled."""
         while True:
-            work, future, start, entry, self._key = await self._inbox.get()
+            work, future, start, entry, self._asked = await self._inbox.get()
             self.is_busy = True
             try:
                 if start:
@@ -96,7 +97,7 @@ class Keeper:
             UnavailableError: it belongs to a request whose time is over before it has begun.
         """
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._inbox.put_nowait(_Turn(work, future, current_start(), current_entry(), current_key()))
+        self._inbox.put_nowait(_Turn(work, future, current_start(), current_entry(), current_asked()))
         return await future
 
     async def change(self, alter: Callable[[Book], R]) -> R:
@@ -143,8 +144,8 @@ class Keeper:
         book = await self.fresh()
         try:
             result = alter(book)
-            if answer and self._key:
-                await self._commit(book, self._key, encode(answer(book, result)))
+            if answer and self._asked:
+                await self._commit(book, self._asked.key, self._asked.kept(answer(book, result)))
             elif book.journal:
                 await self._commit(book)
         except BaseException:

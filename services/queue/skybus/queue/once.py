@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -22,7 +21,8 @@ import structlog
 from skybus.bus.api import engine, environment, manager
 from skybus.bus.endpoints import Endpoint
 from skybus.bus.errors import SkybusError, UnavailableError
-from skybus.bus.messages import Message, decode, encode
+from skybus.bus.messages import Message
+from skybus.bus.same_request import require_same
 from skybus.bus.service import (
     TELL_AFTER,
     Handler,
@@ -32,22 +32,18 @@ from skybus.bus.service import (
     log_nothing,
     log_outcome,
 )
+from skybus.queue.answer_room import forgotten
+from skybus.queue.kept_answers import Asked, filled, lacks_parts
 from skybus.queue.records import Command
+from skybus.queue.remembered import Remembered
 from skybus.queue.situation import Situation
 from skybus.queue.states import State
-from skybus.queue.store import ANSWER_KEPT, AnsweredBefore, Store
+from skybus.queue.store import AnsweredBefore, Store
 
 if TYPE_CHECKING:
     from skybus.queue.keeper import Keeper
 
 log = structlog.get_logger()
-
-REMEMBERED = 1000
-"""Answers kept in memory, so that a request that is repeated soon need not be found in Redis."""
-LARGE = 65_536
-"""Bytes; an answer that has more is kept in Redis only."""
-_BEGUN = b""
-"""In the place of an answer: the request was begun."""
 
 
 Judge = Callable[[Situation, Any], bool]
@@ -110,13 +106,19 @@ class Start:
         self.is_made = True
 
 
-_key: ContextVar[str] = ContextVar("key", default="")
+_asked: ContextVar[Asked | None] = ContextVar("asked", default=None)
 _start: ContextVar[Start | None] = ContextVar("start", default=None)
+
+
+def current_asked() -> Asked | None:
+    """The request that is being answered; nothing where nobody asks."""
+    return _asked.get()
 
 
 def current_key() -> str:
     """Under what the answer to the request that is being answered is stored; empty where nobody asks."""
-    return _key.get()
+    asked = _asked.get()
+    return asked.key if asked else ""
 
 
 def current_start() -> Start | None:
@@ -124,17 +126,16 @@ def current_start() -> Start | None:
     return _start.get()
 
 
-def forgotten(key: str) -> Command:
-    """Forgets the answer to a request: what it has begun is taken back."""
-    return ("DEL", f"answer:{key}")
-
-
-def _written(key: str, answer: bytes) -> Command:
-    return ("SET", f"answer:{key}", answer, "EX", ANSWER_KEPT)
-
-
 Work = Callable[[], Awaitable[Message]]
 IsDone = Callable[[], bool] | None
+
+
+@dataclass(frozen=True)
+class _UnderWay:
+    """A request that is being carried out."""
+
+    asked: Asked
+    doing: asyncio.Task[Message]
 
 
 class Once:
@@ -144,130 +145,131 @@ class Once:
         self._store = store
         self._keeper = keeper
         self._now = situation
-        self._running: dict[str, asyncio.Task[Any]] = {}
-        self._answers: OrderedDict[str, Message] = OrderedDict()
+        self._under_way: dict[str, _UnderWay] = {}
+        self._remembered = Remembered()
 
     def handlers(self, handlers: Iterable[Handler[Any, Any]]) -> list[Handler[Any, Any]]:
         """Have the handlers of endpoints that change something do each request once."""
         return [self._handler(handler) if handler.endpoint.changes else handler for handler in handlers]
 
-    async def answer(
-        self,
-        key: str,
-        endpoint: Endpoint[Any, Any],
-        work: Work,
-        is_done: IsDone = None,
-        request: Message | None = None,
-    ) -> Message:
+    async def answer(self, asked: Asked, work: Work, is_done: IsDone = None) -> Message:
         """Do a request, wait for it if it is being done, or say again what was said.
 
         Args:
-            key: under what its answer is stored.
-            endpoint: that was called.
+            asked: the request.
             work: does it.
             is_done: for what acts beyond the book, whether it has been done.
-            request: for the line that it leaves in the log.
+
+        Raises:
+            ConflictError: another request has the same id.
         """
-        if key in self._answers:
+        if remembered := self._remembered.get(asked):
             log_nothing()
-            return self._answers[key]
-        running = self._running.get(key)
-        if running is None:
-            doing = self._logged(endpoint, request, self._answer(key, endpoint, work, is_done))
-            running = self._running[key] = asyncio.create_task(doing)
-            running.add_done_callback(partial(self._ended, key))
+            return remembered
         try:
-            answer = await self._in_time(running, endpoint)
+            answer = await self._in_time(self._doing(asked, work, is_done), asked.endpoint)
         except SkybusError:
             log_nothing()
             raise
         log_nothing()
-        self._remember(key, answer)
+        self._remembered.add(asked, answer)
         return answer
 
-    async def _logged(
-        self, endpoint: Endpoint[Any, Any], request: Message | None, doing: Coroutine[Any, Any, Message]
-    ) -> Message:
+    def _doing(self, asked: Asked, work: Work, is_done: IsDone) -> asyncio.Task[Message]:
+        """Begin a request, unless it is under way."""
+        if under_way := self._under_way.get(asked.key):
+            require_same(asked.endpoint, asked.digest, under_way.asked.digest)
+            return under_way.doing
+        doing = asyncio.create_task(self._logged(asked, self._answer(asked, work, is_done)))
+        self._under_way[asked.key] = _UnderWay(asked, doing)
+        doing.add_done_callback(partial(self._ended, asked.key))
+        return doing
+
+    async def _logged(self, asked: Asked, doing: Coroutine[Any, Any, Message]) -> Message:
         """Log what becomes of a request when it is known, also when nobody waits for the answer any more."""
         log_by_itself()
         try:
             answer = await doing
         except SkybusError as error:
-            log_outcome(endpoint, request, error)
+            log_outcome(asked.endpoint, asked.request, error)
             raise
-        log_outcome(endpoint, request, answer)
+        log_outcome(asked.endpoint, asked.request, answer)
         return answer
 
-    def _remember(self, key: str, answer: Message) -> None:
-        if len(encode(answer)) > LARGE:
-            return
-        self._answers[key] = answer
-        if len(self._answers) > REMEMBERED:
-            self._answers.popitem(last=False)
-
-    def _ended(self, key: str, running: asyncio.Task[Message]) -> None:
-        del self._running[key]
-        if not running.cancelled() and (error := running.exception()):
+    def _ended(self, key: str, doing: asyncio.Task[Message]) -> None:
+        del self._under_way[key]
+        if not doing.cancelled() and (error := doing.exception()):
             log.debug("a request was not done", key=key, reason=str(error))
 
-    async def _in_time(self, running: asyncio.Task[Message], endpoint: Endpoint[Any, Any]) -> Message:
+    async def _in_time(self, doing: asyncio.Task[Message], endpoint: Endpoint[Any, Any]) -> Message:
         """Wait for an answer, and tell what it waits for before the requester's time is over."""
         deadline = current_deadline()
         left = None if deadline is None else (deadline - time.time()) * TELL_AFTER
-        done, _ = await asyncio.wait({running}, timeout=left)
+        done, _ = await asyncio.wait({doing}, timeout=left)
         if not done:
             why = "Redis does not answer" if self._keeper.is_busy else "it takes longer than the request waits"
             raise UnavailableError(f"{endpoint.name} is not done yet: {why}")
-        return running.result()
+        return doing.result()
 
     def _handler(self, handler: Handler[Any, Any]) -> Handler[Any, Any]:
         endpoint, judge = handler.endpoint, ACTS.get(handler.endpoint.name)
 
         async def answer(request: Any) -> Message:
-            key = current_call().key(handler.endpoint)
+            call = current_call()
+            key = call.key(endpoint)
             if not key:
                 return await handler.answer(request)
             is_done = partial(judge, self._now, request) if judge else None
-            return await self.answer(key, endpoint, lambda: handler.answer(request), is_done, request)
+            asked = Asked(key, endpoint, request, call.digest)
+            return await self.answer(asked, lambda: handler.answer(request), is_done)
 
         return dataclasses.replace(handler, answer=answer)
 
-    async def _answer(self, key: str, endpoint: Endpoint[Any, Any], work: Work, is_done: IsDone) -> Message:
-        _key.set(key)
+    async def _answer(self, asked: Asked, work: Work, is_done: IsDone) -> Message:
+        _asked.set(asked)
         _start.set(Start(current_deadline()))
         try:
-            return await (self._act(key, endpoint, work, is_done) if is_done else work())
+            return await (self._act(asked, work, is_done) if is_done else work())
         except AnsweredBefore as before:
-            log_nothing()
-            return decode(endpoint.reply, before.answer)
+            return await self._said(asked, before.answer) or asked.endpoint.reply()
         except UnavailableError:
             raise
         except SkybusError:
-            answer = await self._store.answered(key)  # it may be impossible because it is done
-            if not answer:
+            answer = await self._said(asked, await self._store.answered(asked.key))
+            if answer is None:
                 raise
-            log_nothing()
-            return decode(endpoint.reply, answer)
+            return answer  # it is impossible because it is done
 
-    async def _act(self, key: str, endpoint: Endpoint[Any, Any], work: Work, is_done: Callable[[], bool]) -> Message:
+    async def _said(self, asked: Asked, kept: bytes | None) -> Message | None:
+        """What was answered, if that is known."""
+        answer = None if kept is None else asked.answer(kept)
+        if answer is None:
+            return None
+        log_nothing()
+        if not lacks_parts(answer):
+            return answer
+        return filled(answer, (await self._keeper.do(self._keeper.fresh)).line)
+
+    async def _act(self, asked: Asked, work: Work, is_done: Callable[[], bool]) -> Message:
         try:
-            was_begun = await self._keeper.do(lambda: self._begin(key))
+            was_begun = await self._keeper.do(lambda: self._begin(asked))
         except UnavailableError as error:
-            log.warning("a request is not written down, and is done all the same", key=key, reason=error.message)
+            log.warning("a request is not written down, and is done all the same", key=asked.key, reason=error.message)
             return await work()
         # of what a former service has done it is known that it was done, and no more
-        answer = endpoint.reply() if was_begun and is_done() else await self._try(key, work)
-        await self._write(key, _written(key, encode(answer)))
+        answer = asked.endpoint.reply() if was_begun and is_done() else await self._try(asked.key, work)
+        await self._write(asked.key, self._store.written(asked.key, asked.kept(answer)))
         return answer
 
-    async def _begin(self, key: str) -> bool:
+    async def _begin(self, asked: Asked) -> bool:
         """Write down that a request is begun; returns whether that was written down before."""
-        answer = await self._store.answered(key)
-        if answer:
-            raise AnsweredBefore(answer)
-        if answer is None:
-            await self._keeper.alter(lambda book: book.journal.append(_written(key, _BEGUN)))
-        return answer is not None
+        kept = await self._store.answered(asked.key)
+        if kept is None:
+            command = self._store.written(asked.key, asked.begun())
+            await self._keeper.alter(lambda book: book.journal.append(command))
+        elif asked.answer(kept):
+            raise AnsweredBefore(kept)
+        return kept is not None
 
     async def _try(self, key: str, work: Work) -> Message:
         try:

@@ -16,8 +16,8 @@ KEPT = 60.0
 """Seconds that a change is kept."""
 MOST_WORDS = 1_000_000
 """Of all commands that are kept; a batch of 100 000 items has half as many."""
-MOST_BYTES = 128 << 20
-"""The same in bytes; one item may have megabytes."""
+MOST_BYTES = 64 << 20
+"""The same in bytes, by default; one item may have megabytes."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,8 @@ class Change:
 class RecentChanges:
     """Changes that are stored, the oldest first, each on the revision of the one before."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_bytes: int = MOST_BYTES) -> None:
+        self._most_bytes = most_bytes
         self._changes: deque[Change] = deque()
         self._words = self._bytes = 0
         self._tried: Change | None = None
@@ -59,14 +60,23 @@ class RecentChanges:
             self._changes.append(tried)
             self._words += len(tried.words)
             self._bytes += tried.weight
+        self.forget_old()
+
+    def forget_old(self) -> None:
+        """Forget what was made long ago, and what is too much."""
         while self._changes and (self._is_full or self._changes[0].made < time.monotonic() - KEPT):
             oldest = self._changes.popleft()
             self._words -= len(oldest.words)
             self._bytes -= oldest.weight
 
     @property
+    def used(self) -> int:
+        """Bytes of all changes that are kept."""
+        return self._bytes
+
+    @property
     def _is_full(self) -> bool:
-        return self._words > MOST_WORDS or self._bytes > MOST_BYTES
+        return self._words > MOST_WORDS or self._bytes > self._most_bytes
 
     def since(self, revision: int, until: int) -> list[Change]:
         """The changes that lead from one revision to another; nothing if one of them is not kept."""

@@ -83,6 +83,8 @@ class Flags(Message):
     """The stack that ran last: a new one forgets autostart and a pending stop."""
     doubt: Absence | None = None
     """Why a person must look at the queue before it is started."""
+    stopped: Absence | None = None
+    """Why the environment could not take the item that is at the front, until the queue is started."""
 
 
 def renewed(item: Item, attempt: str = "") -> Item:

@@ -15,16 +15,15 @@ from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from pydantic import Field, TypeAdapter, ValidationError
 
-from skybus.bus import headers
+from skybus.bus import headers, room
 from skybus.bus.api.internal import LifeReport
 from skybus.bus.bodies import body_of, is_packed, is_stub
 from skybus.bus.connection import Bus
-from skybus.bus.copies import Looks
-from skybus.bus.direct_get import stored_message
 from skybus.bus.errors import InvalidError, NotFoundError, SkybusError, UnavailableError, why
 from skybus.bus.parts import Parcel, Part, announced
 from skybus.bus.provenance import stored_seq
 from skybus.bus.streams import ensure_stream, life_stream
+from skybus.queue.report_room import ReportRoom, part_of_report
 
 log = structlog.get_logger()
 
@@ -48,11 +47,14 @@ class Reports:
 
     Args:
         handle: deals with one report; when it raises UnavailableError the report comes again.
+        max_bytes: of the stream.
     """
 
-    def __init__(self, bus: Bus, handle: Callable[[LifeReport], Awaitable[None]]) -> None:
+    def __init__(self, bus: Bus, handle: Callable[[LifeReport], Awaitable[None]], max_bytes: int = room.LIFE) -> None:
         self._bus = bus
         self._handle = handle
+        self._max_bytes = max_bytes
+        self._room = ReportRoom(bus, DURABLE, max_bytes)
 
     async def run(self) -> None:
         """Read until cancelled."""
@@ -102,13 +104,14 @@ class Reports:
 
     async def _read(self, jetstream: JetStreamContext) -> None:
         stream = self._bus.subjects.life_stream
-        await ensure_stream(jetstream, life_stream(self._bus.subjects), self._bus.replicas)
+        await ensure_stream(jetstream, life_stream(self._bus.subjects, self._max_bytes), self._bus.replicas)
         config = ConsumerConfig(
             durable_name=DURABLE, ack_policy=AckPolicy.EXPLICIT, max_ack_pending=1, ack_wait=ACK_WAIT
         )
         await jetstream.add_consumer(stream, config)
         consumer = await jetstream.pull_subscribe_bind(DURABLE, stream)
         while self._bus.is_connected:
+            await self._room.make(jetstream)
             try:
                 messages = await self._bus.while_connected(consumer.fetch(1, timeout=PATIENCE))
             except nats.errors.TimeoutError:
@@ -125,6 +128,7 @@ class Reports:
             await message.nak(delay=0.5)
         else:
             await message.ack()
+            self._room.dealt_with((message.headers or {}).get(headers.MORE, ""))
 
     async def _parsed(self, message: Msg) -> list[LifeReport]:
         """The report in a message, or none if there is none in it or it cannot be read."""
@@ -169,8 +173,6 @@ class Reports:
         return await asyncio.to_thread(parcel.unpacked)
 
     async def _part(self, token: str, seq: int) -> Msg:
-        query = {"seq": seq, "next_by_subj": self._bus.subjects.life_part(token)}
-        async for _ in Looks():
-            if stored := await stored_message(self._bus, self._bus.subjects.life_stream, query):
-                return stored
+        if stored := await part_of_report(self._bus, token, seq):
+            return stored
         raise NotFoundError("parts of a report are not kept any more")

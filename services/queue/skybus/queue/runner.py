@@ -106,6 +106,9 @@ class Runner:
 
     async def advance(self, report: PlanReport) -> None:
         """File what has ended, and begin the next item, in one change."""
+        if not report.was_begun:
+            await self._give_back_or_file(report)
+            return
         environment_id = self._now.environment_id
         may_go_on = self._now.state in RUNNING
         step = await self._keeper.alter(
@@ -207,7 +210,12 @@ class Runner:
     def _order_checked(self, running: Running) -> None:
         check = Check(lambda: self._rights.require(running.item), self._then_file(running, self.advance))
         request = PlanRun(attempt=running.attempt, item=running.item)
-        refused = self._then_file(running, self._file_and_stop)
+
+        async def refused(error: SkybusError) -> None:
+            is_occupied = isinstance(error, WrongStateError)  # any other error is about this item
+            file = self._give_back_or_file if is_occupied else self._file_and_stop
+            await self._then_file(running, file)(error)
+
         order = Order(f"plan {running.attempt}", PLAN_RUN, request, lambda: self._is_awaited(running), refused)
         self._orders.send(order, check)
 
@@ -225,6 +233,18 @@ class Runner:
         if await self._file_last(report):
             log.error("the environment refuses a plan", item_uid=report.item_uid, reason=report.msg)
             await self._follow(deciding.Step(why="the environment refuses the plan"))
+
+    async def _give_back_or_file(self, report: PlanReport) -> None:
+        """Put an item back of which nothing has run. One that was executed past the queue has no place there."""
+        running = (await self._keeper.fresh()).running
+        if running and running.immediate:
+            await self._file_and_stop(report)
+            return
+        why = f"the environment was not free for the next plan: {report.msg}"
+        item = await self._keeper.alter(lambda book: deciding.give_back(book, report.attempt, why))
+        if item:
+            self._announcer.returned(item, report.msg)
+            await self._follow(deciding.Step(why=why))
 
     async def _file_last(self, report: PlanReport) -> bool:
         """File an attempt after which nothing can follow; returns whether it was not filed before."""

@@ -22,6 +22,7 @@ from skybus.bus.runtime import Process, tell_ready
 from skybus.bus.service import Handler, Service
 from skybus.bus.streams import ensure_bucket
 from skybus.queue import staging
+from skybus.queue.answer_room import AnswerRoom
 from skybus.queue.book import Book
 from skybus.queue.guards import guarded
 from skybus.queue.handlers_backup import BackupHandlers
@@ -31,6 +32,7 @@ from skybus.queue.handlers_lock import LockHandlers
 from skybus.queue.handlers_manager import ManagerHandlers
 from skybus.queue.handlers_queue import QueueHandlers
 from skybus.queue.handlers_restore import RestoreHandlers
+from skybus.queue.handlers_stores import StoreHandlers
 from skybus.queue.handlers_tasks import TaskHandlers
 from skybus.queue.item_check import ItemCheck
 from skybus.queue.keeper import Keeper
@@ -59,6 +61,7 @@ class QueueService:
         self._bus = bus
         self._settings = settings
         self._store = store
+        store.limit(AnswerRoom(settings.repeat_window, settings.answers_max_bytes), settings.replay_max_bytes)
         self._must_ask = asyncio.Event()
         self._witness = Witness(bus, settings.redis_prefix, lambda: self._keeper.last.revision)
         self._publisher = Publisher(bus, lambda: self._status.make(), self._witness.tell)
@@ -80,7 +83,7 @@ class QueueService:
         missing = Missing(changed, lambda: self._keeper.last.flags.doubt)
         self._lease = Lease(store, settings.queue_name, missing, needs_standby=settings.standby)
         self._status = StatusMaker(self._keeper, self._manager.situation, missing)
-        self._reports = Reports(bus, self._manager.handle_report)
+        self._reports = Reports(bus, self._manager.handle_report, settings.life_max_bytes)
         set_back = SetBack(bus, store, self._keeper, self._reports, self._witness)
         self._surroundings = Surroundings(
             bus,
@@ -145,6 +148,7 @@ class QueueService:
             *HistoryHandlers(keeper, self._store).table(),
             *BackupHandlers(keeper, self._store).table(),
             *RestoreHandlers(keeper, manager.situation, check).table(),
+            *StoreHandlers(self._bus, self._store, settings).table(),
             *EngineHandlers(manager, self._status).table(),
             *TaskHandlers(manager.tasks, check).table(),
             *LockHandlers(keeper, check, manager.announcer, emergency_key).table(),
@@ -175,7 +179,8 @@ class QueueService:
 
     async def _ensure(self, jetstream: JetStreamContext) -> None:
         await ensure_bucket(jetstream, self._bus.subjects.state_bucket, self._bus.replicas)
-        await blob.ensure(jetstream, self._bus.subjects.blob_bucket, self._bus.replicas)
+        replies = self._settings.replies_max_bytes
+        await blob.ensure(jetstream, self._bus.subjects.blob_bucket, self._bus.replicas, max_bytes=replies)
 
     async def _on_connect(self, _: Connection) -> None:
         self._must_ask.set()

@@ -101,6 +101,9 @@ def catch_up(book: Book, reports: Sequence[LifeReport], running: Running | None,
     ended = set[str]()
     for report in reports:
         match report:
+            case PlanReport(was_begun=False):
+                ended.add(report.attempt)
+                book.give_back(report.attempt)
             case PlanReport():
                 ended.add(report.attempt)
                 _file(book, report)

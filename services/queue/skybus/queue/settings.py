@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field, SecretStr
 
 from skybus.bus.settings import BusSettings
+from skybus.queue import answer_room, recent
 from skybus.queue.escalation import Graces
 
 
@@ -34,6 +35,15 @@ class QueueSettings(BusSettings):
 
     task_result_retention: int = Field(default=120, ge=1)
     """Seconds that the result of a task is kept."""
+
+    answers_max_bytes: int = Field(default=answer_room.MOST_BYTES, ge=1 << 16)
+    """Kept answers in Redis together; the oldest are forgotten before their time when there are more."""
+
+    replay_max_bytes: int = Field(default=recent.MOST_BYTES, ge=1 << 16)
+    """Changes of the last minute in memory, which are made again on a Redis that has lost them."""
+
+    jetstream_max_bytes: int | None = None
+    """What JetStream may use on the disk, for those who ask how much of it is used; `skybus up` sets it."""
 
     abort_deferred_pause_grace: float = Field(default=2.0, ge=0)
     """Seconds that a plan which is to be aborted at once has to come to its next checkpoint."""

@@ -72,6 +72,7 @@ class StatusMaker:
             lock=LockState(environment=shown.lock.environment, queue=shown.lock.queue),
             unreachable=self.missing.parts,
             suspended=known.suspended if known else None,
+            queue_stopped=shown.flags.stopped,
         )
 
     @property

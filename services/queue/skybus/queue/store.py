@@ -14,7 +14,7 @@ Keys, below `{prefix}:{instrument}:`
     fence      string       the fencing number of the queue service that may write
     lease      string       the name of the one that leads, for a second
     standby    string       the name of one that waits to take over, for a second
-    answer:KEY string       the stored answer to a request, for a day, a large one for an hour; see once.py
+    answer:KEY string       what is kept of the answer to a request, as long as it may be repeated; see kept_answers.py
     read:UID   string       for a minute, where there are replicas: somebody has read the book
     staged:... as queue, items and history: what a restore has brought so far; see staging.py
 
@@ -41,6 +41,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from skybus.bus.api.items import Item
 from skybus.bus.errors import ConflictError, SkybusError, UnavailableError, WrongStateError, why
+from skybus.queue.answer_room import AnswerRoom, forgotten
 from skybus.queue.book import Book
 from skybus.queue.line import Line, Slot
 from skybus.queue.locks import NO_LOCK, Lock
@@ -52,17 +53,13 @@ from skybus.queue.replicated import Script
 
 log = structlog.get_logger()
 
-ANSWER_KEPT = 86_400
-"""Seconds that the answer to a request is kept."""
-LARGE_ANSWER, LARGE_ANSWER_KEPT = 1 << 20, 3600
-"""Bytes of an answer that is kept for a shorter time, and how many seconds: it may repeat an item of megabytes."""
 HANGS = 10.0
 """Seconds for which nothing is asked of a Redis that has not answered in time, but by who renews the lease."""
 SLOW = 1.0
 """Seconds after which people are told that Redis is slow."""
 FULL = (
-    "Redis is full (maxmemory), nothing can be added: "
-    "give it more memory, clear the history or take items out of the queue"
+    "Redis is full (maxmemory), nothing can be added: clear the history or take items out of the queue, "
+    "or give it more memory (SKYBUS_VALKEY_MAX_BYTES for the one that `skybus up` starts)"
 )
 
 _COMMIT = """
@@ -128,7 +125,7 @@ return {'ok', redis.call('GET', KEYS[1] .. 'standby') or ''}
 _ANSWERED = """
 local key = KEYS[1] .. 'answer:' .. ARGV[1]
 local answer = redis.call('GET', key)
-if answer and #answer < tonumber(ARGV[3]) then redis.call('EXPIRE', key, ARGV[2]) end
+if answer then redis.call('EXPIRE', key, ARGV[2]) end
 return answer
 """
 _MARK_READ = """
@@ -144,8 +141,8 @@ return 1
 """Whether what was read together with setting this key is still what counts, after an election too."""
 _PROBE = "return redis.call('SET', KEYS[1] .. 'room', '', 'PX', 1)"
 
-_GROW = ("ZADD", "HSET")
-"""A change that begins with one of these adds to the queue or to the tasks."""
+_GROW = ("ZADD", "HSET", "RPUSH")
+"""A change that begins with one of these adds to the queue, to the tasks, or to what a restore brings."""
 
 
 class FencedError(SkybusError):
@@ -188,6 +185,7 @@ class Store:
         self._known = 0
         """The highest revision that was seen to be stored."""
         self._recent = RecentChanges()
+        self._answers = AnswerRoom()
         self._catching_up: asyncio.Task[None] | None = None
         self._hangs_until = 0.0
         """Nothing is asked before that time, by the monotonic clock: Redis has just been seen to hang."""
@@ -205,6 +203,15 @@ class Store:
         keys = f"{prefix}:{instrument}:"
         name = _connection_name(keys) if serves else None
         return cls(connect(url, protocol=3, client_name=name), keys, copies_behind(url))
+
+    def limit(self, answers: AnswerRoom, replayed_bytes: int) -> None:
+        """Set how many answers are kept, and how many bytes of changes that can be made again."""
+        self._answers = answers
+        self._recent = RecentChanges(replayed_bytes)
+
+    def written(self, key: str, kept: bytes) -> Command:
+        """The command that keeps an answer."""
+        return ("SET", f"answer:{key}", kept, "EX", self._answers.seconds)
 
     async def take_over(self) -> int:
         """Become the one who may write: whoever was it before cannot any more.
@@ -238,7 +245,18 @@ class Store:
             await self._catch_up(known)
             return await self.renew_lease(name, seconds)
         _require_ours(outcome[0])
+        self._recent.forget_old()
         return outcome[1].decode()
+
+    def used(self) -> tuple[int, int]:
+        """Bytes of the answers that are kept, and of the changes that can be made again."""
+        return self._answers.used, self._recent.used
+
+    async def memory(self) -> tuple[int, int]:
+        """Bytes that Redis uses, and those that it may use; 0 if it has no limit."""
+        with self._answering():
+            info = await self._redis.info("memory")
+        return int(info["used_memory"]), int(info["maxmemory"])
 
     async def weaknesses(self) -> list[str]:
         """Settings of Redis that would let it forget the book, each with what would be right."""
@@ -286,7 +304,8 @@ class Store:
             UnavailableError: Redis did not confirm; whether the change was made is not known.
         """
         size = "grows" if commands and commands[0][0] in _GROW else "small"
-        change = Change(revision, key, answer, size, _flat(commands))
+        superseded = [forgotten(old) for old in self._answers.superseded()] if key else []
+        change = Change(revision, key, answer, size, _flat([*commands, *superseded]))
         self._recent.tried(change)
         outcome = await self._make(change)
         if outcome[0] == b"older":
@@ -297,6 +316,8 @@ class Store:
             case b"ok":
                 self._known = revision + 1
                 self._recent.stored(self._known)
+                if key:
+                    self._answers.stored(key, len(answer))
             case b"done":
                 raise AnsweredBefore(outcome[1])
             case _:
@@ -304,8 +325,7 @@ class Store:
 
     async def _make(self, change: Change) -> list[bytes]:
         revision = change.revision
-        kept = ANSWER_KEPT if len(change.answer) < LARGE_ANSWER else LARGE_ANSWER_KEPT
-        args = (self._fence, revision, revision + 1, change.key, change.answer, kept, change.size)
+        args = (self._fence, revision, revision + 1, change.key, change.answer, self._answers.seconds, change.size)
         with self._answering():
             return await self._commit(self._prefix, *args, *change.words)
 
@@ -341,7 +361,7 @@ class Store:
     async def answered(self, key: str) -> bytes | None:
         """The stored answer to a request, if it was done; empty if it was begun."""
         with self._answering():
-            answer = await self._answered(self._prefix, key, ANSWER_KEPT, LARGE_ANSWER)
+            answer = await self._answered(self._prefix, key, self._answers.seconds)
         return answer if isinstance(answer, bytes) else None
 
     async def history(self, offset: int, limit: int | None) -> list[Item]:

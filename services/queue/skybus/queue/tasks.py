@@ -13,9 +13,10 @@ from skybus.bus.api.tasks import TaskResult, TaskStarted, TaskStatus
 from skybus.bus.connection import Bus
 from skybus.bus.errors import SkybusError, UnavailableError, WrongStateError
 from skybus.queue.announcer import Announcer
+from skybus.queue.answer_room import forgotten
 from skybus.queue.book import Book
 from skybus.queue.keeper import Keeper
-from skybus.queue.once import current_key, forgotten
+from skybus.queue.once import current_key
 from skybus.queue.orders import Order, Orders
 from skybus.queue.records import RunningTask
 from skybus.queue.runner import Runner

@@ -7,6 +7,7 @@ import signal
 from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError as NoSuchStreamError
 
+from skybus.bus import room
 from skybus.bus.connection import Bus
 from skybus.bus.ensuring import Ensured
 from skybus.bus.runtime import Process, run_service, tell_ready
@@ -25,7 +26,7 @@ def main() -> None:
 async def serve(settings: WorkerSettings, process: Process) -> None:
     """Supervise until told to stop."""
     lock = lock_data_dir(settings.data_dir)
-    Ensured(process.bus, lambda jetstream: _ensure_streams(process.bus, jetstream))
+    Ensured(process.bus, lambda jetstream: _ensure_streams(settings, process.bus, jetstream))
     supervisor = Supervisor(settings, process.bus, process.start)
     service = Service(process.bus, "worker", supervisor.table(), missing=dict)
     supervisor.take_over()
@@ -41,14 +42,14 @@ async def serve(settings: WorkerSettings, process: Process) -> None:
     lock.close()
 
 
-async def _ensure_streams(bus: Bus, jetstream: JetStreamContext) -> None:
+async def _ensure_streams(settings: WorkerSettings, bus: Bus, jetstream: JetStreamContext) -> None:
     """Make the streams that the environment writes to."""
-    await ensure_stream(jetstream, life_stream(bus.subjects), bus.replicas)
-    await ensure_stream(jetstream, docs_stream(bus.subjects), bus.replicas)
+    await ensure_stream(jetstream, life_stream(bus.subjects, settings.life_max_bytes), bus.replicas)
+    await ensure_stream(jetstream, docs_stream(bus.subjects, max_bytes=settings.docs_max_bytes), bus.replicas)
     try:
         await jetstream.stream_info(bus.subjects.console_stream)
     except NoSuchStreamError:  # the console service, whose it is, has not run yet
-        console = console_stream(bus.subjects, max_age=7 * DAY, max_bytes=1 << 30)
+        console = console_stream(bus.subjects, max_age=7 * DAY, max_bytes=room.CONSOLE)
         await ensure_stream(jetstream, console, bus.replicas)
 
 

@@ -28,7 +28,7 @@ from skybus.bus.connection import HEADER_ROOM, Bus
 from skybus.bus.errors import UnavailableError
 from skybus.bus.packing import pack
 from skybus.bus.parts import Part
-from skybus.bus.streams import DUPLICATE_WINDOW
+from skybus.bus.streams import DUPLICATE_WINDOW, LIFE_MESSAGE
 from skybus.worker.intake import Intake
 from skybus.worker.spool import Position, Record, Spool
 from skybus.worker.stored_ids import ids_since
@@ -331,13 +331,14 @@ class Outbox:
 
     async def _fit(self, record: Record, limit: int) -> list[Record]:
         """Make messages of a record as small as the bus demands: compressed, in parts, or naming a file."""
+        is_report = record.subject.startswith(self.bus.subjects.life(""))
+        limit = min(limit, LIFE_MESSAGE - HEADER_ROOM) if is_report else limit
         if len(record.body) <= limit:
             return [record]
         packed = await asyncio.to_thread(pack, record.body)
-        is_life = record.subject.startswith(self.bus.subjects.life(""))
-        if len(packed) <= limit and (is_life or len(record.body) <= LARGEST_DOCUMENT):
+        if len(packed) <= limit and (is_report or len(record.body) <= LARGEST_DOCUMENT):
             return [Record(record.subject, {**record.headers, headers.ENCODING: "zlib"}, packed)]
-        if is_life:
+        if is_report:
             return self._in_parts(record, packed, limit)
         path = self._write_undelivered(record)
         log.error("a message is too large for the bus", subject=record.subject, file=str(path), bytes=len(record.body))

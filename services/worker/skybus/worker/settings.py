@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import NoDecode
 
+from skybus.bus import room
 from skybus.worker.folder import EnvironmentFolder
 from skybus.worker.kernel_settings import KernelSettings
 from skybus.worker.order import Order, UpdatePolicy
@@ -50,6 +51,8 @@ class WorkerSettings(KernelSettings):
     environment_python: Path | None = None
     """The interpreter in which environments run, such as that of a beamline's own virtual environment; by default ours.
     It needs `skybus[worker]` of our version."""
+    docs_max_bytes: int = Field(default=room.DOCS, ge=1 << 20)
+    """Stored Bluesky documents; the oldest are dropped first."""
     spare: bool = True
     """Whether to keep a process ready with Bluesky imported, so that environments open fast."""
 

@@ -51,7 +51,8 @@ class ItemChanged(Message):
     """Topic `item.{item_uid}`: where an item is in its life."""
 
     item_uid: str
-    state: Literal["running", "completed", "failed", "stopped", "aborted", "halted", "unknown"]
+    state: Literal["running", "completed", "failed", "stopped", "aborted", "halted", "unknown", "returned"]
+    """`returned`: the environment was not free, nothing of the item has run, and it is at the front of the queue."""
     name: str
     run_uids: list[str] = []
     msg: str = ""

@@ -264,6 +264,8 @@ class PlanReport(Message):
     return_value: Any = None
     pause_pending: bool = False
     """A pause was asked for, and the plan ended before it came to a checkpoint."""
+    was_begun: bool = True
+    """Whether anything of the plan has run. Otherwise the environment was not free, and the item goes back."""
 
 
 class TaskReport(Message):

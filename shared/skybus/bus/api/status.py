@@ -54,9 +54,11 @@ class Status(Message):
 
     suspended: Suspended | None = None
     """What holds the running plan; the other fields show one that runs. (Not in the reference.)"""
+    queue_stopped: Absence | None = None
+    """Why the queue has stopped before an item that is not to blame, until it is started. (Not in the reference.)"""
 
 
-BEYOND_REFERENCE = frozenset({"revision", "unreachable", "suspended"})
+BEYOND_REFERENCE = frozenset({"revision", "unreachable", "suspended", "queue_stopped"})
 """The fields of a status that the reference does not have."""
 
 PING = Endpoint("ping", Empty, Status)

@@ -84,6 +84,10 @@ class Attempt:
             pause_pending=pause_pending,
         )
 
+    def not_begun(self, why: str) -> PlanReport:
+        """The report of a plan that the RunEngine had no room for: nothing of it has run."""
+        return self._report(exit_status="failed", was_begun=False, msg=why)
+
     def _report(self, *, msg: str = "", **fields: Any) -> PlanReport:
         return PlanReport(
             environment_id=self.environment_id,

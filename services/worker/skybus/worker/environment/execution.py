@@ -79,6 +79,10 @@ class Listener(Protocol):
         """The task has ended in one way or another."""
 
 
+class NotBegunError(Exception):
+    """The RunEngine is taken: the plan was not begun."""
+
+
 class Executor:
     """Runs plans and tasks.
 
@@ -133,6 +137,9 @@ class Executor:
         attempt, engine = self._present.attempt, self._present.engine
         try:
             result = self._guarded(work)
+        except NotBegunError as error:
+            report = attempt.not_begun(str(error))
+            log.warning("plan not begun", item_uid=attempt.item_uid, reason=report.msg)
         except BaseException as error:  # whatever the plan has done, the environment lives on
             if engine.state == "paused":
                 self._output.read_rest()
@@ -165,7 +172,7 @@ class Executor:
 def _run(command: RunPlan) -> Any:
     attempt, engine = command.attempt, command.engine
     if engine.state != "idle":
-        raise RuntimeError(f"Run Engine is in {engine.state!r} state. Stop or finish any running plan.")
+        raise NotBegunError(f"Run Engine is in {engine.state!r} state. Stop or finish any running plan.")
     try:
         plan = command.build()
         metadata = attempt.metadata(plan_metadata(attempt.item))
