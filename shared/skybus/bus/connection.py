@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import nats.errors
-import orjson
 import structlog
 from nats.aio.client import Client as Connection
 from nats.aio.msg import Msg
@@ -30,6 +29,7 @@ from skybus.bus import blob, headers
 from skybus.bus.endpoints import Endpoint, Rep, Req
 from skybus.bus.errors import NotSentError, SkybusError, UnavailableError, error_from_wire, why
 from skybus.bus.identity import user_token
+from skybus.bus.json_values import read_json
 from skybus.bus.messages import Message, decode, encode
 from skybus.bus.packing import MAX_REQUEST, pack
 from skybus.bus.parts import Parcel, Part, announced, extra_time, following
@@ -323,7 +323,7 @@ class Bus:
             body = await self._fetch_parts(endpoint, message, part, end)
         code = head.get(headers.ERROR_CODE)
         if code:
-            error = orjson.loads(body or b"{}")
+            error = read_json(body or b"{}")
             raise error_from_wire(code, error.get("msg") or head.get(headers.ERROR, ""), error.get("details"))
         return body
 

@@ -31,6 +31,7 @@ from skybus.bus.connection import Bus
 from skybus.bus.endpoints import Endpoint, InternalEndpoint, Rep, Req
 from skybus.bus.errors import InvalidError, SkybusError, UnavailableError, why
 from skybus.bus.identity import Requester, user_token, verified_requester
+from skybus.bus.json_values import write_json
 from skybus.bus.messages import Empty, Message, decode_request, encode
 from skybus.bus.packing import pack
 from skybus.bus.parts import Parcel, Part, announced
@@ -322,7 +323,7 @@ class Service:
             log.warning("a refusal could not be sent", code=error.code, error=str(failure))
 
     async def _sent_refusal(self, error: SkybusError, line: str) -> _Sent:
-        body = orjson.dumps({"msg": error.message, "details": error.details}, default=str)
+        body = write_json({"msg": error.message, "details": error.details}, str)
         try:
             return await self._sent(body)
         except UnavailableError as failure:

@@ -6,17 +6,16 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-import orjson
 import typer
 
 from skybus.bus.api.items import LEFT_OUT
+from skybus.bus.json_values import read_json, write_json
 from skybus.bus.messages import Message, encode
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-_OPTIONS = orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS
 _LONGEST = 60
 SHOWN_BYTES = 2000
 """Of the arguments of an item; those of megabytes are not read to show the queue."""
@@ -37,7 +36,7 @@ class Output:
     def show(self, value: Any, human: Callable[[Console], None]) -> None:
         """Print a value: as JSON, or as the function does it for people."""
         if self.as_json:
-            typer.echo(orjson.dumps(plain(value), option=_OPTIONS).decode())
+            typer.echo(write_json(plain(value), indent=True).decode())
             return
         human(make_console())
 
@@ -47,7 +46,7 @@ class Output:
 
     def line(self, value: Any) -> None:
         """Print a value as one line of JSON."""
-        typer.echo(orjson.dumps(plain(value), option=orjson.OPT_NON_STR_KEYS).decode())
+        typer.echo(write_json(plain(value)).decode())
 
 
 def make_console() -> Console:
@@ -60,7 +59,7 @@ def make_console() -> Console:
 
 def print_json(console: Console, value: Any) -> None:
     """Print a value as JSON; in colours if that is quick."""
-    text = orjson.dumps(plain(value), option=_OPTIONS).decode()
+    text = write_json(plain(value), indent=True).decode()
     if console.is_terminal and len(text) <= MOST_COLOURED:
         console.print_json(text)
     else:
@@ -79,9 +78,9 @@ def make_table(*columns: str, title: str | None = None) -> Table:
 
 
 def plain(value: Any) -> Any:
-    """A value of which orjson makes JSON."""
+    """A value of which JSON is made."""
     if isinstance(value, Message):
-        return orjson.loads(encode(value))
+        return read_json(encode(value))
     if isinstance(value, list):
         return [plain(entry) for entry in value]
     return value

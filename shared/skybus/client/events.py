@@ -7,13 +7,13 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 from nats.aio.msg import Msg
 
 from skybus.bus import headers
 from skybus.bus.bodies import body_of
 from skybus.bus.connection import Bus
 from skybus.bus.errors import UnavailableError
+from skybus.bus.json_values import read_json
 from skybus.bus.messages import M, decode
 from skybus.bus.tail import sequence_of
 
@@ -31,7 +31,7 @@ class Event:
 
     def json(self) -> Any:
         """The body as plain values."""
-        return orjson.loads(self.data)
+        return read_json(self.data)
 
     def read(self, model: type[M]) -> M:
         """The body as a message."""

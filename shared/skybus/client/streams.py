@@ -13,6 +13,7 @@ from skybus.bus.api.console import CONSOLE_GET, ConsoleChunk, ConsoleGet
 from skybus.bus.bodies import body_of
 from skybus.bus.connection import Bus
 from skybus.bus.console_chunks import PRINTED, chunk_of
+from skybus.bus.json_values import read_json
 from skybus.bus.tail import Page, Tail, sequence_of, stored_at
 from skybus.client.calls import Calls
 
@@ -134,4 +135,4 @@ class DocumentPages:
 def _stored_document(message: Msg) -> tuple[float, Document]:
     """When it was stored, and the document."""
     name = (message.headers or {}).get("Nats-Subject", message.subject).split(".doc.")[1].split(".")[0]
-    return stored_at(message), Document(name, orjson.loads(body_of(message)))
+    return stored_at(message), Document(name, read_json(body_of(message)))
