@@ -23,6 +23,7 @@ from skybus.bus.errors import ConflictError, NotFoundError, SkybusError
 from skybus.bus.json_values import write_json
 from skybus.bus.messages import Message
 from skybus.bus.settings import DEFAULT_INSTRUMENT
+from skybus.bus.visible_text import visible
 from skybus.queue.book import Book
 from skybus.queue.line import Line
 from skybus.queue.locks import NO_LOCK, Lock
@@ -149,7 +150,7 @@ async def run(settings: ImportSettings, options: argparse.Namespace) -> None:
     if state.is_empty:
         raise NotFoundError(f"no Queue Server has kept anything under the prefix {settings.reference_prefix!r} there")
     takeover = Takeover.made(state, running_to_front=options.running == "queue")
-    print(takeover.table(options.permissions))
+    print(visible(takeover.table(options.permissions), keep="\n"))
     if options.dry_run:
         print("nothing was changed")
         return
