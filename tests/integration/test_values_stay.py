@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from skybus.bus.api.internal import EnvironmentPhase
-from skybus.bus.errors import InvalidError, NotFoundError
+from skybus.bus.errors import InvalidError, WrongStateError
 from skybus.bus.json_values import read_json
+from skybus.client.client import Client
+from tests.integration.bus_fixtures import canned_queue
 from tests.integration.queue_fixtures import COUNT, client, house, opened, queue_service
 from tests.integration.worker_fixtures import function, house_of, one_environment, plan, script
 from tests.promises import PATIENCE
@@ -43,15 +45,22 @@ async def test_an_item_keeps_its_numbers_until_it_runs_and_in_history(nats, valk
         assert repr((await client.history()).items[0]["kwargs"]) == repr(ODD)
 
 
-async def test_half_a_character_is_refused_by_name_and_a_refusal_carries_odd_numbers(
-    nats, valkey, house, client
-) -> None:
+async def test_half_a_character_is_refused_by_name(nats, valkey, house, client) -> None:
     async with queue_service(nats, valkey):
         with pytest.raises(InvalidError, match=r"parameter 'item.kwargs.text': the text has half a character"):
             await client.add("count", text="\udce9")
-        added = await client.add("count", x=2**70)
-        with pytest.raises(NotFoundError):
-            await client.remove(added["item_uid"] + "0")
+        assert (await client.add("count", text="e"))["kwargs"] == {"text": "e"}
+
+
+@pytest.mark.parametrize(
+    ("detail", "arrives"), [(2**70, {"item": 2**70}), (-math.inf, {"item": -math.inf}), ("\udce9", {})]
+)
+async def test_a_refusal_arrives_whatever_its_details_are(nats, detail: Any, arrives: dict[str, Any]) -> None:
+    async with canned_queue(nats) as queue, Client.connect(data_dir=nats.data_dir) as client:
+        queue.refuses_status = WrongStateError("not now", item=detail)
+        with pytest.raises(WrongStateError, match="not now") as refused:
+            await client.status()
+        assert refused.value.details == arrives
 
 
 async def test_plan_code_gets_the_numbers_and_its_results_and_documents_keep_them(environment) -> None:

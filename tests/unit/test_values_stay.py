@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import msgpack
 import numpy as np
 import pytest
+import typer
 
 from skybus.bridge.codec import Msgpack
 from skybus.bus.api.queue import ITEM_ADD_BATCH, ItemAdd
 from skybus.bus.errors import InvalidError
 from skybus.bus.json_values import read_json, write_json
 from skybus.bus.messages import decode_request, encode
+from skybus.cli.arguments import value_of
 
 HALF = b"\xe9".decode("utf-8", "surrogateescape")
 """As in the name of a file that is not UTF-8."""
@@ -33,6 +37,12 @@ KEPT = {
     "null": {"a": None, "b": [1, None]},
     "key": {str(2**70): 1},
 }
+
+
+@dataclass
+class Point:
+    x: float
+    y: float | None
 
 
 def sent(value: Any) -> Any:
@@ -68,8 +78,11 @@ def test_json_is_read_and_written_as_the_json_module_does(value: Any) -> None:
         (np.longdouble(0.5), 0.5),
         ({math.nan: 1, 2**70: 2, 1.5: 3, True: 4}, {"NaN": 1, str(2**70): 2, "1.5": 3, "true": 4}),
         ((1, math.nan), [1, math.nan]),
+        (Point(math.nan, None), {"x": math.nan, "y": None}),
+        ([datetime(2026, 12, 1), math.nan], ["2026-12-01T00:00:00", math.nan]),
+        ([np.arange(4)[::2], np.array([1, math.nan], dtype=object), None], [[0, 2], [1, math.nan], None]),
     ],
-    ids=["scalar", "single", "array", "view", "long double", "keys", "tuple"],
+    ids=["scalar", "single", "array", "view", "long double", "keys", "tuple", "dataclass", "date", "arrays"],
 )
 def test_values_of_python_keep_what_json_can_say(value: Any, arrives: Any) -> None:
     assert same(sent(value), arrives)
@@ -112,3 +125,10 @@ def test_a_reply_that_msgpack_cannot_carry_is_refused_with_the_way_out() -> None
     assert same(msgpack.unpackb(Msgpack().dumps({"a": [math.nan, -0.0]})), {"a": [math.nan, -0.0]})
     with pytest.raises(InvalidError, match="beyond 64 bits, which msgpack cannot carry"):
         Msgpack().dumps({"a": 2**70})
+
+
+def test_a_word_of_the_command_line_that_is_too_long_for_an_integer_is_refused() -> None:
+    assert value_of("1e400") == math.inf
+    assert value_of(str(2**70)) == 2**70
+    with pytest.raises(typer.BadParameter, match="4300 digits"):
+        value_of("1" * 5000)

@@ -10,10 +10,13 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from dataclasses import fields, is_dataclass
+from datetime import date, datetime, time
+from enum import Enum
 from functools import partial
 from math import isfinite
 from typing import Any
+from uuid import UUID
 
 import orjson
 from pydantic_core import from_json
@@ -25,6 +28,9 @@ Default = Callable[[Any], Any]
 
 _MOST_DIGITS = 4300
 """Of an integer: Python reads no more from text, unless it is told to."""
+_WRITTEN_BY_ORJSON = (orjson.Fragment, datetime, date, time, UUID, Enum)
+_KINDS = "fM"
+"""Of arrays of numpy that keep the way in which orjson writes them: floats and dates."""
 _TOO_LONG = 10**_MOST_DIGITS
 _DOUBLE = 8
 """Bytes of a float of Python."""
@@ -60,7 +66,7 @@ def write_json(value: Any, default: Default | None = None, *, indent: bool = Fal
         if b"null" not in body or (b'"null":' not in body and not _is_lost((value,), default)):
             return body
         written = _Written(default).of(value)
-    return orjson.dumps(written, option=option)
+    return orjson.dumps(written, default, option)
 
 
 def unreadable(data: bytes) -> str:
@@ -113,13 +119,11 @@ class _Written:
             return {_key(key, where): self.of(inner, (*where, str(key))) for key, inner in value.items()}
         if isinstance(value, list | tuple):
             return [self.of(inner, (*where, str(number))) for number, inner in enumerate(value)]
-        if isinstance(value, orjson.Fragment):
+        if isinstance(value, _WRITTEN_BY_ORJSON):
             return value
-        if _is_numpy(value):
-            return _numbers(value) if value.dtype.kind == "f" else self.of(value.tolist(), where)
-        if self._default is None:
-            raise TypeError(f"{type(value).__name__} is not a JSON type")
-        return self.of(self._default(value), where)
+        if _is_numpy(value) and value.dtype.kind in _KINDS:
+            return _numbers(value) if value.dtype.kind == "f" else value
+        return self.of(_simpler(value, self._default), where)
 
 
 class _LongInteger(str):
@@ -159,18 +163,20 @@ def _is_lost_in_other(value: Any, default: Default | None) -> bool:
         return _is_lost(value.values(), default)
     if isinstance(value, list | tuple):
         return _is_lost(value, default)
-    if isinstance(value, str | int | orjson.Fragment) or default is None:
+    if isinstance(value, (str, int, *_WRITTEN_BY_ORJSON)):
         return False
     return _is_lost((_simpler(value, default),), default)
 
 
-def _simpler(value: Any, default: Default) -> Any:
-    """What stands for a value that is no JSON type; orjson has asked for it, too, or writes the type by itself."""
+def _simpler(value: Any, default: Default | None) -> Any:
+    """What is written in place of a value that is no JSON type."""
     if _is_numpy(value):
         return value.tolist()
-    with suppress(TypeError):
-        return default(value)
-    return None
+    if is_dataclass(value):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
+    if default is None:
+        raise TypeError(f"{type(value).__name__} is not a JSON type")
+    return default(value)
 
 
 def _is_numpy(value: Any) -> bool:

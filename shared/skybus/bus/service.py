@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic
 
 import nats.errors
-import orjson
 import structlog
 from nats import micro
 from nats.aio.client import Client as Connection
@@ -41,6 +40,7 @@ from skybus.bus.tasks import end_tasks
 from skybus.bus.tracing import receiving
 from skybus.bus.uploads import LargeReplies, Places, Upload, Uploads, new_token
 from skybus.bus.version import VERSION
+from skybus.bus.visible_text import visible
 
 log = structlog.get_logger()
 
@@ -327,12 +327,11 @@ class Service:
             log.warning("a refusal could not be sent", code=error.code, error=str(failure))
 
     async def _sent_refusal(self, error: SkybusError, line: str) -> _Sent:
-        body = write_json({"msg": error.message, "details": error.details}, str)
         try:
-            return await self._sent(body)
-        except UnavailableError as failure:
+            return await self._sent(write_json({"msg": error.message, "details": error.details}, str))
+        except (UnavailableError, InvalidError) as failure:
             log.warning("a refusal is sent without its details", code=error.code, reason=failure.message)
-            return await self._sent(orjson.dumps({"msg": f"{line} (without details: {failure.message})"}))
+            return await self._sent(write_json({"msg": f"{visible(line)} (without details: {failure.message})"}))
 
     async def _sent(self, body: bytes) -> _Sent:
         """What is sent of a body, and with which headers.
