@@ -364,7 +364,7 @@ async def test_doctor_says_what_is_missing_and_since_when(nats: NatsServer, queu
     found = {finding["part"]: finding for finding in json.loads(out)}
     assert code == 1
     assert {part: finding["is_well"] for part, finding in found.items()} == {
-        "queue": True, "auth": False, "console": False, "redis": False, "worker": False,
+        "queue": True, "auth": False, "console": False, "redis": False, "worker": False, "clocks": True,
     }  # fmt: skip
     assert (found["auth"]["since"], found["redis"]["since"], found["console"]["since"]) == (1.5, 0.5, None)
     assert "no service answers" in found["console"]["what"]

@@ -35,6 +35,7 @@ from skybus.bus.api.internal import (
 )
 from skybus.bus.connection import Bus
 from skybus.bus.errors import UnavailableError
+from skybus.bus.json_values import read_json
 from skybus.bus.messages import Empty, decode
 from skybus.bus.streams import console_stream, docs_stream, ensure_stream, life_stream
 from tests.promises import PATIENCE
@@ -103,12 +104,12 @@ class Seen:
         return await self.until(lambda messages: _report(messages, kind, fields), seconds)
 
     def bodies(self) -> list[dict[str, Any]]:
-        return [orjson.loads(message.data) for message in self.messages]
+        return [read_json(message.data) for message in self.messages]
 
 
 def _report(messages: list[Msg], kind: str, fields: dict[str, Any]) -> dict[str, Any] | None:
     for message in messages:
-        body = orjson.loads(message.data)
+        body = read_json(message.data)
         if body["kind"] == kind and all(body[name] == value for name, value in fields.items()):
             return body
     return None

@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import nats.errors
-import orjson
 import structlog
 from nats.aio.client import Client as Connection
 from nats.aio.msg import Msg
@@ -27,9 +26,11 @@ from nats.aio.subscription import Subscription as NatsSubscription
 from nats.js import JetStreamContext
 
 from skybus.bus import blob, headers
+from skybus.bus.deadlines import ServiceClock
 from skybus.bus.endpoints import Endpoint, Rep, Req
 from skybus.bus.errors import NotSentError, SkybusError, UnavailableError, error_from_wire, why
 from skybus.bus.identity import user_token
+from skybus.bus.json_values import read_json
 from skybus.bus.messages import Message, decode, encode
 from skybus.bus.packing import MAX_REQUEST, pack
 from skybus.bus.parts import Parcel, Part, announced, extra_time, following
@@ -46,6 +47,8 @@ HEADER_ROOM = 4096
 """Bytes kept free for headers below the server's `max_payload`."""
 PING_EVERY = 2
 """Seconds; a server that has not answered two of these is lost, such as one whose machine has lost its power."""
+_CORRECTIONS = 2
+"""Times that a request is sent again because our clock was wrong; services on several machines may disagree."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 1.0
 _DENIED_PUBLISH = re.compile(r'permissions violation for publish to "([^"]+)"', re.IGNORECASE)
 
@@ -94,6 +97,7 @@ class Bus:
     _lost: asyncio.Future[None] = field(default_factory=asyncio.Future)
     _up: asyncio.Event = field(default_factory=asyncio.Event)
     _why: str = "not connected yet"
+    _clock: ServiceClock = field(default_factory=ServiceClock)
 
     @property
     def is_connected(self) -> bool:
@@ -235,18 +239,25 @@ class Bus:
     ) -> bytes:
         """Send a request that is JSON already and return the reply's JSON; otherwise as `call`."""
         seconds = PATIENCE + extra_time(len(body)) if timeout is None else timeout
-        head = {
-            headers.REQUEST_ID: request_id or uuid.uuid4().hex,
-            headers.DEADLINE: str(int((time.time() + seconds) * 1000)),
-        }
+        head = {headers.REQUEST_ID: request_id or uuid.uuid4().hex}
         with sending(endpoint.name, head):
-            end = time.monotonic() + seconds
-            requests = self._live_requests()
-            if len(body) <= self.payload_limit:
-                message = await requests.send(endpoint.subject(self.subjects, self._user), body, head, seconds)
-            else:
-                message = await self._send_parts(endpoint, body, head, end)
-            return await self._body(message, endpoint, end)
+            end, corrections = time.monotonic() + seconds, 0
+            while True:
+                known = self._clock.ahead
+                try:
+                    return await self._called(endpoint, body, head, end)
+                except UnavailableError:
+                    if self._clock.ahead == known or corrections == _CORRECTIONS:
+                        raise
+                    corrections += 1  # the deadline was wrong: at once again, under the same id
+
+    async def _called(self, endpoint: Endpoint[Req, Rep], body: bytes, head: dict[str, str], end: float) -> bytes:
+        """Send a request once, and return the body of its reply."""
+        if len(body) <= self.payload_limit:
+            message = await self._send_part(endpoint, body, head, end)
+        else:
+            message = await self._send_parts(endpoint, body, head, end)
+        return await self._body(message, endpoint, end)
 
     async def publish(self, subject: str, message: Message) -> None:
         """Send an event; nobody may be listening."""
@@ -302,8 +313,12 @@ class Bus:
         end: float,
         longest: float = math.inf,
     ) -> Msg:
-        subject, left = place.subject(self.subjects, self._user), min(end - time.monotonic(), longest)
-        return await self._live_requests().send(subject, data, head, left)
+        subject, sent = place.subject(self.subjects, self._user), time.monotonic()
+        left = end - sent
+        timed = {**head, **self._clock.head(left)}
+        message = await self._live_requests().send(subject, data, timed, min(left, longest))
+        self._clock.learn(message.headers or {}, waited=time.monotonic() - sent)
+        return message
 
     async def _fetch_parts(self, endpoint: Endpoint[Req, Rep], first: Msg, part: Part, end: float) -> bytes:
         """Ask for the parts of a reply after the first one."""
@@ -314,8 +329,7 @@ class Bus:
                 raise UnavailableError(f"{endpoint.name}: its time was over before the reply had come as a whole")
             place = following(endpoint, (message.headers or {}).get(headers.MORE, ""))
             wanted = part._replace(offset=parcel.received)
-            head = {headers.PART: wanted.header(), headers.DEADLINE: str(int((time.time() + PATIENCE) * 1000))}
-            message = await self._send_part(place, b"", head, end)
+            message = await self._send_part(place, b"", {headers.PART: wanted.header()}, end)
             found = announced(message.headers or {})
             if found is None:
                 raise SkybusError(f"{endpoint.name}: the rest of the reply is not held any more")
@@ -330,7 +344,7 @@ class Bus:
             body = await self._fetch_parts(endpoint, message, part, end)
         code = head.get(headers.ERROR_CODE)
         if code:
-            error = orjson.loads(body or b"{}")
+            error = read_json(body or b"{}")
             raise error_from_wire(code, error.get("msg") or head.get(headers.ERROR, ""), error.get("details"))
         return body
 

@@ -17,6 +17,7 @@ import structlog
 from structlog.typing import ExcInfo
 
 from skybus.bus.tracebacks import format_error
+from skybus.bus.visible_text import visible
 
 KEPT_LINES = 10_000
 """Lines kept for the console stream while the bus is away; the file has them all."""
@@ -109,6 +110,7 @@ lines = Lines()
 """Those of this process."""
 
 
+_INDENT = "    "
 _ESCAPED_LATER = "\n\r\t"
 """A text with one of these is quoted by the renderer, which escapes it."""
 
@@ -117,23 +119,20 @@ def printable(text: str, longest: int = LONGEST_VALUE) -> str:
     """Escape what would move a cursor, change a colour or reverse the text, and cut what is long."""
     if len(text) > longest:
         text = f"{text[:longest]}... ({len(text)} characters)"
-    if text.isprintable():
-        return text
-    return "".join(_escaped(char) for char in text)
-
-
-def _escaped(char: str) -> str:
-    return char if char.isprintable() or char in _ESCAPED_LATER else char.encode("unicode_escape").decode()
+    return visible(text, keep=_ESCAPED_LATER)
 
 
 def _with_printable_values(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Make every text of a line printable, whoever has written it: users name plans, locks and themselves."""
-    return {name: printable(value) if isinstance(value, str) else value for name, value in event.items()}
+    shown = {name: printable(value) if isinstance(value, str) else value for name, value in event.items()}
+    return {**shown, "event": visible(str(event.get("event", "")))}  # which the renderer does not quote
 
 
 def _write_traceback(text: TextIO, exc_info: ExcInfo) -> None:
+    """Write a traceback below its line, indented: what an error says cannot be taken for another line of the log."""
     _, error, tb = exc_info
-    text.write("\n" + format_error(error, tb).rstrip("\n"))
+    lines = format_error(error, tb).rstrip("\n").split("\n")
+    text.write("".join(f"\n{_INDENT}{visible(line)}" for line in lines))
 
 
 def start_logging(service: str, level: str = "info") -> None:

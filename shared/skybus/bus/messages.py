@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import reprlib
-import sys
 from typing import Any, TypeVar
 
-import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from skybus.bus.errors import InvalidError, SkybusError
+from skybus.bus.json_values import unreadable, write_json
 
 M = TypeVar("M", bound="Message")
 
@@ -45,11 +43,15 @@ class Empty(Request):
 
 
 def encode(message: Message) -> bytes:
-    """Write a message as JSON."""
+    """Write a message as JSON.
+
+    Raises:
+        InvalidError: something in it cannot be carried.
+    """
     try:
-        return orjson.dumps(message, default=_plain, option=orjson.OPT_NON_STR_KEYS | _numpy_option())
-    except (TypeError, orjson.JSONEncodeError) as error:
-        return _encode_slowly(message, error)
+        return write_json(message, _plain)
+    except (TypeError, ValueError) as error:
+        raise InvalidError(f"{type(message).__name__} cannot be written as JSON: {error}") from None
 
 
 def decode(cls: type[M], data: bytes) -> M:
@@ -65,7 +67,8 @@ def decode_request(cls: type[M], data: bytes) -> M:
     try:
         return cls.model_validate_json(data or b"{}")
     except ValidationError as error:
-        raise InvalidError(explain(error)) from None
+        is_no_json = error.errors(include_url=False, include_input=False)[0]["type"] == "json_invalid"
+        raise InvalidError((unreadable(data) if is_no_json else "") or explain(error)) from None
 
 
 def explain(error: ValidationError) -> str:
@@ -91,19 +94,6 @@ def _explain_one(error: Any) -> str:
     if not where or any(part in _NOT_SHOWN for part in error["loc"]):
         return f"parameter {where!r}: {error['msg']}" if where else error["msg"]
     return f"parameter {where!r}: {error['msg']} (given: {shown})"
-
-
-def _numpy_option() -> int:
-    """Let orjson write values of numpy; it would load numpy to know them, 0.1 s for a service that has none."""
-    return orjson.OPT_SERIALIZE_NUMPY if "numpy" in sys.modules else 0
-
-
-def _encode_slowly(message: Message, reason: Exception) -> bytes:
-    """Write what orjson refuses and JSON allows, such as integers beyond 64 bits."""
-    try:
-        return json.dumps(message, default=_plain).encode()
-    except (TypeError, ValueError, RecursionError):
-        raise InvalidError(f"{type(message).__name__} cannot be written as JSON: {reason}") from None
 
 
 def _plain(value: Any) -> Any:

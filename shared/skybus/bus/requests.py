@@ -87,7 +87,7 @@ class Requests:
     def _expire(self, token: str, seconds: float) -> None:
         pending = self._pending.get(token)
         if pending:
-            _fail(pending.future, UnavailableError(f"no answer on {pending.subject} within {seconds:g} s"))
+            _fail(pending.future, UnavailableError(f"no answer on {pending.subject} within {round(seconds, 2):g} s"))
 
 
 def _fail(future: asyncio.Future[Msg], error: SkybusError) -> None:

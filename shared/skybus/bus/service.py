@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic
 
 import nats.errors
-import orjson
 import structlog
 from nats import micro
 from nats.aio.client import Client as Connection
@@ -28,17 +27,21 @@ from skybus.bus.api.health import Absence, Health, Lead, health_of
 from skybus.bus.blob import Blobs
 from skybus.bus.command_lines import log_done, log_refused
 from skybus.bus.connection import Bus
+from skybus.bus.deadlines import Deadline
 from skybus.bus.endpoints import Endpoint, InternalEndpoint, Rep, Req
 from skybus.bus.errors import InvalidError, SkybusError, UnavailableError, why
 from skybus.bus.identity import Requester, user_token, verified_requester
+from skybus.bus.json_values import write_json
 from skybus.bus.messages import Empty, Message, decode_request, encode
 from skybus.bus.packing import pack
 from skybus.bus.parts import Parcel, Part, announced
 from skybus.bus.same_request import digest_of
+from skybus.bus.server_clock import server_ahead
 from skybus.bus.tasks import end_tasks
 from skybus.bus.tracing import receiving
 from skybus.bus.uploads import LargeReplies, Places, Upload, Uploads, new_token
 from skybus.bus.version import VERSION
+from skybus.bus.visible_text import visible
 
 log = structlog.get_logger()
 
@@ -71,6 +74,8 @@ class Call:
     request_id: str
     deadline: float | None = None
     """Unix seconds."""
+    is_clock_doubtful: bool = False
+    """Whether the clock of the requester may be wrong."""
     is_logged: bool = False
     """Whether the line of this command is written, or is somebody else's to write."""
     digest: str = ""
@@ -168,7 +173,7 @@ class Service:
         self._places_of_large = Places(LARGE_EACH, LARGE_TOGETHER)
         self._name = name
         self._group = group
-        self._handlers = [*handlers, *([_health(name, missing, lead)] if missing else [])]
+        self._handlers = [*handlers, *([_health(bus, name, missing, lead)] if missing else [])]
         self._service: MicroService | None = None
         self._running: set[asyncio.Task[None]] = set()
         self._places = asyncio.Semaphore(AT_ONCE)
@@ -296,7 +301,7 @@ class Service:
     async def _answer_large(self, handler: Handler[Any, Any], parcel: Parcel) -> _Sent:
         with self._places_of_large.take(current_call().requester.user):
             async with self._large:
-                _require_in_time(current_deadline())
+                Deadline(current_deadline()).require()
                 result = await self._result(handler, await asyncio.to_thread(parcel.unpacked))
         return await self._sent(result)
 
@@ -327,12 +332,11 @@ class Service:
             log.warning("a refusal could not be sent", code=error.code, error=str(failure))
 
     async def _sent_refusal(self, error: SkybusError, line: str) -> _Sent:
-        body = orjson.dumps({"msg": error.message, "details": error.details}, default=str)
         try:
-            return await self._sent(body)
-        except UnavailableError as failure:
+            return await self._sent(write_json({"msg": error.message, "details": error.details}, str))
+        except (UnavailableError, InvalidError) as failure:
             log.warning("a refusal is sent without its details", code=error.code, reason=failure.message)
-            return await self._sent(orjson.dumps({"msg": f"{line} (without details: {failure.message})"}))
+            return await self._sent(write_json({"msg": f"{visible(line)} (without details: {failure.message})"}))
 
     async def _sent(self, body: bytes) -> _Sent:
         """What is sent of a body, and with which headers.
@@ -340,7 +344,7 @@ class Service:
         Raises:
             UnavailableError: it is larger than a message, and is not stored while the requester waits.
         """
-        head = {headers.KIND: headers.REPLY}
+        head = {headers.KIND: headers.REPLY, **_clock()}
         if len(body) <= self._bus.payload_limit:
             return body, head
         if self._blobs is None:
@@ -378,13 +382,21 @@ def _more(token: str) -> _Sent:
 
 
 def _health(
-    name: str, missing: Callable[[], dict[str, Absence]], lead: Callable[[], Awaitable[Lead | None]] | None
+    bus: Bus, name: str, missing: Callable[[], dict[str, Absence]], lead: Callable[[], Awaitable[Lead | None]] | None
 ) -> Handler[Empty, Health]:
     since = time.time()
 
     async def answer(_: Empty) -> Health:
-        leads = await lead() if lead else None
-        return Health(service=name, since=since, missing=missing(), lead=leads, tasks=len(asyncio.all_tasks()))
+        leads, ahead = await lead() if lead else None, await server_ahead(bus)
+        return Health(
+            service=name,
+            since=since,
+            missing=missing(),
+            lead=leads,
+            tasks=len(asyncio.all_tasks()),
+            now=time.time(),
+            server_ahead=ahead,
+        )
 
     return Handler(health_of(name), answer)
 
@@ -394,20 +406,17 @@ def _receive_call(request: MicroRequest, head: dict[str, str], *, is_internal: b
 
     Raises:
         DeniedError: nobody can be verified.
-        UnavailableError: it comes after its deadline.
+        UnavailableError: it comes after its deadline, or nobody knows.
     """
     requester = _SERVICE if is_internal else verified_requester(request.subject, head)
-    call = Call(requester, head.get(headers.REQUEST_ID, ""), _deadline(head))
+    deadline = Deadline.of(head)
+    call = Call(requester, head.get(headers.REQUEST_ID, ""), deadline.at, deadline.is_doubtful)
     _call.set(call)
-    _require_in_time(call.deadline)
+    deadline.require()
     return call
 
 
-def _require_in_time(deadline: float | None) -> None:
-    if deadline is not None and time.time() > deadline:
-        raise UnavailableError("the request arrived after its deadline and was not carried out")
-
-
-def _deadline(head: dict[str, str]) -> float | None:
-    value = head.get(headers.DEADLINE, "")
-    return int(value) / 1000 if value.isascii() and value.isdigit() and len(value) < 16 else None
+def _clock() -> dict[str, str]:
+    """The time, for a requester whose clock may be wrong."""
+    call = _call.get(None)
+    return {headers.CLOCK: f"{time.time():.3f}"} if call and call.is_clock_doubtful else {}

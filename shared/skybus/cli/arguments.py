@@ -18,6 +18,8 @@ OneService = Annotated[str | None, typer.Option(help="Instead, what one service 
 
 _KEYWORD = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 _AGO = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
+_MOST_DIGITS = 4300
+"""Of an integer that Python reads from text."""
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -28,6 +30,9 @@ def value_of(text: str) -> Any:
     except ValueError:
         if text.startswith(("[", "{")):
             raise typer.BadParameter(f"{text!r} begins like JSON and is none; quote it for the shell") from None
+        if len(text) > _MOST_DIGITS and text.removeprefix("-").isdigit():
+            reason = f"{text[:20]}...: an integer has {_MOST_DIGITS} digits at most; quote it as text"
+            raise typer.BadParameter(reason) from None
         return text
 
 

@@ -14,7 +14,7 @@ import typer
 from skybus.bus.errors import SkybusError
 from skybus.bus.runtime import run_loop
 from skybus.cli.hints import sentence
-from skybus.cli.output import Output
+from skybus.cli.output import Output, complain
 from skybus.client.client import Client
 
 Work = Callable[..., Awaitable[None]]
@@ -79,7 +79,7 @@ class _Patience:
 
     def tell(self, why: str) -> None:
         if not self._is_told:
-            typer.secho(f"skybus: {why}; trying for {self._seconds:g} s, Ctrl-C ends it", fg="yellow", err=True)
+            complain(f"skybus: {why}; trying for {self._seconds:g} s, Ctrl-C ends it", "yellow")
         self._is_told = True
 
 
@@ -87,7 +87,7 @@ def _run(main: Awaitable[None]) -> None:
     try:
         run_loop(main)
     except (SkybusError, TimeoutError) as error:
-        typer.secho(f"skybus: {sentence(error)}", fg="red", err=True)
+        complain(f"skybus: {sentence(error)}")
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None

@@ -23,6 +23,7 @@ from skybus.bus.api.items import Item
 from skybus.bus.api.progress import PlanProgress
 from skybus.bus.errors import SkybusError
 from skybus.bus.settings import LISTEN_FILE, Listen
+from skybus.cli.plan_output import PlanOutput
 from skybus.cli.refusal import refuse
 from skybus.client.client import Client
 from skybus.stack.child import end_with_parent
@@ -172,9 +173,10 @@ async def _run_queue(client: Client) -> None:
 
 
 async def _show_console(client: Client, bars: Progress) -> None:
+    plans = PlanOutput(in_terminal=False)
     async with aclosing(client.console()) as chunks:
         async for chunk in chunks:
-            bars.console.print(chunk.text.rstrip("\n"), style="dim", markup=False)
+            bars.console.print(plans.shown(chunk.text).rstrip("\n"), style="dim", markup=False)
 
 
 async def _show_progress(client: Client, bars: Progress) -> None:

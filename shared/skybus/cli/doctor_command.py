@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 _SERVICES = ("queue", "auth", "console", "worker")
 """Those that say themselves how they are; of the others the queue service knows."""
 _PATIENCE = 2.0
+_AGREE = 1.0
+"""Seconds by which clocks may differ."""
+_OFF = {"clocks": "off", "room": "full"}
+"""What a part is called that is not well, if not `missing`."""
 
 
 class Finding(NamedTuple):
@@ -40,8 +45,9 @@ def register(app: typer.Typer) -> None:
 
 
 async def doctor(client: Client, out: Output) -> None:
-    """Say what does not answer and since when; ends with 1 if something is missing."""
-    healths = await asyncio.gather(*(_health(client, name) for name in _SERVICES))
+    """Say what does not answer and since when, and whether clocks agree; ends with 1 if something is missing or off."""
+    asked = await asyncio.gather(*(_health(client, name) for name in _SERVICES))
+    healths = [health for health, _ in asked]
     queue = healths[0] if isinstance(healths[0], Health) else None
     noticed = queue.missing if queue else {}
     findings = [_service(*pair, noticed) for pair in zip(_SERVICES, healths, strict=True)]
@@ -51,16 +57,49 @@ async def doctor(client: Client, out: Output) -> None:
     findings += await _bridge(client)
     if queue:
         findings += await _stores(client)
+    findings += clocks([(health, ahead) for health, ahead in asked if isinstance(health, Health)])
     out.show([finding._asdict() for finding in findings], lambda console: _print(console, findings))
     if not all(finding.is_well for finding in findings):
         raise typer.Exit(1)
 
 
-async def _health(client: Client, service: str) -> Health | UnavailableError:
+async def _health(client: Client, service: str) -> tuple[Health | UnavailableError, float]:
+    """How a service is, and how many seconds its clock is ahead of ours."""
+    sent = time.time()
     try:
-        return await client.call(health_of(service), Empty(), timeout=_PATIENCE)
+        health = await client.call(health_of(service), Empty(), timeout=_PATIENCE)
     except UnavailableError as error:
-        return error
+        return error, 0.0
+    return health, 0.0 if health.now is None else _ahead(health.now, sent, time.time())
+
+
+def _ahead(theirs: float, sent: float, come: float) -> float:
+    """How many seconds a clock is ahead of ours at least, or behind; it was read between two moments."""
+    return theirs - min(max(theirs, sent), come)
+
+
+def clocks(services: list[tuple[Health, float]]) -> list[Finding]:
+    """Whether the clocks of the services and of the NATS server agree with ours.
+
+    Args:
+        services: each with the seconds that its clock is ahead.
+    """
+    ahead = {health.service: seconds for health, seconds in services if health.now is not None}
+    for health, seconds in services:
+        if health.server_ahead is not None:
+            ahead.setdefault("NATS", seconds + health.server_ahead)
+    off = {name: seconds for name, seconds in ahead.items() if abs(seconds) > _AGREE}
+    if not ahead:
+        return []
+    if not off:
+        return [Finding("clocks", is_well=True, since=None, what=f"{', '.join(ahead)} and this machine agree")]
+    differences = ", ".join(_difference(*pair) for pair in off.items())
+    what = f"compared with this machine, {differences}: set the clocks, as NTP does"
+    return [Finding("clocks", is_well=False, since=None, what=what)]
+
+
+def _difference(name: str, ahead: float) -> str:
+    return f"{name} is {abs(ahead):.1f} s {'ahead' if ahead > 0 else 'behind'}"
 
 
 def _service(name: str, health: Health | UnavailableError, noticed: dict[str, Absence]) -> Finding:
@@ -135,12 +174,10 @@ def _zmq_control(client: Client) -> str | None:
     return None
 
 
-def _word(finding: Finding) -> str:
-    if finding.is_well:
-        return "well"
-    return "full" if finding.part.startswith("room: ") else "missing"
-
-
 def _print(console: Console, findings: list[Finding]) -> None:
-    lines = ((finding.part, _word(finding), clock(finding.since), finding.what) for finding in findings)
+    lines = ((finding.part, _state(finding), clock(finding.since), finding.what) for finding in findings)
     console.print(rows(make_table("part", "", "since", "what it does"), lines))
+
+
+def _state(finding: Finding) -> str:
+    return "well" if finding.is_well else _OFF.get(finding.part.partition(":")[0], "missing")

@@ -8,7 +8,7 @@ import typer
 
 from skybus.bus.api.events import EnvironmentFacts
 from skybus.cli.commands import add_command, group
-from skybus.cli.output import Output
+from skybus.cli.output import Output, say_all
 from skybus.client.client import Client
 
 Wait = Annotated[bool, typer.Option(help="Wait until it is done.")]
@@ -30,8 +30,8 @@ async def open_(client: Client, out: Output, wait: Wait = True, timeout: Timeout
         out.said("the environment is open" if wait else "the environment is being opened")
     else:
         said = f"the environment is open: {made_of(facts)}"
-        text = "\n".join([said, *(f"warning: {warning}" for warning in facts.warnings)])
-        out.show({"done": said, **facts.model_dump()}, lambda console: console.print(text, soft_wrap=True))
+        lines = [said, *(f"warning: {warning}" for warning in facts.warnings)]
+        out.show({"done": said, **facts.model_dump()}, lambda console: say_all(console, lines))
 
 
 def made_of(facts: EnvironmentFacts) -> str:

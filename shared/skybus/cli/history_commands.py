@@ -11,7 +11,18 @@ from skybus.bus.api.items import Item
 from skybus.bus.errors import NotFoundError
 from skybus.cli.arguments import one_uid
 from skybus.cli.commands import add_command, group
-from skybus.cli.output import SHOWN_BYTES, Output, arguments, clock, make_table, print_json, rows, short_uid, shorten
+from skybus.cli.output import (
+    SHOWN_BYTES,
+    Output,
+    arguments,
+    clock,
+    make_table,
+    print_json,
+    rows,
+    say,
+    short_uid,
+    shorten,
+)
 from skybus.client.client import Client
 
 if TYPE_CHECKING:
@@ -90,4 +101,4 @@ def _print_item(console: Console, item: Item) -> None:
     shown = {**item, "result": {**(item.get("result") or {}), "traceback": "(below)"}} if trace else item
     print_json(console, shown)
     if trace:
-        console.print(trace, soft_wrap=True)
+        say(console, trace, lines=True)

@@ -1,4 +1,8 @@
-"""What is printed: JSON, or for people."""
+"""What is printed: JSON, or for people.
+
+Commands print here only. Whatever users have written is shown as text: control characters, escape sequences and what
+reverses the text are escaped, and nothing is taken for markup.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +10,17 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-import orjson
 import typer
 
 from skybus.bus.api.items import LEFT_OUT
+from skybus.bus.json_values import read_json, write_json
 from skybus.bus.messages import Message, encode
+from skybus.bus.visible_text import visible, visible_json
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-_OPTIONS = orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS
 _LONGEST = 60
 SHOWN_BYTES = 2000
 """Of the arguments of an item; those of megabytes are not read to show the queue."""
@@ -37,32 +41,50 @@ class Output:
     def show(self, value: Any, human: Callable[[Console], None]) -> None:
         """Print a value: as JSON, or as the function does it for people."""
         if self.as_json:
-            typer.echo(orjson.dumps(plain(value), option=_OPTIONS).decode())
+            typer.echo(_json(value, indent=True))
             return
         human(make_console())
 
     def said(self, sentence: str, **facts: Any) -> None:
         """Print what was done."""
-        self.show({"done": sentence, **facts}, lambda console: console.print(sentence, soft_wrap=True))
+        self.show({"done": sentence, **facts}, lambda console: say(console, sentence))
 
     def line(self, value: Any) -> None:
         """Print a value as one line of JSON."""
-        typer.echo(orjson.dumps(plain(value), option=orjson.OPT_NON_STR_KEYS).decode())
+        typer.echo(_json(value))
 
 
 def make_console() -> Console:
     """Where people read; without colours when it is no terminal."""
     from rich.console import Console
 
-    console = Console(highlight=False, markup=False)
-    return console if console.is_terminal else Console(highlight=False, markup=False, width=_PIPE_WIDTH)
+    console = Console(highlight=False, markup=False, emoji=False)
+    return console if console.is_terminal else Console(highlight=False, markup=False, emoji=False, width=_PIPE_WIDTH)
+
+
+def say(console: Console, text: str, *, lines: bool = False) -> None:
+    """Print a sentence, or with `lines` a text of several, such as a traceback."""
+    console.print(visible(text, keep="\n\t" if lines else ""), soft_wrap=True)
+
+
+def say_all(console: Console, lines: Iterable[str]) -> None:
+    """Print sentences, one a line."""
+    for line in lines:
+        say(console, line)
+
+
+def complain(text: str, colour: str | None = "red", *, lines: bool = False) -> None:
+    """Print what is wrong to standard error."""
+    typer.secho(visible(text, keep="\n\t" if lines else ""), fg=colour, err=True)
 
 
 def print_json(console: Console, value: Any) -> None:
     """Print a value as JSON; in colours if that is quick."""
-    text = orjson.dumps(plain(value), option=_OPTIONS).decode()
+    text = _json(value, indent=True)
     if console.is_terminal and len(text) <= MOST_COLOURED:
-        console.print_json(text)
+        from rich.highlighter import JSONHighlighter
+
+        console.print(JSONHighlighter()(text), soft_wrap=True)
     else:
         typer.echo(text)
 
@@ -79,9 +101,9 @@ def make_table(*columns: str, title: str | None = None) -> Table:
 
 
 def plain(value: Any) -> Any:
-    """A value of which orjson makes JSON."""
+    """A value of which JSON is made."""
     if isinstance(value, Message):
-        return orjson.loads(encode(value))
+        return read_json(encode(value))
     if isinstance(value, list):
         return [plain(entry) for entry in value]
     return value
@@ -120,8 +142,12 @@ def rows(table: Table, entries: Iterable[tuple[object, ...]]) -> Table:
     from rich.text import Text
 
     for entry in entries:
-        table.add_row(*(Text(str(cell)) for cell in entry))
+        table.add_row(*(Text(visible(str(cell))) for cell in entry))
     return table
+
+
+def _json(value: Any, *, indent: bool = False) -> str:
+    return visible_json(write_json(plain(value), indent=indent).decode())
 
 
 def _brief(value: Any) -> str:

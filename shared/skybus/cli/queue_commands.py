@@ -11,7 +11,7 @@ from skybus.bus.api.queue import QueuePage
 from skybus.bus.errors import error_from_wire
 from skybus.cli.arguments import json_object, make_item, position_of, split_arguments, which_item
 from skybus.cli.commands import add_act, add_command, group
-from skybus.cli.output import SHOWN_BYTES, Output, arguments, make_table, print_json, rows, short_uid
+from skybus.cli.output import SHOWN_BYTES, Output, arguments, make_table, print_json, rows, say, short_uid
 from skybus.client.client import Client
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ async def add(
     for name, uid in (("before_uid", before), ("after_uid", after)):
         place[name] = await which_item(client, uid) if uid else None
     added = await client.add_item(given, **{name: value for name, value in place.items() if value is not None})
-    out.show(added, lambda console: console.print(f"added {_words(added)}", soft_wrap=True))
+    out.show(added, lambda console: say(console, f"added {_words(added)}"))
 
 
 async def validate(
@@ -109,13 +109,13 @@ async def update(
     present = await client.get_item(await which_item(client, which))
     new = {**_changed(present, words or [], item), "item_uid": present["item_uid"]}
     updated = await client.update_item(new, replace=replace)
-    out.show(updated, lambda console: console.print(f"now {_words(updated)}", soft_wrap=True))
+    out.show(updated, lambda console: say(console, f"now {_words(updated)}"))
 
 
 async def remove(client: Client, out: Output, which: Which) -> None:
     """Take an item out of the queue."""
     removed = await client.remove(await which_item(client, which))
-    out.show(removed, lambda console: console.print(f"removed {_words(removed)}", soft_wrap=True))
+    out.show(removed, lambda console: say(console, f"removed {_words(removed)}"))
 
 
 async def move(
@@ -127,7 +127,7 @@ async def move(
     """Move an item to another position."""
     position: Any = position_of(to)
     moved = await client.move(await which_item(client, which), position)
-    out.show(moved, lambda console: console.print(f"moved {_words(moved)}", soft_wrap=True))
+    out.show(moved, lambda console: say(console, f"moved {_words(moved)}"))
 
 
 async def start(

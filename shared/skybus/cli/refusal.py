@@ -6,8 +6,10 @@ from typing import NoReturn
 
 import typer
 
+from skybus.cli.output import complain
+
 
 def refuse(command: str, why: object) -> NoReturn:
     """End the command with a red line and exit code 1."""
-    typer.secho(f"skybus {command}: {why}", fg="red", err=True)
+    complain(f"skybus {command}: {why}")
     raise typer.Exit(1)

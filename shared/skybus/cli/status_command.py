@@ -10,7 +10,7 @@ from skybus.bus.api.engine import Suspended
 from skybus.bus.api.health import Absence
 from skybus.bus.api.status import Status
 from skybus.cli.commands import add_command
-from skybus.cli.output import Output, clock, short_uid
+from skybus.cli.output import Output, clock, say_all, short_uid
 from skybus.client.client import Client
 
 if TYPE_CHECKING:
@@ -62,8 +62,7 @@ def missing(part: str, absence: Absence) -> tuple[str, str]:
 
 
 def _print(console: Console, status: Status) -> None:
-    for name, text in facts(status):
-        console.print(f"{name:<12} {text}", soft_wrap=True)
+    say_all(console, (f"{name:<12} {text}" for name, text in facts(status)))
 
 
 def _environment(status: Status) -> str:

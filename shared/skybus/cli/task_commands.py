@@ -8,7 +8,7 @@ import typer
 
 from skybus.cli.arguments import split_arguments
 from skybus.cli.commands import add_command, group
-from skybus.cli.output import Output
+from skybus.cli.output import Output, complain
 from skybus.client.client import Client
 from skybus.client.task_calls import TaskFailedError
 
@@ -83,7 +83,7 @@ async def _show_outcome(client: Client, out: Output, task_uid: str) -> None:
     try:
         returned: Any = await client.wait_task(task_uid)
     except TaskFailedError as error:
-        typer.echo(error.details["traceback"], err=True)
+        complain(error.details["traceback"], None, lines=True)
         raise
     words = "the task is done" if returned is None else f"the task is done, it returned {returned!r}"
     out.said(words, task_uid=task_uid, return_value=returned)

@@ -12,9 +12,11 @@ import typer
 from skybus.bus.api.console import ConsoleChunk
 from skybus.bus.api.progress import MoveProgress, PlanProgress
 from skybus.bus.api.status import Status
+from skybus.bus.visible_text import visible
 from skybus.cli.arguments import Everything, OneService
 from skybus.cli.commands import add_command
 from skybus.cli.output import Output, make_console, short_uid
+from skybus.cli.plan_output import PlanOutput
 from skybus.cli.status_command import facts
 from skybus.client.client import Client
 
@@ -69,10 +71,11 @@ class View:
                 self._draw()
 
     async def follow_console(self, output: AsyncGenerator[ConsoleChunk]) -> None:
-        """Let console output go by."""
+        """Let console output go by, in its colours."""
+        plans = PlanOutput(in_terminal=self._live.console.is_terminal, draws=False)
         async with aclosing(output) as chunks:
             async for chunk in chunks:
-                self._live.console.print(chunk.text, end="", soft_wrap=True)
+                self._live.console.print(plans.shown(chunk.text), end="", soft_wrap=True)
 
     def _draw(self) -> None:
         if self._status is None:
@@ -84,7 +87,7 @@ class View:
             lines += [f"{'moving':<12} {move_text(move)}" for move in progress.moves]
         from rich.text import Text
 
-        self._live.update(Text("\n".join(lines)), refresh=True)
+        self._live.update(Text("\n".join(map(visible, lines))), refresh=True)
 
 
 def bar(progress: PlanProgress) -> str:

@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 import structlog
 from nats.aio.msg import Msg
 
@@ -15,6 +14,7 @@ from skybus.bus.bodies import LARGEST_DOCUMENT, body_of, is_packed, text_of
 from skybus.bus.connection import Bus
 from skybus.bus.direct_get import last_under
 from skybus.bus.errors import InvalidError, UnavailableError
+from skybus.bus.json_values import read_json
 from skybus.bus.messages import M, decode
 from skybus.bus.provenance import is_event
 
@@ -33,7 +33,7 @@ class Event:
 
     def json(self) -> Any:
         """The body as plain values."""
-        return orjson.loads(self.data)
+        return read_json(self.data)
 
     def read(self, model: type[M]) -> M:
         """The body as a message."""

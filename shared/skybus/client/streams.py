@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, NamedTuple
 
-import orjson
 import structlog
 from nats.aio.msg import Msg
 
@@ -16,6 +15,7 @@ from skybus.bus.bodies import LARGEST_DOCUMENT, is_packed
 from skybus.bus.connection import Bus
 from skybus.bus.console_chunks import PRINTED, chunk_of
 from skybus.bus.direct_get import stored_message
+from skybus.bus.json_values import read_json
 from skybus.bus.provenance import SUBJECT, stored_seq
 from skybus.bus.tail import Page, Tail, stored_at
 from skybus.client.calls import Calls
@@ -147,8 +147,8 @@ def _stored_document(message: Msg) -> tuple[float, Document] | None:
 def _document(message: Msg, body: bytes | None) -> tuple[float, Document] | None:
     subject = (message.headers or {}).get(SUBJECT, message.subject)
     try:
-        doc = None if body is None else orjson.loads(body)
-    except orjson.JSONDecodeError as error:
+        doc = None if body is None else read_json(body)
+    except ValueError as error:
         log.error("a document is not JSON; it is left out", subject=subject, reason=str(error))
         return None
     return (stored_at(message), Document(subject.split(".")[3], doc)) if isinstance(doc, dict) else None

@@ -20,6 +20,7 @@ from skybus.bus.api.internal import ItemProblem
 from skybus.bus.api.items import Item
 from skybus.bus.bodies import LARGEST_CATALOGUE
 from skybus.bus.errors import InvalidError, NotFoundError, SkybusError
+from skybus.bus.json_values import read_json
 from skybus.bus.packing import unpack_at_most
 
 
@@ -111,7 +112,7 @@ def unpack_catalogue(
     if not catalogue.catalog_uid:
         return build_catalogue(permissions, {}, {}, changes, is_known=False)
     try:
-        body = orjson.loads(unpack_at_most(catalogue.packed, LARGEST_CATALOGUE))
+        body = read_json(unpack_at_most(catalogue.packed, LARGEST_CATALOGUE))
         skipped = {str(name): str(why)[:LONGEST_REASON] for name, why in dict(body.get("skipped", {})).items()}
         return build_catalogue(permissions, dict(body["plans"]), dict(body["devices"]), changes, skipped=skipped)
     except _UNREADABLE as error:  # user code runs where it comes from

@@ -82,7 +82,10 @@ class Json:
                 return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
             except TypeError:
                 pass
-        return json.dumps(value).encode()
+        try:
+            return json.dumps(value).encode()
+        except TypeError as error:  # such as the bytes of a msgpack client
+            raise InvalidError(f"a value cannot be carried as JSON: {error}") from None
 
     def _loads_odd(self, data: bytes) -> Decoded:
         try:
@@ -109,7 +112,12 @@ class Msgpack:
 
     def dumps(self, value: Any, *, is_odd: bool = False) -> bytes:
         """Write msgpack."""
-        return msgpack.packb(value) or b""
+        try:
+            return msgpack.packb(value) or b""
+        except OverflowError:
+            raise InvalidError(
+                "the reply has an integer beyond 64 bits, which msgpack cannot carry: ask over NATS, or in JSON"
+            ) from None
 
 
 CODECS: dict[str, type[Codec]] = {"json": Json, "msgpack": Msgpack}

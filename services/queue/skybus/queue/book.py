@@ -15,9 +15,11 @@ from skybus.bus.api.internal import PlanReport, TaskReport
 from skybus.bus.api.items import Item
 from skybus.bus.api.queue import QueueMode
 from skybus.bus.errors import ConflictError, InvalidError, NotFoundError, SkybusError
+from skybus.bus.json_values import write_json
+from skybus.bus.messages import encode
 from skybus.queue.line import Line, Slot, insertion_index
 from skybus.queue.locks import NO_LOCK, Lock
-from skybus.queue.records import Command, Flags, Running, RunningTask, as_json, new_uid, renewed
+from skybus.queue.records import Command, Flags, Running, RunningTask, new_uid, renewed
 
 KEPT_STATES = ("completed", "unknown", "stopped")
 """Exit statuses with which an item is done; after any other it goes back to the front of the queue."""
@@ -71,7 +73,7 @@ class Book:
         if item["item_uid"] != uid:
             self.journal += [("ZREM", "queue", uid), ("HDEL", "items", uid)]
             self.journal.append(("ZADD", "queue", key, item["item_uid"]))
-        self.journal.append(("HSET", "items", item["item_uid"], as_json(item)))
+        self.journal.append(("HSET", "items", item["item_uid"], write_json(item)))
         self._queue_changed()
 
     def move(self, uids: Sequence[str], index_after_removal: int) -> list[Item]:
@@ -132,7 +134,7 @@ class Book:
             return None
         filed = {**running.item, "result": _result(running, report)}
         self.running = None
-        self.journal += [("DEL", "running"), ("RPUSH", "history", as_json(filed))]
+        self.journal += [("DEL", "running"), ("RPUSH", "history", write_json(filed))]
         self.history_size += 1
         if not running.immediate:
             self._put_back(running, filed, is_done=not was_lost and self.is_done(report))
@@ -171,7 +173,7 @@ class Book:
     def begin_task(self, task: RunningTask) -> None:
         """Let a task run."""
         self.tasks[task.uid] = task
-        self.journal.append(("HSET", "tasks", task.uid, task.model_dump_json()))
+        self.journal.append(("HSET", "tasks", task.uid, encode(task)))
 
     def withdraw_task(self, uid: str) -> None:
         """Forget a task that nobody has begun."""
@@ -188,7 +190,7 @@ class Book:
         if task is None:
             return None
         self.journal.append(("HDEL", "tasks", task.uid))
-        self.journal.append(("SET", f"task:{task.uid}", as_json(_task_result(report)), "EX", kept))
+        self.journal.append(("SET", f"task:{task.uid}", write_json(_task_result(report)), "EX", kept))
         self.set_flags(task_results_uid=new_uid())
         return task
 
@@ -265,7 +267,7 @@ class Book:
         self.line.put(slots)
         for key, item in slots:
             self.journal.append(("ZADD", "queue", key, item["item_uid"]))
-            self.journal.append(("HSET", "items", item["item_uid"], as_json(item)))
+            self.journal.append(("HSET", "items", item["item_uid"], write_json(item)))
 
     def _take(self, uids: Sequence[str]) -> list[Item]:
         items = self.line.take(uids)
@@ -284,7 +286,7 @@ class Book:
         if self.running is not None:
             raise SkybusError(f"item {self.running.item['item_uid']} is running already")
         self.running = running
-        self.journal.append(("SET", "running", as_json(running.model_dump())))
+        self.journal.append(("SET", "running", write_json(running.model_dump())))
         self._queue_changed()
 
     def _put_back(self, running: Running, filed: Item, *, is_done: bool) -> None:

@@ -20,12 +20,14 @@ from pydantic import SecretStr
 
 from skybus.bus.api.items import Item
 from skybus.bus.errors import ConflictError, NotFoundError, SkybusError
+from skybus.bus.json_values import write_json
 from skybus.bus.messages import Message
 from skybus.bus.settings import DEFAULT_INSTRUMENT
+from skybus.bus.visible_text import visible
 from skybus.queue.book import Book
 from skybus.queue.line import Line
 from skybus.queue.locks import NO_LOCK, Lock
-from skybus.queue.records import as_json, new_uid
+from skybus.queue.records import new_uid
 from skybus.queue.reference_keys import ReferenceState, read_reference
 from skybus.queue.settings import QueueSettings
 from skybus.queue.store import Store
@@ -83,7 +85,7 @@ class Takeover(Message):
         book.line = Line()
         book.journal += [("DEL", "queue"), ("DEL", "items"), ("DEL", "history")]
         book.insert(self.queue)
-        book.journal += [("RPUSH", "history", as_json(item)) for item in self.history]
+        book.journal += [("RPUSH", "history", write_json(item)) for item in self.history]
         book.history_size = len(self.history)
         book.set_lock(self.state.lock)
         book.set_flags(mode=self.state.mode, autostart=False, stop_pending=False, history_uid=new_uid())
@@ -148,7 +150,7 @@ async def run(settings: ImportSettings, options: argparse.Namespace) -> None:
     if state.is_empty:
         raise NotFoundError(f"no Queue Server has kept anything under the prefix {settings.reference_prefix!r} there")
     takeover = Takeover.made(state, running_to_front=options.running == "queue")
-    print(takeover.table(options.permissions))
+    print(visible(takeover.table(options.permissions), keep="\n"))
     if options.dry_run:
         print("nothing was changed")
         return

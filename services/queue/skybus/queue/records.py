@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from typing import Any
 
-import orjson
 from pydantic import Field
 
 from skybus.bus.api.health import Absence
@@ -95,11 +93,3 @@ def renewed(item: Item, attempt: str = "") -> Item:
 def uid_after(attempt: str) -> str:
     """The uid under which an item is in the queue again after an attempt."""
     return str(uuid.uuid5(uuid.NAMESPACE_OID, attempt))
-
-
-def as_json(value: Any) -> bytes:
-    """Write what was read from JSON, also integers beyond 64 bits, which orjson refuses."""
-    try:
-        return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
-    except orjson.JSONEncodeError:
-        return json.dumps(value).encode()

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
 from pydantic import ValidationError
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -23,6 +22,7 @@ from redis.exceptions import RedisError
 from skybus.bus.api.items import Item
 from skybus.bus.api.queue import QueueMode
 from skybus.bus.errors import InvalidError, UnavailableError, why
+from skybus.bus.json_values import read_json, unreadable
 from skybus.bus.messages import Message, explain
 from skybus.queue.locks import NO_LOCK, Lock
 
@@ -112,9 +112,9 @@ def _read(text: bytes | None, name: str) -> dict[str, Any] | None:
     if text is None:
         return None
     try:
-        value = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise InvalidError(f"{name} is not JSON: {error}") from None
+        value = read_json(text)
+    except ValueError as error:
+        raise InvalidError(f"{name} is not JSON: {unreadable(text) or error}") from None
     if not isinstance(value, dict):
         raise InvalidError(f"{name} holds {str(value)[:80]!r}, not a dictionary")
     return value

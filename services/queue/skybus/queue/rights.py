@@ -10,7 +10,7 @@ from skybus.bus.api.internal import ITEM_MAY_RUN, ItemMayRun
 from skybus.bus.api.items import Item
 from skybus.bus.arrivals import Arrivals
 from skybus.bus.connection import Bus
-from skybus.queue.records import as_json
+from skybus.bus.json_values import write_json
 
 REMEMBERED = 200_000
 """Items whose check is remembered; the others are checked again when they are about to run."""
@@ -56,4 +56,4 @@ class Rights:
 
 def _content(item: Item) -> bytes:
     checked = {name: value for name, value in item.items() if name not in _NOT_CHECKED}
-    return hashlib.blake2b(as_json(checked), digest_size=16).digest()
+    return hashlib.blake2b(write_json(checked), digest_size=16).digest()

@@ -16,10 +16,11 @@ from typing import Any
 from skybus.bus.api.items import INSTRUCTION, PLAN, Item
 from skybus.bus.api.queue import QueueMode
 from skybus.bus.errors import InvalidError
+from skybus.bus.json_values import write_json
 from skybus.queue import deciding
 from skybus.queue.book import Book
 from skybus.queue.line import GAP, Line, Slot
-from skybus.queue.records import Command, Running, as_json, new_uid
+from skybus.queue.records import Command, Running, new_uid
 
 LOST = "The plan was running when the backup was made: how it ended is not in the backup"
 _PARTS = ("queue", "items", "history")
@@ -81,10 +82,10 @@ def bring(book: Book, slots: Sequence[Slot], history: Sequence[Item]) -> None:
     """Write down what is brought."""
     for some in _chunks(slots):
         places = [word for slot in some for word in (slot.key, slot.item["item_uid"])]
-        items = [word for slot in some for word in (slot.item["item_uid"], as_json(slot.item))]
+        items = [word for slot in some for word in (slot.item["item_uid"], write_json(slot.item))]
         book.journal += [("ZADD", "staged:queue", *places), ("HSET", "staged:items", *items)]
     for some in _chunks(history):
-        book.journal.append(("RPUSH", "staged:history", *(as_json(item) for item in some)))
+        book.journal.append(("RPUSH", "staged:history", *(write_json(item) for item in some)))
 
 
 def put_in_place(book: Book, staged: Staged, mode: QueueMode) -> None:

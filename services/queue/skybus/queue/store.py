@@ -33,7 +33,6 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
 
-import orjson
 import structlog
 from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
@@ -41,6 +40,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from skybus.bus.api.items import Item
 from skybus.bus.errors import ConflictError, SkybusError, UnavailableError, WrongStateError, why
+from skybus.bus.json_values import read_json
 from skybus.queue.answer_room import AnswerRoom, forgotten
 from skybus.queue.book import Book
 from skybus.queue.line import Line, Slot
@@ -370,7 +370,7 @@ class Store:
         if limit == 0:
             return []
         with self._answering():
-            return [orjson.loads(raw) for raw in await self._redis.lrange(self._prefix + "history", offset, last)]
+            return [read_json(raw) for raw in await self._redis.lrange(self._prefix + "history", offset, last)]
 
     async def raw_history(self, offset: int, limit: int) -> list[bytes | str]:
         """Read items of the history as they are written there."""
@@ -383,7 +383,7 @@ class Store:
             return []
         with self._answering():
             kept = await self._redis.mget([f"{self._prefix}task:{uid}" for uid in uids])
-        return [orjson.loads(raw) if raw else None for raw in kept]
+        return [read_json(raw) if raw else None for raw in kept]
 
     async def ping(self) -> None:
         """See that Redis answers.
@@ -441,7 +441,7 @@ class Store:
             pipe.eval(_MARK_READ, 1, self._prefix, token)
         order, items, tasks, (running, lock, flags, revision), history_size, *_ = await pipe.execute()
         return Book(
-            line=Line([Slot(float(key), orjson.loads(items[uid])) for uid, key in order]),
+            line=Line([Slot(float(key), read_json(items[uid])) for uid, key in order]),
             running=Running.model_validate_json(running) if running else None,
             tasks={uid.decode(): RunningTask.model_validate_json(raw) for uid, raw in tasks.items()},
             history_size=history_size,

@@ -14,6 +14,7 @@ from typing import NoReturn
 from pydantic import ValidationError
 
 from skybus.bus.messages import explain
+from skybus.bus.visible_text import visible
 from skybus.worker.environment.catalog import Catalog
 from skybus.worker.environment.ending import run_exit_handlers
 from skybus.worker.environment.engine import EngineWatcher
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OSError as error:
         sys.exit(f"list-plans-devices: cannot write {path}: {error.strerror}")
     for name, why in catalog.skipped.items():
-        print(f"not listed: {name}: {why}")
+        print(visible(f"not listed: {name}: {why}"))
     print(f"{len(catalog.plans)} plans and {len(catalog.devices)} devices are listed in {path}")
 
 

@@ -32,6 +32,10 @@ class Health(Message):
     """By the name of the part."""
     lead: Lead | None = None
     """Of a service that others of its kind may wait for."""
+    now: float | None = None
+    """When it was written, unix seconds."""
+    server_ahead: float | None = None
+    """Seconds that the clock of the NATS server is ahead of that of the service, if the server says what time it is."""
     tasks: int = 0
     """That are open in its event loop; a number that grows for hours means that some never end."""
 

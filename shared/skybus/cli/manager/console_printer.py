@@ -9,6 +9,7 @@ from pathlib import Path
 import structlog
 
 from skybus.bus.errors import SkybusError
+from skybus.cli.plan_output import plan_output
 from skybus.client.client import Client
 
 log = structlog.get_logger()
@@ -23,8 +24,9 @@ async def print_console(data_dir: Path, since: float) -> None:
     """
     try:
         async with Client.connect(data_dir=data_dir) as client:
+            plans = plan_output()
             async for chunk in client.console(since=since, everything=True):
-                await asyncio.to_thread(_write, chunk.text)  # a terminal may be stopped
+                await asyncio.to_thread(_write, plans.shown(chunk.text))  # a terminal may be stopped
     except SkybusError as error:
         log.warning("console output is not printed", reason=error.message)
     except OSError:

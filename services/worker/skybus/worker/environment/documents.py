@@ -1,6 +1,6 @@
 """Bluesky documents on their way to the stream: as JSON, below the run that they belong to.
 
-JSON has no NaN and no infinity: such numbers become null.
+NaN and the infinities stay what they are, written as Python's json module writes them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import orjson
 import structlog
 
 from skybus.bus import headers
@@ -19,6 +18,7 @@ from skybus.bus.bodies import LARGEST_DOCUMENT
 from skybus.bus.connection import Bus
 from skybus.bus.errors import InvalidError
 from skybus.bus.identity import user_token
+from skybus.bus.json_values import write_json
 from skybus.bus.packing import pack
 from skybus.worker.outbox import Outbox
 
@@ -73,8 +73,8 @@ class DocumentSender:
 def to_json(document: Mapping[str, Any]) -> bytes:
     """Write a document as JSON, whatever its author has put into it."""
     try:
-        return orjson.dumps(document, default=_plain, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)
-    except TypeError as error:  # such as an integer of more than 64 bits
+        return write_json(document, _plain)
+    except (InvalidError, TypeError, ValueError, RecursionError) as error:  # such as half a character in a text
         log.debug("a document is written the slow way", error=str(error))
     return json.dumps(_simple(document), default=str).encode()
 
@@ -114,6 +114,4 @@ def _simple(value: Any) -> Any:
         return _simple(value.tolist())
     if isinstance(value, list | tuple | set | frozenset):
         return [_simple(inner) for inner in value]
-    if isinstance(value, float) and value - value != 0:
-        return None
     return value if isinstance(value, int | float | str | bool | None) else str(value)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import orjson
 from pydantic_core import from_json
+
+from skybus.bus.errors import InvalidError
+from skybus.bus.json_values import half_character, write_json
 
 _DEPTH = 16
 """Levels that messages put around a value; readers of JSON go no deeper than 200."""
@@ -23,7 +25,9 @@ def as_json(value: Any, limit: int) -> Any:
         ValueError: the value cannot be written as JSON, it is too large, or its parts lie too deep in each other.
     """
     try:
-        data = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
+        data = json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"Task result can not be serialized as JSON: {half_character('the result')}") from None
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"Task result can not be serialized as JSON: {error}") from error
     return _read_back(data, limit)
@@ -32,8 +36,8 @@ def as_json(value: Any, limit: int) -> Any:
 def as_json_or_none(value: Any, limit: int) -> Any:
     """The value, numpy's arrays included, as JSON has it; nothing if JSON has not."""
     try:
-        return _read_back(orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY), limit)
-    except (TypeError, ValueError):
+        return _read_back(write_json(value), limit)
+    except (InvalidError, TypeError, ValueError):
         return None
 
 
