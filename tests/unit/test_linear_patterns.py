@@ -7,7 +7,15 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from skybus.auth.linear_pattern import LONGEST, compile_linear
-from skybus.auth.permissions import MOST_EXPRESSIONS, MOST_FAULTS, allowed_items, faults, parse_permissions
+from skybus.auth.permissions import (
+    LONGEST_NAME,
+    MOST_EXPRESSIONS,
+    MOST_FAULTS,
+    allowed_items,
+    faults,
+    is_function_allowed,
+    parse_permissions,
+)
 from skybus.bus.errors import InvalidError
 
 ENDLESS = "^((((([a-z_]+)+)+)+)+)+[0-9]$"
@@ -112,3 +120,9 @@ def test_thousands_of_exact_names_allow_what_they_name():
     lines = [*(f"other{n}.x" for n in range(10_000)), "b.x", "c"]
     permissions = parse_permissions({"user_groups": {"root": {"allowed_devices": lines}}})
     assert list(allowed_items(permissions, "root", {}, devices).devices) == ["b", "c"]
+
+
+def test_a_function_whose_name_is_endless_is_not_allowed():
+    permissions = parse_permissions({"user_groups": {"root": {"allowed_functions": [":^f+$"]}}})
+    assert is_function_allowed(permissions, "root", "f" * LONGEST_NAME)
+    assert not is_function_allowed(permissions, "root", "f" * (LONGEST_NAME + 1))

@@ -26,8 +26,10 @@ DEFAULT_FILE_NAME = "user_group_permissions.yaml"
 MOST_GROUPS = 200
 MOST_LINES = 20_000
 """Lines in all lists together."""
-MOST_EXPRESSIONS = 1000
+MOST_EXPRESSIONS = 500
 """Regular expressions in all lists together; a line of a list of devices may have several."""
+LONGEST_NAME = 1000
+"""Characters of a function's name that is looked for in the lists."""
 MOST_FAULTS = 100
 """Lines that cannot be read and are named."""
 
@@ -259,7 +261,8 @@ def is_function_allowed(permissions: UserGroupPermissions, group: str, function:
     Raises:
         NotFoundError: There is no such group.
     """
-    return all(permissions.group(name).function_rule.allows(function) for name in (ROOT, group))
+    groups = [permissions.group(name) for name in (ROOT, group)]
+    return len(function) <= LONGEST_NAME and all(group.function_rule.allows(function) for group in groups)
 
 
 def _within(
