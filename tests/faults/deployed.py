@@ -25,8 +25,9 @@ from skybus.bus.settings import BusSettings
 from skybus.bus.tasks import end_tasks
 from skybus.client.client import Client
 from skybus.queue.redis_address import read_sentinels
-from skybus.stack.child import Child, UntilReady, notify_socket
+from skybus.stack.child import Child, UntilReady
 from skybus.stack.cluster import HOME, PRIMARY, Machine, write_cluster
+from skybus.stack.notify_socket import NotifySocket
 from skybus.stack.servers import valkey_binary
 from tests.promises import PATIENCE
 from tests.servers import free_port, running
@@ -103,10 +104,12 @@ class Deployed:
     async def kill(self, name: str, number: int = signal.SIGKILL) -> None:
         """Kill a part and leave it dead."""
         await end_tasks([self._watchers.pop(name)])
-        process = self.parts.pop(name)._process
+        part = self.parts.pop(name)
+        process = part._process
         assert process
         process.send_signal(number)
         await process.wait()
+        _stop_listening(part)
 
     def process(self, name: str) -> psutil.Process:
         process = self.parts[name]._process
@@ -181,6 +184,7 @@ class Deployed:
             number = signal.SIGINT if name.startswith("worker") else signal.SIGKILL
             self.parts[name].stop_signal = number
             await self.parts[name].stop(4)
+            _stop_listening(self.parts[name])
         kill_processes_of(self.root)
 
     def _nats_of(self, server: str | None) -> str | None:
@@ -197,13 +201,19 @@ class Deployed:
         unit, machine, kind = self._unit(name), self.machines[int(name[-1])], name[:-1]
         command, environment = list(unit.command), {**unit.environment}
         if kind in SERVERS:
-            until_ready = _until_listening(getattr(machine, kind))
+            reports, until_ready = None, _until_listening(getattr(machine, kind))
         else:
-            environment["NOTIFY_SOCKET"], until_ready = notify_socket(self.root, name)
+            reports = NotifySocket(self.root / f"{name}.notify")
+            until_ready = reports.until_ready
             environment |= self.settings
         if kind == "nats":
             command += ["-m", str(self.monitors[int(name[-1])])]  # to see who leads
-        return Child(name, command, self.log(name), until_ready, environment=environment)
+        return Child(name, command, self.log(name), until_ready, environment=environment, reports=reports)
+
+
+def _stop_listening(part: Child) -> None:
+    if part.reports:
+        part.reports.close()
 
 
 def _until_listening(port: int) -> UntilReady:

@@ -96,7 +96,7 @@ async def test_everything_stops_also_while_a_plan_runs(data_dir: Path, number: i
         assert processes_of(data_dir) == []
         assert all(is_free(port) for port in ports)
         assert not (data_dir / "listen.json").exists()
-        assert list((data_dir / "run").glob("*.ready")) == []
+        assert list((data_dir / "run").glob("*.notify")) == []
 
 
 @pytest.mark.slow

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from typing import Any
+from functools import cached_property
+from typing import Any, Protocol
 
 NAME = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*(\.[_a-zA-Z0-9]+)*")
 MATCH_ALL = (".*", ".+", "^.*$", ".")
-DEPTH = re.compile(r"depth=([0-9]+)")
+DEPTH = re.compile(r"depth=([0-9]{1,9})")
+LONGEST_SHOWN = 200
+"""Characters of a line in what is said about it."""
 
 KINDS: dict[str, dict[str, bool]] = {
     "": {},
@@ -22,11 +24,39 @@ KINDS: dict[str, dict[str, bool]] = {
 """Keyword before a pattern → what the description of a device must say."""
 
 
+class Expression(Protocol):
+    """A compiled regular expression: of `re`, or of an engine for expressions from outside."""
+
+    @property
+    def pattern(self) -> str:
+        """As it was written."""
+        ...
+
+    def search(self, string: str, /) -> object:
+        """Return something true if it fits anywhere in a text."""
+        ...
+
+
+Compile = Callable[[str], Expression]
+"""Compiles a regular expression; raises `re.error` or ValueError."""
+
+
+@dataclass(frozen=True)
+class ExactName:
+    """An expression that fits one name."""
+
+    pattern: str
+
+    def search(self, string: str, /) -> bool:
+        """Tell whether a text is the name."""
+        return string == self.pattern
+
+
 @dataclass(frozen=True)
 class Step:
     """What one level of the device tree must look like."""
 
-    regex: re.Pattern[str]
+    regex: Expression
     include: bool = True
     """Whether a match at this level is selected itself, or only leads to the next level."""
     is_full_name: bool = False
@@ -60,9 +90,14 @@ class Place:
     """The dotted name since a full-name expression took over."""
     level: int = 0
 
+    @property
+    def step(self) -> Step:
+        """What a device at this place must look like."""
+        return self.pattern.steps[self.index]
+
     def visit(self, name: str, description: Mapping[str, Any]) -> tuple[bool, Place | None]:
         """Return whether the pattern selects this device, and from where it goes on below it."""
-        step = self.pattern.steps[self.index]
+        step = self.step
         if step.is_full_name:
             return self._visit_full_name(step, name, description)
         if not step.regex.search(name):
@@ -87,33 +122,35 @@ class Place:
         return all(bool(description.get(flag)) is wanted for flag, wanted in KINDS[self.pattern.kind].items())
 
 
-@lru_cache(maxsize=4096)
-def parse_device_pattern(text: str) -> NamePattern:
+def parse_device_pattern(text: str, compile_expression: Compile) -> NamePattern:
     """Read one line of a list of devices.
+
+    Args:
+        text: The line.
+        compile_expression: What compiles its expressions. `re.compile` is for lines that user code gives to its own
+            process, since an expression can keep `re` busy for ever.
 
     Raises:
         ValueError: It is neither a name nor a valid pattern.
     """
     compact = text.replace(" ", "")
     if ":" in compact:
-        return _parse_regex(text, compact)
+        return _parse_regex(text, compact, compile_expression)
     if not NAME.fullmatch(compact):
-        raise ValueError(f"{text!r} is not a name; a regular expression starts with a colon, as in ':^det'")
-    parts = compact.split(".")
-    steps = [Step(re.compile(rf"^{re.escape(part)}$"), include=False) for part in parts[:-1]]
-    return NamePattern(text, (*steps, Step(re.compile(rf"^{re.escape(parts[-1])}$"))))
+        raise ValueError(f"{_shown(text)} is not a name; a regular expression starts with a colon, as in ':^det'")
+    *above, last = compact.split(".")
+    return NamePattern(text, (*(Step(ExactName(part), include=False) for part in above), Step(ExactName(last))))
 
 
-@lru_cache(maxsize=4096)
-def parse_plan_pattern(text: str) -> NamePattern:
+def parse_plan_pattern(text: str, compile_expression: Compile) -> NamePattern:
     """Read one line of a list of plans or functions.
 
     Raises:
         ValueError: It is no valid pattern, or has what only devices can have: levels, a depth, a kind.
     """
-    pattern = parse_device_pattern(text)
+    pattern = parse_device_pattern(text, compile_expression)
     if len(pattern.steps) != 1 or pattern.kind or pattern.steps[0].depth is not None:
-        raise ValueError(f"{text!r} selects plans or functions: one expression without depth and device type")
+        raise ValueError(f"{_shown(text)} selects plans or functions: one expression without depth and device type")
     return pattern
 
 
@@ -140,15 +177,15 @@ def _select(place: Place, devices: Mapping[str, Any], prefix: str) -> Iterator[s
             yield from _select(below, description["components"], f"{prefix}{name}.")
 
 
-def _parse_regex(text: str, compact: str) -> NamePattern:
+def _parse_regex(text: str, compact: str, compile_expression: Compile) -> NamePattern:
     kind, *parts = compact.split(":")
     if kind not in KINDS:
         known = ", ".join(filter(None, KINDS))
-        raise ValueError(f"{text!r} starts with unknown device type {kind!r}; known are {known}")
+        raise ValueError(f"{_shown(text)} starts with unknown device type {_shown(kind)}; known are {known}")
     full_name_at = next((n for n, part in enumerate(parts) if part.startswith("?")), None)
     depth = _take_depth(text, parts, full_name_at)
     last = len(parts) - 1
-    steps = tuple(_step(text, part, depth, is_last=n == last) for n, part in enumerate(parts))
+    steps = tuple(_step(text, part, depth, compile_expression, is_last=n == last) for n, part in enumerate(parts))
     return NamePattern(text, steps, kind, is_regex=True)
 
 
@@ -158,20 +195,27 @@ def _take_depth(text: str, parts: list[str], full_name_at: int | None) -> int | 
         return None
     found = DEPTH.fullmatch(parts[-1])
     if full_name_at < len(parts) - 2 or not found:
-        raise ValueError(f"{text!r}: only ':depth=N' may follow the full-name expression {parts[full_name_at]!r}")
+        raise ValueError(
+            f"{_shown(text)}: only ':depth=N' may follow the full-name expression {_shown(parts[full_name_at])}"
+        )
     if int(found[1]) < 1:
-        raise ValueError(f"{text!r}: the depth must be 1 or more")
+        raise ValueError(f"{_shown(text)}: the depth must be 1 or more")
     parts.pop()
     return int(found[1])
 
 
-def _step(text: str, part: str, depth: int | None, *, is_last: bool) -> Step:
+def _step(text: str, part: str, depth: int | None, compile_expression: Compile, *, is_last: bool) -> Step:
     expression = part[1:] if part[:1] in ("+", "-", "?") else part
     if not expression:
-        raise ValueError(f"{text!r} contains an empty expression")
+        raise ValueError(f"{_shown(text)} contains an empty expression")
     try:
-        regex = re.compile(expression)
-    except re.error as error:
-        raise ValueError(f"{text!r} contains an invalid regular expression {expression!r}: {error}") from error
+        regex = compile_expression(expression)
+    except (re.error, ValueError, OverflowError, RecursionError) as error:
+        where = f"{_shown(text)} contains an invalid regular expression {_shown(expression)}"
+        raise ValueError(f"{where}: {error}") from error
     is_full_name = part.startswith("?")
     return Step(regex, is_last or not part.startswith("-"), is_full_name, depth if is_full_name else None)
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…")

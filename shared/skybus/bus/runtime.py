@@ -1,12 +1,10 @@
-"""The life of a service process: connect, serve, tell that it is ready, drain on SIGTERM."""
+"""The life of a service process: connect, serve, drain on SIGTERM."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
+import faulthandler
 import signal
-import socket
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
@@ -24,6 +22,7 @@ from skybus.bus.errors import SkybusError
 from skybus.bus.log_stream import publish_lines
 from skybus.bus.logs import lines, start_logging
 from skybus.bus.messages import explain
+from skybus.bus.notify import report_life
 from skybus.bus.settings import BusSettings
 from skybus.bus.tasks import end_tasks
 
@@ -98,6 +97,7 @@ Main = Callable[[S, Process], Awaitable[None]]
 
 def run_service(name: str, settings_class: type[S], serve: Main[S]) -> None:
     """Run a service until it is told to stop; the console scripts call this."""
+    faulthandler.enable()  # SIGABRT, which a silent service gets, writes its stacks
     start_logging(name)
     try:
         settings = settings_class()
@@ -129,6 +129,7 @@ async def _run(name: str, settings: S, serve: Main[S]) -> None:
     async with asyncio.TaskGroup() as group:
         process = Process(name, bus, group)
         _stop_on_signal(process)
+        process.start(report_life(), "reports of life")
         await serve(settings, process)
         if bus.is_connected:
             await lines.until_published(LAST_LINES)
@@ -144,17 +145,3 @@ def _stop_on_signal(process: Process) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop, number)
-
-
-def tell_ready(**facts: str) -> None:
-    """Say that the service answers, by the protocol of systemd's sd_notify(3); somebody may have ceased to listen.
-
-    Args:
-        facts: what `skybus up` learns besides; systemd ignores names that begin with `X_`.
-    """
-    address = os.environ.get("NOTIFY_SOCKET")
-    if not address:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock, contextlib.suppress(OSError):
-        sock.connect("\0" + address[1:] if address.startswith("@") else address)
-        sock.sendall("\n".join(["READY=1", *(f"{name}={fact}" for name, fact in facts.items())]).encode())

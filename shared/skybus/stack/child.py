@@ -1,4 +1,4 @@
-"""A process of the stack: started, known to be ready, started again when it dies, stopped."""
+"""A process of the stack: started, known to be ready, started again when it dies or hangs, stopped."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import contextlib
 import ctypes
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -17,14 +16,22 @@ from pathlib import Path
 import structlog
 
 from skybus.bus.errors import UnavailableError
+from skybus.bus.tasks import end_tasks
+from skybus.stack.notify_socket import NotifySocket
 
 log = structlog.get_logger()
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
 _GOOD_LIFE = 10.0
 """Seconds after which a death counts as the first one again."""
-_LARGEST_NOTICE = 4096
-"""Bytes of what a service tells when it is ready."""
+SILENCE = 10.0
+"""Seconds after which a service that does not report that it lives is started again."""
+_MOST_SILENCE = 8
+"""How many times as long is allowed at most, if it was silent again and again: then it is the machine that is slow."""
+_CALM = 600.0
+"""Seconds of life after which silence counts as the first one again."""
+_TIME_FOR_STACKS = 2.0
+"""Seconds in which a silent process writes its stacks; then it is killed."""
 _LOG_LIMIT = 16 << 20
 """Bytes; a larger log is put aside when its process is started."""
 
@@ -38,6 +45,8 @@ class Child:
 
     Args:
         environment: its own environment variables; what is put in here later counts from the next start on.
+        reports: where it reports that it lives; without it, a process that hangs is not noticed.
+        silence: seconds without a report after which it is started again.
         stop_signal: what ends it in good order.
         lock_fd: of the data directory; servers hold it as long as they live.
     """
@@ -47,6 +56,8 @@ class Child:
     log_file: Path
     until_ready: UntilReady
     environment: dict[str, str] = field(default_factory=dict)
+    reports: NotifySocket | None = None
+    silence: float = SILENCE
     stop_signal: signal.Signals = signal.SIGTERM
     lock_fd: int | None = None
     told: dict[str, str] = field(default_factory=dict)
@@ -55,6 +66,13 @@ class Child:
     _log_begin: int = 0
     """Where in its log the present life begins."""
     _stopping: bool = False
+    _patience: float = 0.0
+    """Seconds of silence that are allowed now."""
+
+    def __post_init__(self) -> None:
+        self._patience = self.silence
+        if self.reports:
+            self.environment |= {"NOTIFY_SOCKET": self.reports.address, "WATCHDOG_USEC": str(int(self.silence * 1e6))}
 
     async def start(self) -> None:
         """Start it for the first time and wait until it is ready.
@@ -80,7 +98,7 @@ class Child:
         while not self._stopping:
             assert self._process is not None
             born = time.monotonic()
-            code = await self._process.wait()
+            code = await self._until_ended(self._process)
             if self._stopping:
                 return
             if time.monotonic() - born > _GOOD_LIFE:
@@ -91,6 +109,28 @@ class Child:
             pause = min(pause * 2, _LONGEST_PAUSE)
             if not self._stopping:
                 self._process = await self._spawn()
+
+    async def _until_ended(self, process: asyncio.subprocess.Process) -> int:
+        """Return its exit code; a process that is silent is ended."""
+        silence = asyncio.create_task(self._end_when_silent(process), name=f"silence of {self.name}")
+        try:
+            return await process.wait()
+        finally:
+            await end_tasks([silence])
+
+    async def _end_when_silent(self, process: asyncio.subprocess.Process) -> None:
+        if self.reports is None:
+            return
+        born = time.monotonic()
+        await self.reports.until_silent(self._patience)
+        log.warning(
+            "a service is silent and is ended; its log has its stacks", name=self.name, silent_seconds=self._patience
+        )
+        self._patience = next_patience(self.silence, self._patience, lived=time.monotonic() - born)
+        _signal(process, signal.SIGABRT)
+        _signal(process, signal.SIGCONT)  # one that is stopped gets the other signal then
+        await asyncio.sleep(_TIME_FOR_STACKS)
+        _signal(process, signal.SIGKILL)
 
     async def stop(self, patience: float) -> None:
         """End it: in good order, or after `patience` seconds by force."""
@@ -107,6 +147,8 @@ class Child:
             await process.wait()
 
     async def _spawn(self) -> asyncio.subprocess.Process:
+        if self.reports:
+            self.reports.forget()
         if self.log_file.exists() and self.log_file.stat().st_size > _LOG_LIMIT:
             self.log_file.replace(self.log_file.with_suffix(".log.1"))
         with self.log_file.open("ab") as output:
@@ -129,22 +171,15 @@ class Child:
         return " | ".join(written[-lines:]) or f"it wrote nothing to {self.log_file}"
 
 
-def notify_socket(folder: Path, name: str) -> tuple[str, UntilReady]:
-    """Make a socket on which a service says that it is ready (sd_notify(3)): its address, and how to wait for that."""
-    path = folder / f"{name}.ready"
-    path.unlink(missing_ok=True)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    sock.bind(str(path))
-    sock.setblocking(False)
+def next_patience(first: float, last: float, *, lived: float) -> float:
+    """Return how many seconds of silence are allowed after a service was silent.
 
-    async def until_ready(_: asyncio.subprocess.Process) -> dict[str, str]:
-        told = await asyncio.get_running_loop().sock_recv(sock, _LARGEST_NOTICE)
-        sock.close()
-        path.unlink(missing_ok=True)
-        facts = (line.partition("=") for line in told.decode().splitlines())
-        return {name: fact for name, _, fact in facts}
-
-    return str(path), until_ready
+    Args:
+        first: What is allowed at first.
+        last: What was allowed now.
+        lived: Seconds that the service had lived.
+    """
+    return first if lived > _CALM else min(2 * last, _MOST_SILENCE * first)
 
 
 def until_listening(path: Path) -> UntilReady:

@@ -21,10 +21,11 @@ from skybus.bus.subjects import Subjects
 from skybus.bus.tasks import end_tasks
 from skybus.stack import datadir
 from skybus.stack.addresses import require_free, until_redis_answers, without_password
-from skybus.stack.child import Child, notify_socket
+from skybus.stack.child import Child
 from skybus.stack.datadir import DataDir
 from skybus.stack.limits import StackLimits
 from skybus.stack.nats_child import HOST, lost_its_port, nats_child
+from skybus.stack.notify_socket import NotifySocket
 from skybus.stack.ports import LastPorts, port_of, ports_from
 from skybus.stack.servers import next_free_port, port_taken, require_free_port
 from skybus.stack.valkey_alone import valkey_child
@@ -82,6 +83,7 @@ class Stack:
         self._jetstream_bytes = StackLimits.read().jetstream_on(data_dir.nats)
         self._servers: dict[str, Child] = {}
         self._services: dict[str, Child] = {}
+        self._reports: dict[str, NotifySocket] = {}
         self._watchers: list[asyncio.Task[None]] = []
         self._last = LastPorts.read(data_dir.path)
         self._asked = self._asked_ports()
@@ -127,8 +129,9 @@ class Stack:
         await _stop(list(self._services.values()), SERVICE_PATIENCE)
         await end_tasks(self._side)
         await _stop(list(self._servers.values()), SERVER_PATIENCE)
-        for watcher in self._watchers:
-            watcher.cancel()
+        await end_tasks(self._watchers)
+        for reports in self._reports.values():
+            reports.close()
         (self._dir.path / LISTEN_FILE).unlink(missing_ok=True)
 
     def announce(self, what: str) -> None:
@@ -190,10 +193,9 @@ class Stack:
 
     def _service(self, name: str) -> Child:
         service = "queue" if name == STANDBY else name
-        address, until_ready = notify_socket(self._dir.sockets, name)
+        reports = self._reports[name] = NotifySocket(self._dir.sockets / f"{name}.notify")
         environment = {
             **self._options.environment,
-            "NOTIFY_SOCKET": address,
             "SKYBUS_DATA_DIR": str(self._dir.path),
             "SKYBUS_STACK_PID": str(os.getpid()),
             "SKYBUS_STACK_RUN": self._run,
@@ -206,8 +208,9 @@ class Stack:
             name,
             command,
             self._dir.logs / f"{name}.log",
-            until_ready,
+            reports.until_ready,
             environment=environment,
+            reports=reports,
             stop_signal=signal.SIGINT if name == "worker" else signal.SIGTERM,  # SIGINT: with the environment
         )
 

@@ -13,7 +13,8 @@ from skybus.auth.settings import AuthSettings
 from skybus.auth.users import configured_users
 from skybus.bus import blob
 from skybus.bus.ensuring import Ensured
-from skybus.bus.runtime import Process, run_service, tell_ready
+from skybus.bus.notify import tell_ready
+from skybus.bus.runtime import Process, run_service
 from skybus.bus.service import Service
 
 log = structlog.get_logger()

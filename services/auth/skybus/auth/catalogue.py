@@ -13,7 +13,7 @@ import orjson
 
 from skybus.auth.check import Descriptions, ItemChecker
 from skybus.auth.hints import hint_for
-from skybus.auth.permissions import AllowedItems, UserGroupPermissions, allowed_items, is_function_allowed
+from skybus.auth.permissions import AllowedItems, UserGroupPermissions, allowed_by_group, is_function_allowed
 from skybus.auth.plan_schemas import PlanSchemaWriter, names_by_kind
 from skybus.bus.api.events import CatalogChanged
 from skybus.bus.api.internal import ItemProblem
@@ -129,7 +129,7 @@ def build_catalogue(
     skipped: Mapping[str, str] | None = None,
 ) -> Catalogue:
     """Work out what each group may use."""
-    allowed = {group: allowed_items(permissions, group, plans, devices) for group in permissions.user_groups}
+    allowed = allowed_by_group(permissions, plans, devices)
     groups = {
         group: GroupView(
             lists,

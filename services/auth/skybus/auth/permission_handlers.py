@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from skybus.auth.catalogue_keeper import CatalogueKeeper
@@ -56,7 +57,8 @@ class PermissionHandlers:
             log_nothing()
         else:
             await self._require_right(request.lock_key)
-            await self._keeper.set_permissions(self._origin.accept(request.user_group_permissions), asked)
+            permissions = await asyncio.to_thread(self._origin.accept, request.user_group_permissions)
+            await self._keeper.set_permissions(permissions, asked)
         return PermissionsTaken(warnings=faults(self._keeper.catalogue.permissions))
 
     async def reload(self, request: PermissionsReload) -> PermissionsTaken:
@@ -66,7 +68,8 @@ class PermissionHandlers:
             log_nothing()
         else:
             await self._require_right(request.lock_key)
-            permissions = self._origin.restored_permissions() if request.restore_permissions else None
+            restored = self._origin.restored_permissions
+            permissions = await asyncio.to_thread(restored) if request.restore_permissions else None
             lists = await self._origin.restored_lists() if request.restore_plans_devices else None
             await self._keeper.renew(permissions, lists, asked)
         return PermissionsTaken(warnings=faults(self._keeper.catalogue.permissions))

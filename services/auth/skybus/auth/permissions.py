@@ -12,9 +12,10 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from skybus.auth.device_filter import DeviceRule, filter_devices
+from skybus.auth.linear_pattern import compile_linear
 from skybus.bus.dotted_names import is_in_tree
 from skybus.bus.errors import InvalidError, NotFoundError
-from skybus.bus.name_patterns import NamePattern, matches, parse_device_pattern, parse_plan_pattern
+from skybus.bus.name_patterns import Compile, NamePattern, matches, parse_device_pattern, parse_plan_pattern
 
 ROOT = "root"
 """The group that is the ceiling for all others."""
@@ -22,24 +23,54 @@ ROOT = "root"
 DEFAULT_FILE_NAME = "user_group_permissions.yaml"
 
 
-Lines = list[str | None]
-Parse = Callable[[str], NamePattern]
+MOST_GROUPS = 200
+MOST_LINES = 20_000
+"""Lines in all lists together."""
+MOST_EXPRESSIONS = 500
+"""Regular expressions in all lists together; a line of a list of devices may have several."""
+LONGEST_NAME = 1000
+"""Characters of a function's name that is looked for in the lists."""
+MOST_FAULTS = 100
+"""Lines that cannot be read and are named."""
 
-EVERY_PLAN, EVERY_DEVICE = ":.*", ":?.*"
+Lines = list[str | None]
+ReadLines = list[NamePattern | ValueError | None]
+"""Lines as patterns, or why they cannot be read; None is `null`."""
+Parse = Callable[[str, Compile], NamePattern]
+
+EVERY_PLAN, EVERY_DEVICE = parse_plan_pattern(":.*", compile_linear), parse_device_pattern(":?.*", compile_linear)
+
+
+@dataclass(frozen=True)
+class NameList:
+    """Patterns of names of plans or functions; exact names are looked up: a site may list thousands."""
+
+    patterns: tuple[NamePattern, ...]
+
+    def selects(self, name: str) -> bool:
+        """Tell whether any pattern selects a name."""
+        return name in self._exact or any(matches(pattern, name) for pattern in self._expressions)
+
+    @cached_property
+    def _exact(self) -> set[str]:
+        return {pattern.steps[0].regex.pattern for pattern in self.patterns if not pattern.is_regex}
+
+    @cached_property
+    def _expressions(self) -> list[NamePattern]:
+        return [pattern for pattern in self.patterns if pattern.is_regex]
 
 
 @dataclass(frozen=True)
 class NameRule:
     """Which names of plans or functions are allowed."""
 
-    allowed: tuple[NamePattern, ...] | None
+    allowed: NameList | None
     """None allows everything."""
-    forbidden: tuple[NamePattern, ...]
+    forbidden: NameList
 
     def allows(self, name: str) -> bool:
         """Tell whether a name is allowed and not forbidden."""
-        is_allowed = self.allowed is None or any(matches(pattern, name) for pattern in self.allowed)
-        return is_allowed and not any(matches(pattern, name) for pattern in self.forbidden)
+        return (self.allowed is None or self.allowed.selects(name)) and not self.forbidden.selects(name)
 
 
 class GroupPermissions(BaseModel):
@@ -60,31 +91,47 @@ class GroupPermissions(BaseModel):
     @cached_property
     def plan_rule(self) -> NameRule:
         """The lists of plans, ready to use."""
-        return _name_rule(self.allowed_plans, self.forbidden_plans)
+        return self._name_rule("plans")
 
     @cached_property
     def function_rule(self) -> NameRule:
         """The lists of functions, ready to use."""
-        return _name_rule(self.allowed_functions, self.forbidden_functions)
+        return self._name_rule("functions")
 
     @cached_property
     def device_rule(self) -> DeviceRule:
         """The lists of devices, ready to use."""
-        return DeviceRule(
-            _allowed(self.allowed_devices, parse_device_pattern),
-            _forbidden(self.forbidden_devices, parse_device_pattern, EVERY_DEVICE),
-        )
+        return DeviceRule(self._allowed("allowed_devices"), self._forbidden("forbidden_devices", EVERY_DEVICE))
 
     def faults(self) -> Iterator[str]:
         """Say of each line that cannot be read in which list it is, why, and what it does."""
-        for name in type(self).model_fields:
-            parse = parse_device_pattern if name.endswith("_devices") else parse_plan_pattern
+        for name, lines in self._read_lists.items():
             effect = "it allows nothing" if name.startswith("allowed") else "it forbids everything"
-            for line in getattr(self, name):
-                try:
-                    _ = line is None or parse(line)
-                except ValueError as error:
-                    yield f"{name}: {error} ({effect})"
+            yield from (f"{name}: {line} ({effect})" for line in lines if isinstance(line, ValueError))
+
+    @cached_property
+    def _read_lists(self) -> dict[str, ReadLines]:
+        """The lists by their names; reading them takes up to seconds, if there are as many as there may be."""
+        return {name: [_read(line, _parser(name)) for line in getattr(self, name)] for name in type(self).model_fields}
+
+    def _name_rule(self, kind: str) -> NameRule:
+        allowed = self._allowed(f"allowed_{kind}")
+        forbidden = NameList(self._forbidden(f"forbidden_{kind}", EVERY_PLAN))
+        return NameRule(None if allowed is None else NameList(allowed), forbidden)
+
+    def _allowed(self, name: str) -> tuple[NamePattern, ...] | None:
+        """Return the patterns of a list; None if it begins with null: everything is allowed."""
+        lines = self._read_lists[name]
+        if lines and lines[0] is None:
+            return None
+        return tuple(line for line in lines if isinstance(line, NamePattern))
+
+    def _forbidden(self, name: str, everything: NamePattern) -> tuple[NamePattern, ...]:
+        """Return the patterns of a list; one that begins with null forbids nothing."""
+        lines = self._read_lists[name]
+        if lines and lines[0] is None:
+            return ()
+        return tuple(everything if isinstance(line, ValueError) else line for line in lines if line is not None)
 
 
 class UserGroupPermissions(BaseModel):
@@ -105,6 +152,20 @@ class UserGroupPermissions(BaseModel):
     def _need_root(cls, groups: dict[str, GroupPermissions]) -> dict[str, GroupPermissions]:
         if ROOT not in groups:
             raise ValueError(f"Missing required user group: '{ROOT}'")
+        return groups
+
+    @field_validator("user_groups")
+    @classmethod
+    def _need_reasonable_size(cls, groups: dict[str, GroupPermissions]) -> dict[str, GroupPermissions]:
+        lines = [
+            line for group in groups.values() for name in type(group).model_fields for line in getattr(group, name)
+        ]
+        expressions = sum(line.count(":") for line in lines if line is not None)
+        counts = {"groups": (len(groups), MOST_GROUPS), "lines": (len(lines), MOST_LINES)}
+        counts["regular expressions"] = (expressions, MOST_EXPRESSIONS)
+        for what, (count, most) in counts.items():
+            if count > most:
+                raise ValueError(f"there are {count} {what}, and {most} are allowed")
         return groups
 
     def group(self, name: str) -> GroupPermissions:
@@ -162,7 +223,9 @@ def permissions_dict(permissions: UserGroupPermissions) -> dict[str, Any]:
 def faults(permissions: UserGroupPermissions) -> list[str]:
     """Say of each line that cannot be read where it is, why, and what it does."""
     groups = permissions.user_groups.items()
-    return [f"user_groups → {name} → {fault}" for name, group in groups for fault in group.faults()]
+    found = [f"user_groups → {name} → {fault}" for name, group in groups for fault in group.faults()]
+    more = len(found) - MOST_FAULTS
+    return found if more <= 0 else [*found[:MOST_FAULTS], f"{more} more lines cannot be read"]
 
 
 def allowed_items(
@@ -177,10 +240,19 @@ def allowed_items(
         NotFoundError: There is no such group.
     """
     for name in dict.fromkeys((ROOT, group)):
-        rules = permissions.group(name)
-        devices = filter_devices(devices, rules.device_rule)
-        plans = {plan: description for plan, description in plans.items() if rules.plan_rule.allows(plan)}
-    return AllowedItems({name: _cut_plan(plan, plans, devices) for name, plan in plans.items()}, dict(devices))
+        plans, devices = _within(permissions.group(name), plans, devices)
+    return _cut_plans(plans, devices)
+
+
+def allowed_by_group(
+    permissions: UserGroupPermissions, plans: Mapping[str, Any], devices: Mapping[str, Any]
+) -> dict[str, AllowedItems]:
+    """Filter the catalogue for each group as `allowed_items` does; the lists of `root` are tried once for all."""
+    ceiling = _within(permissions.group(ROOT), plans, devices)
+    groups = {
+        name: ceiling if name == ROOT else _within(group, *ceiling) for name, group in permissions.user_groups.items()
+    }
+    return {name: _cut_plans(*lists) for name, lists in groups.items()}
 
 
 def is_function_allowed(permissions: UserGroupPermissions, group: str, function: str) -> bool:
@@ -189,7 +261,20 @@ def is_function_allowed(permissions: UserGroupPermissions, group: str, function:
     Raises:
         NotFoundError: There is no such group.
     """
-    return all(permissions.group(name).function_rule.allows(function) for name in (ROOT, group))
+    groups = [permissions.group(name) for name in (ROOT, group)]
+    return len(function) <= LONGEST_NAME and all(group.function_rule.allows(function) for group in groups)
+
+
+def _within(
+    group: GroupPermissions, plans: Mapping[str, Any], devices: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the plans and devices that the lists of one group allow."""
+    allowed = {plan: description for plan, description in plans.items() if group.plan_rule.allows(plan)}
+    return allowed, filter_devices(devices, group.device_rule)
+
+
+def _cut_plans(plans: Mapping[str, Any], devices: Mapping[str, Any]) -> AllowedItems:
+    return AllowedItems({name: _cut_plan(plan, plans, devices) for name, plan in plans.items()}, dict(devices))
 
 
 def _cut_plan(description: Mapping[str, Any], plans: Mapping[str, Any], devices: Mapping[str, Any]) -> Any:
@@ -211,30 +296,15 @@ def _cut_parameter(parameter: Mapping[str, Any], plans: Mapping[str, Any], devic
     return {**parameter, "annotation": {**annotation, **cut}} if cut else parameter
 
 
-def _name_rule(allowed: Lines, forbidden: Lines) -> NameRule:
-    return NameRule(_allowed(allowed, parse_plan_pattern), _forbidden(forbidden, parse_plan_pattern, EVERY_PLAN))
+def _parser(list_name: str) -> Parse:
+    return parse_device_pattern if list_name.endswith("_devices") else parse_plan_pattern
 
 
-def _allowed(lines: Lines, parse: Parse) -> tuple[NamePattern, ...] | None:
-    """Compile a list; None if it begins with null: everything is allowed."""
-    if lines and lines[0] is None:
-        return None
-    patterns = (_pattern(line, parse) for line in lines if line is not None)
-    return tuple(pattern for pattern in patterns if pattern)
-
-
-def _forbidden(lines: Lines, parse: Parse, everything: str) -> tuple[NamePattern, ...]:
-    """Compile a list; one that begins with null forbids nothing."""
-    if lines and lines[0] is None:
-        return ()
-    return tuple(_pattern(line, parse) or parse(everything) for line in lines if line is not None)
-
-
-def _pattern(line: str, parse: Parse) -> NamePattern | None:
+def _read(line: str | None, parse: Parse) -> NamePattern | ValueError | None:
     try:
-        return parse(line)
-    except ValueError:
-        return None
+        return None if line is None else parse(line, compile_linear)
+    except ValueError as error:
+        return error.with_traceback(None)
 
 
 def _is_dict(value: Any) -> bool:

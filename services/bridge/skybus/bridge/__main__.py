@@ -13,7 +13,8 @@ from skybus.bridge.control import ControlSocket
 from skybus.bridge.publisher import InfoSocket, StatusPublisher, publish_console
 from skybus.bridge.settings import BridgeSettings
 from skybus.bus.arrivals import Arrivals
-from skybus.bus.runtime import Process, run_service, tell_ready
+from skybus.bus.notify import tell_ready
+from skybus.bus.runtime import Process, run_service
 
 log = structlog.get_logger()
 

@@ -6,7 +6,8 @@ from nats.js import JetStreamContext
 
 from skybus.bus import blob
 from skybus.bus.ensuring import Ensured
-from skybus.bus.runtime import Process, run_service, tell_ready
+from skybus.bus.notify import tell_ready
+from skybus.bus.runtime import Process, run_service
 from skybus.bus.service import Service
 from skybus.bus.streams import console_stream, ensure_stream
 from skybus.console.history import ConsoleHistory

@@ -10,7 +10,7 @@ import structlog
 
 from skybus.bus.api.health import Lead
 from skybus.bus.errors import UnavailableError
-from skybus.bus.runtime import tell_ready
+from skybus.bus.notify import tell_ready
 from skybus.queue.missing import Missing
 from skybus.queue.store import Store
 

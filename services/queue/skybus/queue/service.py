@@ -17,8 +17,9 @@ from skybus.bus.arrivals import Arrivals
 from skybus.bus.connection import Bus
 from skybus.bus.ensuring import Ensured
 from skybus.bus.messages import Message, decode
+from skybus.bus.notify import tell_ready
 from skybus.bus.provenance import is_event
-from skybus.bus.runtime import Process, tell_ready
+from skybus.bus.runtime import Process
 from skybus.bus.service import Handler, Service
 from skybus.bus.streams import ensure_bucket
 from skybus.queue import staging

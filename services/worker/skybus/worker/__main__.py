@@ -10,7 +10,8 @@ from nats.js.errors import NotFoundError as NoSuchStreamError
 from skybus.bus import room
 from skybus.bus.connection import Bus
 from skybus.bus.ensuring import Ensured
-from skybus.bus.runtime import Process, run_service, tell_ready
+from skybus.bus.notify import tell_ready
+from skybus.bus.runtime import Process, run_service
 from skybus.bus.service import Service
 from skybus.bus.streams import DAY, console_stream, docs_stream, ensure_stream, life_stream
 from skybus.worker.record import lock_data_dir

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import os
 from pathlib import Path
 from subprocess import PIPE, Popen
 
 import structlog
 
+from skybus.bus.notify import FOR_US_ALONE
 from skybus.worker.interpreter import environment_command
 from skybus.worker.order import Order
 
@@ -79,6 +81,7 @@ def give_order(process: Popen[bytes], order: Order) -> bool:
 
 
 def _start(command: list[str]) -> Popen[bytes]:
-    process = Popen(command, stdin=PIPE, start_new_session=True)
+    environment = {name: value for name, value in os.environ.items() if name not in FOR_US_ALONE}
+    process = Popen(command, stdin=PIPE, start_new_session=True, env=environment)
     log.debug("spare process started", pid=process.pid)
     return process

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -182,12 +183,12 @@ class PlanDescriber:
         return annotation
 
     def _device_names(self, names: Iterable[str]) -> list[str]:
-        return _in_order(select_devices([parse_device_pattern(name) for name in names], self._devices))
+        return _in_order(select_devices([parse_device_pattern(name, re.compile) for name in names], self._devices))
 
     def _names_of_plans(self, names: Iterable[str]) -> list[str]:
         found: set[str] = set()
         for text in names:
-            pattern = parse_plan_pattern(text)
+            pattern = parse_plan_pattern(text, re.compile)
             found.update([name for name in self._plan_names if matches(pattern, name)] if pattern.is_regex else [text])
         return _in_order(found)
 
