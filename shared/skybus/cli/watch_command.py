@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING
 
 import typer
@@ -12,6 +12,7 @@ import typer
 from skybus.bus.api.console import ConsoleChunk
 from skybus.bus.api.progress import MoveProgress, PlanProgress
 from skybus.bus.api.status import Status
+from skybus.bus.errors import SkybusError
 from skybus.bus.visible_text import visible
 from skybus.cli.arguments import Everything, OneService
 from skybus.cli.commands import add_command
@@ -64,10 +65,12 @@ class View:
 
     async def follow_progress(self, client: Client) -> None:
         """Show how far the plan is."""
-        self._progress = await client.progress()
+        with suppress(SkybusError):
+            self._progress = await client.progress()
         async with aclosing(client.events("progress.*")) as events:
             async for event in events:
-                self._progress = event.read(PlanProgress)
+                with suppress(SkybusError):  # plan code may publish anything there
+                    self._progress = event.read(PlanProgress)
                 self._draw()
 
     async def follow_console(self, output: AsyncGenerator[ConsoleChunk]) -> None:

@@ -23,6 +23,7 @@ from skybus.bus.errors import InvalidError, NotFoundError, SkybusError, Unavaila
 from skybus.bus.parts import Parcel, Part, announced
 from skybus.bus.provenance import stored_seq
 from skybus.bus.streams import ensure_stream, life_stream
+from skybus.queue.pull import pulling
 from skybus.queue.report_room import ReportRoom, part_of_report
 
 log = structlog.get_logger()
@@ -91,15 +92,16 @@ class Reports:
             deliver_policy=DeliverPolicy.BY_START_TIME,
             opt_start_time=datetime.fromtimestamp(begin, UTC),
         )
-        consumer = await jetstream.pull_subscribe(self._bus.subjects.life(">"), config=config, stream=stream)
-        try:
-            left = (await consumer.consumer_info()).num_pending or 0
+        consumer = await jetstream.add_consumer(stream, config)
+        left = consumer.num_pending or 0
+        async with pulling(self._bus.connection, stream, consumer.name) as pull:
             while left > 0:
-                messages = await consumer.fetch(min(PAGE, left), timeout=PATIENCE)
+                messages = await pull.fetch(min(PAGE, left), PATIENCE)
+                if not messages:
+                    raise UnavailableError("no more reports come")
                 left -= len(messages)
                 found += [report for message in messages for report in await self._parsed(message)]
-        finally:
-            await consumer.unsubscribe()
+        await jetstream.delete_consumer(stream, consumer.name)
         return found
 
     async def _read(self, jetstream: JetStreamContext) -> None:
@@ -109,15 +111,11 @@ class Reports:
             durable_name=DURABLE, ack_policy=AckPolicy.EXPLICIT, max_ack_pending=1, ack_wait=ACK_WAIT
         )
         await jetstream.add_consumer(stream, config)
-        consumer = await jetstream.pull_subscribe_bind(DURABLE, stream)
-        while self._bus.is_connected:
-            await self._room.make(jetstream)
-            try:
-                messages = await self._bus.while_connected(consumer.fetch(1, timeout=PATIENCE))
-            except nats.errors.TimeoutError:
-                continue
-            for message in messages:
-                await self._deal_with(message)
+        async with pulling(self._bus.connection, stream, DURABLE) as pull:
+            while self._bus.is_connected:
+                await self._room.make(jetstream)
+                for message in await self._bus.while_connected(pull.fetch(1, PATIENCE)):
+                    await self._deal_with(message)
 
     async def _deal_with(self, message: Msg) -> None:
         try:
