@@ -14,10 +14,10 @@ import pytest
 import typer
 
 from skybus.bridge.codec import Msgpack
-from skybus.bus.api.queue import ITEM_ADD_BATCH, ItemAdd
+from skybus.bus.api.queue import ITEM_ADD_BATCH, ItemAdd, QueuePage
 from skybus.bus.errors import InvalidError
 from skybus.bus.json_values import read_json, write_json
-from skybus.bus.messages import decode_request, encode
+from skybus.bus.messages import decode, decode_request, encode
 from skybus.cli.arguments import value_of
 
 HALF = b"\xe9".decode("utf-8", "surrogateescape")
@@ -59,6 +59,16 @@ def same(left: Any, right: Any) -> bool:
 @pytest.mark.parametrize("value", KEPT.values(), ids=KEPT.keys())
 def test_a_value_arrives_as_it_was_sent(value: Any) -> None:
     assert same(sent(value), value)
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_what_a_message_does_not_say_stands_for_no_number(number: int) -> None:
+    values = [math.nan] * number
+    request = ItemAdd.model_validate({"item": {"item_type": "plan", "name": "count", "args": values}})
+    assert same(decode_request(ItemAdd, encode(request)).item.args, values)
+    page = QueuePage(items=[{"args": values}], running_item={"a": None}, plan_queue_uid="q", qsize=1)
+    assert same(decode(QueuePage, encode(page)).items, [{"args": values}])
+    assert same(read_json(write_json({"a": None, "b": None, "c": values})), {"a": None, "b": None, "c": values})
 
 
 @pytest.mark.parametrize("value", KEPT.values(), ids=KEPT.keys())

@@ -168,4 +168,7 @@ def test_a_sequence_that_never_ends_holds_nothing_back_for_long() -> None:
     shown = "".join(plans.shown("x" * 1000) for _ in range(3))
     shown += plans.shown("\x1b]52;c;") + "".join(plans.shown("y" * 1000) for _ in range(6))
     assert shown.count("y") >= 4000
+    for begun in ("\x9d", "\x1b]", "\x9b", "\x1b[0", "\x1b "):  # each as fast as any text
+        shown += plans.shown(begun * 50_000)
     assert "\x1b" not in shown
+    assert "\x9d" not in shown

@@ -63,7 +63,7 @@ def write_json(value: Any, default: Default | None = None, *, indent: bool = Fal
         except RecursionError:
             raise error from None
     else:
-        if b"null" not in body or (b'"null":' not in body and not _is_lost((value,), default)):
+        if b"null" not in body or not _may_be_lost(value, body, default):
             return body
         written = _Written(default).of(value)
     return orjson.dumps(written, default, option)
@@ -133,6 +133,13 @@ class _LongInteger(str):
 def _numpy_option() -> int:
     """Let orjson write values of numpy; it would load numpy to know them, 0.1 s for a service that has none."""
     return orjson.OPT_SERIALIZE_NUMPY if "numpy" in sys.modules else 0
+
+
+def _may_be_lost(value: Any, body: bytes, default: Default | None) -> bool:
+    """Whether orjson may have written null for a number; not if its own fields without a value are all that is null."""
+    if isinstance(value, dict) and body.count(b"null") == sum(part is None for part in value.values()):
+        return False
+    return b'"null":' in body or _is_lost((value,), default)
 
 
 def _is_lost(values: Iterable[Any], default: Default | None) -> bool:

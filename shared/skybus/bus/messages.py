@@ -49,7 +49,7 @@ def encode(message: Message) -> bytes:
         InvalidError: something in it cannot be carried.
     """
     try:
-        return write_json(message, _plain)
+        return write_json(_plain(message), _plain)
     except (TypeError, ValueError) as error:
         raise InvalidError(f"{type(message).__name__} cannot be written as JSON: {error}") from None
 

@@ -15,14 +15,14 @@ from skybus.bus.visible_text import visible
 LONGEST = 4096
 """Characters of a sequence that is waited for."""
 
+_STRING = r"(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x90\x98\x9c-\x9f\n]*"
+"""OSC, DCS and other strings, as far as their end."""
 _SEQUENCE = re.compile(
     r"(?:\x1b\[|\x9b)(?P<parameters>[0-?]*)[ -/]*(?P<action>[@-~])"  # CSI, such as a colour
-    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c\n]*(?:\x07|\x9c|\x1b\\)"  # OSC, DCS and other strings
+    rf"|{_STRING}(?:\x07|\x9c|\x1b\\)"
     r"|\x1b[ -/]*[0-OQ-WYZ`-~]"
 )
-_BEGUN = re.compile(
-    r"(?:(?:\x1b\[|\x9b)[0-?]*[ -/]*|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c\n]*\x1b?|\x1b[ -/]*)\Z"
-)
+_BEGUN = re.compile(rf"(?:(?:\x1b\[|\x9b)[0-?]*[ -/]*|{_STRING}\x1b?|\x1b[ -/]*)\Z")
 """A sequence of which the rest comes with the next piece of output."""
 _DRAWING = re.compile(r"[0-9;:]{0,32}m|[0-9]{0,4}[ABCDGK]|0?J")
 """What a terminal gets: colours; up, down, right, left, to a column, erase a line, erase what follows."""
