@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from skybus.queue import recent
 from skybus.queue.recent import Change, RecentChanges
 
 
-def test_the_oldest_are_forgotten_when_they_have_too_many_bytes(monkeypatch) -> None:
-    monkeypatch.setattr(recent, "MOST_BYTES", 250)
-    changes = RecentChanges()
+def test_the_oldest_are_forgotten_when_they_have_too_many_bytes() -> None:
+    changes = RecentChanges(most_bytes=250)
     for revision in (4, 5, 6):
         words = (4, "HSET", "items", "uid", b"x" * 60)
         changes.tried(Change(revision, key="", answer=b"y" * 20, size="grows", words=words))

@@ -19,6 +19,7 @@ from skybus.bus.allocator import return_large_buffers
 from skybus.bus.arrivals import say_here
 from skybus.bus.connection import Bus
 from skybus.bus.errors import SkybusError
+from skybus.bus.freed_memory import return_freed_memory
 from skybus.bus.log_stream import publish_lines
 from skybus.bus.logs import lines, start_logging
 from skybus.bus.messages import explain
@@ -130,6 +131,7 @@ async def _run(name: str, settings: S, serve: Main[S]) -> None:
         process = Process(name, bus, group)
         _stop_on_signal(process)
         process.start(report_life(), "reports of life")
+        process.start(return_freed_memory(), "freed memory")
         await serve(settings, process)
         if bus.is_connected:
             await lines.until_published(LAST_LINES)

