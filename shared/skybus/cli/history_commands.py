@@ -11,7 +11,18 @@ from skybus.bus.api.items import Item
 from skybus.bus.errors import NotFoundError
 from skybus.cli.arguments import one_uid
 from skybus.cli.commands import add_command, group
-from skybus.cli.output import SHOWN_BYTES, Output, arguments, clock, make_table, print_json, rows, short_uid, shorten
+from skybus.cli.output import (
+    SHOWN_BYTES,
+    Output,
+    arguments,
+    clock,
+    make_table,
+    owner,
+    print_json,
+    rows,
+    short_uid,
+    shorten,
+)
 from skybus.client.client import Client
 
 if TYPE_CHECKING:
@@ -78,7 +89,7 @@ def _row(item: Item) -> tuple[object, ...]:
     begin, end = result.get("time_start"), result.get("time_stop")
     said = shorten(f"{result.get('exit_status', '')} {_first_line(result.get('msg'))}".strip(), 40)
     took = f"{end - begin:.1f} s" if begin and end else ""
-    return clock(end), took, item["name"], arguments(item), item.get("user", ""), said, short_uid(item["item_uid"])
+    return clock(end), took, item["name"], arguments(item), owner(item), said, short_uid(item["item_uid"])
 
 
 def _first_line(text: str | None) -> str:
