@@ -90,12 +90,11 @@ def _seen(part: str, noticed: dict[str, Absence]) -> Finding:
 async def _bridge(client: Client) -> list[Finding]:
     """Whether somebody listens for 0MQ clients, on this machine."""
     address = _zmq_control(client)
-    if address is None:
+    if not address:
         return []
-    host, _, port = address.removeprefix("tcp://").rpartition(":")
     try:
         async with asyncio.timeout(_PATIENCE):
-            _, writer = await asyncio.open_connection("127.0.0.1" if host == "*" else host, int(port))
+            writer = await _connected(address)
     except (OSError, TimeoutError) as error:
         why = f"nobody listens on {address}: {error or 'no answer'}"
         return [Finding("bridge", is_well=False, since=None, what=why)]
@@ -103,11 +102,19 @@ async def _bridge(client: Client) -> list[Finding]:
     return [Finding("bridge", is_well=True, since=None, what=f"listens on {address}")]
 
 
-def _zmq_control(client: Client) -> str | None:
+async def _connected(address: str) -> asyncio.StreamWriter:
+    scheme, _, place = address.partition("://")
+    if scheme == "ipc":
+        return (await asyncio.open_unix_connection(place.replace("@", "\0", 1) if place[0] == "@" else place))[1]
+    host, _, port = place.rpartition(":")
+    return (await asyncio.open_connection("127.0.0.1" if host == "*" else host, int(port)))[1]
+
+
+def _zmq_control(client: Client) -> str:
     with suppress(UnavailableError):
         listen: Listen = client.settings.listen()
-        return listen.zmq_control if listen.zmq_control.startswith("tcp://") else None
-    return None
+        return listen.zmq_control
+    return ""
 
 
 def _print(console: Console, findings: list[Finding]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +19,8 @@ from skybus.cli.startup_code import require_startup_code, require_startup_folder
 from skybus.cli.up_options import folder_of, shared_option, shared_settings
 from skybus.stack.startup import existing_beside, permissions_beside
 from skybus.stack.up import UpOptions, run_stack
+
+SOCKET_MODE = "SKYBUS_ZMQ_SOCKET_MODE"
 
 
 class LogLevel(StrEnum):
@@ -73,10 +76,16 @@ def up(
     nats_port: Annotated[int | None, typer.Option(help="Port of NATS; by default 4222 or the next free one.")] = None,
     redis_url: Annotated[str | None, typer.Option(help="Use this Redis or Valkey instead of starting one.")] = None,
     zmq_control_addr: Annotated[
-        str | None, typer.Option(help="0MQ control socket; by default tcp://127.0.0.1:60615 or the next free port.")
+        str | None,
+        typer.Option(
+            help="0MQ control socket, such as tcp://127.0.0.1:60615; by default one that only this account can open."
+        ),
     ] = None,
     zmq_info_addr: Annotated[
-        str | None, typer.Option(help="0MQ info socket; by default tcp://127.0.0.1:60625 or the next free port.")
+        str | None,
+        typer.Option(
+            help="0MQ info socket, such as tcp://127.0.0.1:60625; by default one that only this account can open."
+        ),
     ] = None,
     standby: Annotated[
         bool,
@@ -118,6 +127,7 @@ def up(
             ),
             "SKYBUS_EXISTING_PLANS_AND_DEVICES": existing_beside(folder),
             "SKYBUS_LOG_LEVEL": log_level,
+            SOCKET_MODE: os.environ.get(SOCKET_MODE, "600"),
         }
         options = UpOptions(
             data_dir=data_dir or default_data_dir(),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import signal
 import sys
 import time
 import uuid
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,26 +25,28 @@ from skybus.stack.addresses import require_free, until_redis_answers, without_pa
 from skybus.stack.child import Child, notify_socket
 from skybus.stack.datadir import DataDir
 from skybus.stack.nats_child import HOST, lost_its_port, nats_child
-from skybus.stack.ports import LastPorts, port_of, ports_from
+from skybus.stack.ports import LastPorts, port_of
 from skybus.stack.servers import next_free_port, port_taken, require_free_port
 from skybus.stack.valkey_alone import valkey_child
 
 log = structlog.get_logger()
 
 SERVICES = ("queue", "auth", "console", "worker", "bridge")
-CONTROL, INFO = "X_SKYBUS_ZMQ_CONTROL", "X_SKYBUS_ZMQ_INFO"
-"""Where the bridge tells that it listens."""
+OPEN = "X_SKYBUS_OPEN"
+"""Where the bridge tells who reaches it over TCP."""
 STANDBY = "standby"
 """The second queue service, by the name of its log and its lease."""
 WORKER_PATIENCE, SERVICE_PATIENCE, SERVER_PATIENCE = 3.2, 0.8, 0.8
 """Seconds: together below the 5 s in which everything must have stopped."""
 _FOR_ANOTHER_HOUSE = ("SKYBUS_NATS_URL", "SKYBUS_REPLICAS", "SKYBUS_CREDENTIALS_FILE", "SKYBUS_REDIS_URL")
 """Where servers are that we do not start: whoever uses a cluster too may have exported them."""
+_KEYS = {"SKYBUS_ZMQ_PRIVATE_KEY": "bridge", "SKYBUS_EMERGENCY_LOCK_KEY": "queue"}
+"""Secrets that may be exported, and the service that needs each."""
 
 
 @dataclass(frozen=True)
 class UpOptions:
-    """What `skybus up` was asked for; an address that was not asked for is chosen."""
+    """What `skybus up` was asked for; without addresses, 0MQ has sockets in the data directory."""
 
     data_dir: Path
     instrument: str = DEFAULT_INSTRUMENT
@@ -87,8 +90,8 @@ class Stack:
             instrument=options.instrument,
             nats="",
             redis=without_password(options.redis_url or f"unix://{data_dir.sockets / 'valkey.sock'}"),
-            zmq_control=options.zmq_control_addr or "",
-            zmq_info=options.zmq_info_addr or "",
+            zmq_control=options.zmq_control_addr or f"ipc://{data_dir.zmq_control}",
+            zmq_info=(options.zmq_info_addr or f"ipc://{data_dir.zmq_info}") if options.publishes else "",
             pid=os.getpid(),
         )
         """Where things listen, as far as they do."""
@@ -96,15 +99,16 @@ class Stack:
     async def start(self) -> None:
         """Start everything and wait until it serves.
 
-        A port that nobody asked for belongs to the stack once its process has bound it: two stacks that start at the
-        same time may want the same one.
+        The port of NATS, if nobody asked for one, belongs to the stack once its process has bound it: two stacks that
+        start at the same time may want the same one.
         """
         if not self._options.redis_url:
             self._servers["valkey"] = valkey_child(self._dir)
         self._services = {name: self._service(name) for name in SERVICES}
         children = [*self._servers.values(), *self._services.values()]
         await _together(self._start_nats(), *(child.start() for child in children))  # a service waits for what it needs
-        self._note_addresses(self._services["bridge"])
+        if reach := self._services["bridge"].told.get(OPEN):
+            log.warning(reach)
         self._watch([*self._servers.values(), *self._services.values()])
         if self._options.standby:
             standby = self._services[STANDBY] = self._service(STANDBY)
@@ -151,21 +155,10 @@ class Stack:
             log.info("another program was quicker to bind a port", name="nats", port=port)
             port = next_free_port(port + 1, self._asked)
         self._write_listen(nats=f"nats://{HOST}:{port}")
+        LastPorts(nats=port).write(self._dir.path)
 
     def _watch(self, children: list[Child]) -> None:
         self._watchers += [asyncio.create_task(child.watch(), name=child.name) for child in children]
-
-    def _note_addresses(self, bridge: Child) -> None:
-        """Write down where the bridge listens; started again, it listens there too, since its clients come back."""
-        control = self.listen.zmq_control or bridge.told[CONTROL]
-        info = self.listen.zmq_info or bridge.told.get(INFO, "")
-        bridge.environment |= {"SKYBUS_ZMQ_CONTROL_ADDR": control, "SKYBUS_ZMQ_INFO_ADDR": info}
-        self._write_listen(zmq_control=control, zmq_info=info)
-        LastPorts(
-            nats=port_of(self.listen.nats),
-            control=self._last.control if self._options.zmq_control_addr else port_of(control),
-            info=self._last.info if self._options.zmq_info_addr or not info else port_of(info),
-        ).write(self._dir.path)
 
     def _asked_ports(self) -> set[int]:
         """The ports that were asked for, each of them free."""
@@ -210,12 +203,7 @@ class Stack:
         )
 
     def _bridge_settings(self) -> dict[str, str]:
-        options, last = self._options, self._last
-        control, info = (f"tcp://{HOST}:{ports_from(port, self._asked)}" for port in (last.control, last.info))
-        return {
-            "SKYBUS_ZMQ_CONTROL_ADDR": options.zmq_control_addr or control,
-            "SKYBUS_ZMQ_INFO_ADDR": options.zmq_info_addr or info,
-        }
+        return {"SKYBUS_ZMQ_CONTROL_ADDR": self.listen.zmq_control, "SKYBUS_ZMQ_INFO_ADDR": self.listen.zmq_info}
 
     def _queue_settings(self, name: str) -> dict[str, str]:
         options = self._options
@@ -235,6 +223,7 @@ async def run_stack(options: UpOptions, beside: Callable[[], Coroutine[None, Non
     born = time.monotonic()
     for name in _FOR_ANOTHER_HOUSE:
         os.environ.pop(name, None)  # our processes inherit it
+    options = _with_keys(options)
     if options.redis_url:
         await until_redis_answers(options.redis_url)
     data_dir = datadir.take(options.data_dir)
@@ -243,6 +232,15 @@ async def run_stack(options: UpOptions, beside: Callable[[], Coroutine[None, Non
         await _run_until_signal(stack, born)
     finally:
         data_dir.release()
+
+
+def _with_keys(options: UpOptions) -> UpOptions:
+    """Take keys out of the environment, which all our processes inherit down to plan code; one service gets each."""
+    environments = {service: dict(settings) for service, settings in options.environments.items()}
+    for name, service in _KEYS.items():
+        if key := os.environ.pop(name, ""):
+            environments.setdefault(service, {}).setdefault(name, key)
+    return replace(options, environments=environments)
 
 
 async def _run_until_signal(stack: Stack, born: float) -> None:
@@ -269,11 +267,23 @@ async def _start_and_keep(stack: Stack, born: float) -> None:
     await stack.start()
     listen = stack.listen
     stack.announce(
-        f"ready in {time.monotonic() - born:.2f} s: instrument {listen.instrument}, NATS {listen.nats}, "
-        f"0MQ {' and '.join(filter(None, (listen.zmq_control, listen.zmq_info)))}\n"
+        f"ready in {time.monotonic() - born:.2f} s: instrument {listen.instrument}, NATS {listen.nats}\n"
+        f"for `qserver` and other 0MQ clients: {_for_clients(listen)}\n"
         f"data in {stack._dir.path}; try `skybus status`, `skybus env open`; Ctrl-C stops everything"
     )
     await stack.run()
+
+
+def _for_clients(listen: Listen) -> str:
+    """What a shell is told for the reference's clients, which read these variables."""
+    variables = {"CONTROL": listen.zmq_control, "INFO": listen.zmq_info}
+    told = (f"QSERVER_ZMQ_{name}_ADDRESS={_reached(address)}" for name, address in variables.items() if address)
+    return f"export {' '.join(told)}"
+
+
+def _reached(address: str) -> str:
+    """Where clients of this machine connect to."""
+    return shlex.quote(address.replace("tcp://*:", "tcp://localhost:"))
 
 
 async def _together(*works: Coroutine[Any, Any, None]) -> None:
