@@ -17,7 +17,9 @@ def who_reaches(address: str, limits: Limits, *, has_key: bool) -> str | None:
         return None
     who = "everybody who has the public key and reaches" if has_key else _who(address)
     hosts = f" from {', '.join(map(str, limits.peers))}" if limits.peers else ""
-    may = "run any code in the environment" if limits.methods & _RUN_CODE else f"use {len(limits.methods)} 0MQ methods"
+    may = (
+        "run any code in the environment" if limits.methods & _RUN_CODE else f"use {len(limits.methods)} of its methods"
+    )
     ways = ["an ipc:// address", *([] if has_key else ["a key of `skybus zmq-keys`"]), "SKYBUS_ZMQ_METHODS"]
     ways += [] if limits.peers else ["SKYBUS_ZMQ_PEERS"]
     return f"0MQ is open: {who} {address}{hosts} may {may}; {', '.join(ways)} close it (docs/security.md)"

@@ -22,7 +22,7 @@ class BridgeSettings(BusSettings):
     """Where requests arrive."""
     zmq_info_addr: str = "tcp://*:60625"
     """Where console output and status are published."""
-    zmq_socket_mode: Annotated[int | None, BeforeValidator(_octal), Field(ge=0, le=0o777)] = None
+    zmq_socket_mode: Annotated[Annotated[int, Field(ge=0, le=0o777)] | None, BeforeValidator(_octal)] = None
     """The mode of the files of `ipc://` sockets, in octal digits; by default what the umask leaves."""
     zmq_methods: Annotated[frozenset[str], NoDecode, BeforeValidator(method_names)] = method_names("all")
     """What clients may send: `all`, `queue` (`read`, the queue, and pausing, resuming and ending its plans), `read`,
