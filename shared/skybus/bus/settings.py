@@ -81,6 +81,9 @@ class BusSettings(BaseSettings):
     """Bytes of a request, unpacked; services refuse a larger one."""
     credentials_file: Path | None = None
     """By default `credentials/{name}.json` in the data directory."""
+    dumpable: bool = False
+    """Whether debuggers and profilers of the same account may look into services, and services that crash leave core
+    dumps. Root may look in any case."""
     log_level: Literal["debug", "info", "warning", "error", "critical"] = "info"
 
     def listen(self) -> Listen:

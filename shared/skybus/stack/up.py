@@ -17,7 +17,8 @@ from typing import Any
 import structlog
 
 from skybus.bus.errors import UnavailableError
-from skybus.bus.settings import DEFAULT_INSTRUMENT, LISTEN_FILE, Listen
+from skybus.bus.hidden_memory import hide_memory
+from skybus.bus.settings import DEFAULT_INSTRUMENT, LISTEN_FILE, BusSettings, Listen
 from skybus.bus.subjects import Subjects
 from skybus.bus.tasks import end_tasks
 from skybus.stack import datadir
@@ -224,6 +225,8 @@ async def run_stack(options: UpOptions, beside: Callable[[], Coroutine[None, Non
     for name in _FOR_ANOTHER_HOUSE:
         os.environ.pop(name, None)  # our processes inherit it
     options = _with_keys(options)
+    if not BusSettings().dumpable:
+        hide_memory()  # our own environment still has what was exported
     if options.redis_url:
         await until_redis_answers(options.redis_url)
     data_dir = datadir.take(options.data_dir)
