@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shlex
 import stat
@@ -185,3 +186,37 @@ async def test_up_says_who_reaches_a_tcp_socket_and_gives_the_key_to_the_bridge_
 
 def environ(stack: RunningStack, name: str) -> list[str]:
     return list(stack.find(name).environ().values())
+
+
+READABLE_BY = """
+import os, socket, sys
+for path in sys.argv[1:]:
+    if os.access(path, os.R_OK if not os.path.isdir(path) else os.R_OK | os.X_OK):
+        print(path)
+"""
+
+
+@needs_root
+async def test_another_account_reads_nothing_but_addresses_although_it_reaches_the_data_directory(stack: Announced):
+    async with stack.client() as client:
+        await client.open_environment()
+    paths = [str(path) for path in stack.data_dir.rglob("*")]
+    process = await asyncio.create_subprocess_exec(
+        "/usr/bin/env", "python3", "-c", READABLE_BY, *paths, user=NOBODY, group=NOBODY, extra_groups=[], cwd="/",
+        stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    out, _ = await process.communicate()
+    assert {Path(line).name for line in out.decode().splitlines()} <= {"listen.json", "ports.json", "worker.json"}
+    assert str(stack.data_dir / "credentials" / "operator.json") in paths
+
+
+@pytest.mark.parametrize("known", [{}, {"user": "operator", "pass": "guessed"}])
+async def test_the_nats_server_takes_nobody_without_credentials(stack: Announced, known: dict[str, str]):
+    port = int(json.loads((stack.data_dir / "listen.json").read_text())["nats"].rpartition(":")[2])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(f"CONNECT {json.dumps({**known, 'verbose': True})}\r\nPING\r\n".encode())
+    async with asyncio.timeout(PATIENCE):
+        said = await reader.read()
+    writer.close()
+    assert b"Authorization Violation" in said
+    assert b"PONG" not in said
