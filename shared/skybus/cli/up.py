@@ -18,7 +18,7 @@ from skybus.cli.refusal import refuse
 from skybus.cli.startup_code import require_startup_code, require_startup_folder
 from skybus.cli.up_options import folder_of, shared_option, shared_settings
 from skybus.stack.startup import existing_beside, permissions_beside
-from skybus.stack.up import UpOptions, run_stack
+from skybus.stack.up import ENVIRONMENT_USER, UpOptions, run_stack
 
 SOCKET_MODE = "SKYBUS_ZMQ_SOCKET_MODE"
 
@@ -71,6 +71,13 @@ def up(
         typer.Option(
             envvar="SKYBUS_ENVIRONMENT_PYTHON",
             help="The Python in which environments run, with skybus[worker]; by default this one.",
+        ),
+    ] = None,
+    environment_user: Annotated[
+        str | None,
+        typer.Option(
+            envvar=ENVIRONMENT_USER,
+            help="The account in which plan code runs, for root only; by default this one.",
         ),
     ] = None,
     nats_port: Annotated[int | None, typer.Option(help="Port of NATS; by default 4222 or the next free one.")] = None,
@@ -137,6 +144,7 @@ def up(
             standby=standby,
             zmq_control_addr=zmq_control_addr,
             zmq_info_addr=zmq_info_addr,
+            environment_user=environment_user,
             environment={name: str(value) for name, value in settings.items() if value},
         )
         asyncio.run(run_stack(options))

@@ -22,6 +22,7 @@ from skybus.bus.settings import DEFAULT_INSTRUMENT, LISTEN_FILE, BusSettings, Li
 from skybus.bus.subjects import Subjects
 from skybus.bus.tasks import end_tasks
 from skybus.stack import datadir
+from skybus.stack.account import WORKER, Account, Separation
 from skybus.stack.addresses import require_free, until_redis_answers, without_password
 from skybus.stack.child import Child, notify_socket
 from skybus.stack.datadir import DataDir
@@ -32,9 +33,11 @@ from skybus.stack.valkey_alone import valkey_child
 
 log = structlog.get_logger()
 
-SERVICES = ("queue", "auth", "console", "worker", "bridge")
+SERVICES = ("queue", "auth", "console", WORKER, "bridge")
 OPEN = "X_SKYBUS_OPEN"
 """Where the bridge tells who reaches it over TCP."""
+ENVIRONMENT_USER = "SKYBUS_ENVIRONMENT_USER"
+"""Names the account in which plan code runs."""
 STANDBY = "standby"
 """The second queue service, by the name of its log and its lease."""
 WORKER_PATIENCE, SERVICE_PATIENCE, SERVER_PATIENCE = 3.2, 0.8, 0.8
@@ -59,6 +62,8 @@ class UpOptions:
     zmq_info_addr: str | None = None
     publishes: bool = True
     """Whether there is an info socket."""
+    environment_user: str | None = None
+    """The account in which the worker and its environments run; by default ours."""
     announces: bool = True
     """Whether to print that everything is ready, and that it stops."""
     environment: dict[str, str] = field(default_factory=dict)
@@ -87,6 +92,8 @@ class Stack:
         self._watchers: list[asyncio.Task[None]] = []
         self._last = LastPorts.read(data_dir.path)
         self._asked = self._asked_ports()
+        user = options.environment_user
+        self._separate = Separation(Account.named(user), data_dir.path) if user else None
         self.listen = Listen(
             instrument=options.instrument,
             nats="",
@@ -105,9 +112,13 @@ class Stack:
         """
         if not self._options.redis_url:
             self._servers["valkey"] = valkey_child(self._dir)
-        self._services = {name: self._service(name) for name in SERVICES}
+        self._services = {name: self._service(name) for name in SERVICES if name != WORKER or not self._separate}
         children = [*self._servers.values(), *self._services.values()]
         await _together(self._start_nats(), *(child.start() for child in children))  # a service waits for what it needs
+        if self._separate:
+            self._separate.make()
+            worker = self._services[WORKER] = self._service(WORKER)  # it is told where NATS listens
+            await worker.start()
         if reach := self._services["bridge"].told.get(OPEN):
             log.warning(reach)
         self._watch([*self._servers.values(), *self._services.values()])
@@ -124,7 +135,7 @@ class Stack:
 
     async def stop(self) -> None:
         """Stop everything in order: the worker with its environment, the services, the servers."""
-        worker = self._services.get("worker")
+        worker = self._services.get(WORKER)
         if worker:
             await worker.stop(WORKER_PATIENCE)
         await _stop(list(self._services.values()), SERVICE_PATIENCE)
@@ -182,7 +193,10 @@ class Stack:
 
     def _service(self, name: str) -> Child:
         service = "queue" if name == STANDBY else name
-        address, until_ready = notify_socket(self._dir.sockets, name)
+        separate = self._separate if service == WORKER else None
+        address, until_ready = notify_socket(separate.given if separate else self._dir.sockets, name)
+        if separate:
+            os.chown(address, separate.account.uid, separate.account.gid)
         environment = {
             **self._options.environment,
             "NOTIFY_SOCKET": address,
@@ -192,6 +206,7 @@ class Stack:
             **(self._bridge_settings() if service == "bridge" else {}),
             **(self._queue_settings(name) if service == "queue" else {}),
             **self._options.environments.get(service, {}),
+            **(separate.settings(self.listen.instrument, self.listen.nats) if separate else {}),
         }
         command = [str(Path(sys.executable).parent / f"skybus-{service}")]
         return Child(
@@ -200,7 +215,8 @@ class Stack:
             self._dir.logs / f"{name}.log",
             until_ready,
             environment=environment,
-            stop_signal=signal.SIGINT if name == "worker" else signal.SIGTERM,  # SIGINT: with the environment
+            stop_signal=signal.SIGINT if name == WORKER else signal.SIGTERM,  # SIGINT: with the environment
+            account=separate.account.process_options if separate else {},
         )
 
     def _bridge_settings(self) -> dict[str, str]:
