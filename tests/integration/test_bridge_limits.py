@@ -13,8 +13,8 @@ import zmq
 from pydantic import ValidationError
 
 from skybus.bridge.__main__ import serve
-from skybus.bridge.limits import METHODS, Limits
-from skybus.bridge.reach import who_reaches
+from skybus.bridge.limits import METHODS, Limits, networks
+from skybus.bridge.reach import who_reaches, who_reads
 from skybus.bridge.settings import BridgeSettings
 from tests.integration.bus_fixtures import CannedQueue, canned_queue, service
 from tests.promises import PATIENCE
@@ -160,8 +160,14 @@ def test_a_sentence_says_who_reaches_a_tcp_socket_and_how_to_close_it(
     assert [word for word in words if word not in said] == []
 
 
-def test_nothing_is_said_of_a_socket_file():
+def test_a_sentence_says_who_reads_the_info_socket():
+    said = who_reads("tcp://*:60625", Limits(peers=networks("10.1.2.0/24")))
+    assert said == "everybody who reaches tcp://*:60625 from 10.1.2.0/24 may read what plans print"
+
+
+def test_nothing_is_said_of_socket_files():
     assert who_reaches("ipc:///run/skybus/zmq-control.sock", Limits(), has_key=False) is None
+    assert who_reads("ipc:///run/skybus/zmq-info.sock", Limits()) is None
 
 
 def test_what_only_reads_has_no_method_that_changes_something(monkeypatch: pytest.MonkeyPatch):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.worker_fixtures import house_of, lone_worker, until_answers
 from tests.servers import NatsServer, Valkey
 
 BIN = Path(sys.executable).parent
@@ -86,3 +87,19 @@ def test_plan_code_cannot_look_into_a_service_unless_a_setting_lets_it(
     }
     with running(BIN / f"skybus-{service}", **settings) as process:
         assert look_into(process) == outcome
+
+
+async def test_plan_code_inherits_no_keys_of_services_from_its_supervisor(data_dir: Path):
+    """One file of settings for all services may have them."""
+    worker = lone_worker(data_dir, SKYBUS_REDIS_URL="redis://:secret@nowhere", SKYBUS_ZMQ_PRIVATE_KEY="secret")
+    server = NatsServer(data_dir)
+    await server.start()
+    worker.start()
+    try:
+        async with house_of(server) as house:
+            await until_answers(house)
+            await house.open()
+        assert b"secret" not in Path(f"/proc/{worker.environment_pid}/environ").read_bytes()
+    finally:
+        worker.end()
+        server.stop()

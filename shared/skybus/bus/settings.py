@@ -20,6 +20,9 @@ CREDENTIALS_DIR = "credentials"
 DEFAULT_INSTRUMENT = "sim"
 """Of a stack that nobody has given another name."""
 
+KEYS = {"SKYBUS_ZMQ_PRIVATE_KEY": "bridge", "SKYBUS_EMERGENCY_LOCK_KEY": "queue", "SKYBUS_REDIS_URL": "queue"}
+"""Secrets that may be exported, and the service that needs each."""
+
 
 def default_data_dir() -> Path:
     """`SKYBUS_DATA_DIR`, or a folder of the user."""

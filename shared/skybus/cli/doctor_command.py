@@ -105,7 +105,8 @@ async def _bridge(client: Client) -> list[Finding]:
 async def _connected(address: str) -> asyncio.StreamWriter:
     scheme, _, place = address.partition("://")
     if scheme == "ipc":
-        return (await asyncio.open_unix_connection(place.replace("@", "\0", 1) if place[0] == "@" else place))[1]
+        path = f"\0{place[1:]}" if place.startswith("@") else place  # an abstract one
+        return (await asyncio.open_unix_connection(path))[1]
     host, _, port = place.rpartition(":")
     return (await asyncio.open_connection("127.0.0.1" if host == "*" else host, int(port)))[1]
 

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import structlog
+from pydantic import ValidationError
 
 from skybus.bus.errors import UnavailableError
 from skybus.bus.hidden_memory import hide_memory
-from skybus.bus.settings import DEFAULT_INSTRUMENT, LISTEN_FILE, BusSettings, Listen
+from skybus.bus.settings import DEFAULT_INSTRUMENT, KEYS, LISTEN_FILE, BusSettings, Listen
 from skybus.bus.subjects import Subjects
 from skybus.bus.tasks import end_tasks
 from skybus.stack import datadir
@@ -44,8 +45,6 @@ WORKER_PATIENCE, SERVICE_PATIENCE, SERVER_PATIENCE = 3.2, 0.8, 0.8
 """Seconds: together below the 5 s in which everything must have stopped."""
 _FOR_ANOTHER_HOUSE = ("SKYBUS_NATS_URL", "SKYBUS_REPLICAS", "SKYBUS_CREDENTIALS_FILE", "SKYBUS_REDIS_URL")
 """Where servers are that we do not start: whoever uses a cluster too may have exported them."""
-_KEYS = {"SKYBUS_ZMQ_PRIVATE_KEY": "bridge", "SKYBUS_EMERGENCY_LOCK_KEY": "queue"}
-"""Secrets that may be exported, and the service that needs each."""
 
 
 @dataclass(frozen=True)
@@ -241,7 +240,7 @@ async def run_stack(options: UpOptions, beside: Callable[[], Coroutine[None, Non
     for name in _FOR_ANOTHER_HOUSE:
         os.environ.pop(name, None)  # our processes inherit it
     options = _with_keys(options)
-    if not BusSettings().dumpable:
+    if not _is_dumpable():
         hide_memory()  # our own environment still has what was exported
     if options.redis_url:
         await until_redis_answers(options.redis_url)
@@ -253,10 +252,17 @@ async def run_stack(options: UpOptions, beside: Callable[[], Coroutine[None, Non
         data_dir.release()
 
 
+def _is_dumpable() -> bool:
+    try:
+        return BusSettings().dumpable
+    except ValidationError:  # the services say what is wrong
+        return False
+
+
 def _with_keys(options: UpOptions) -> UpOptions:
     """Take keys out of the environment, which all our processes inherit down to plan code; one service gets each."""
     environments = {service: dict(settings) for service, settings in options.environments.items()}
-    for name, service in _KEYS.items():
+    for name, service in KEYS.items():
         if key := os.environ.pop(name, ""):
             environments.setdefault(service, {}).setdefault(name, key)
     return replace(options, environments=environments)

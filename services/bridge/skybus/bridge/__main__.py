@@ -11,7 +11,7 @@ from skybus.bridge.answers import Answers, say_nothing
 from skybus.bridge.codec import CODECS
 from skybus.bridge.control import ControlSocket
 from skybus.bridge.publisher import InfoSocket, StatusPublisher, publish_console
-from skybus.bridge.reach import who_reaches
+from skybus.bridge.reach import who_reaches, who_reads
 from skybus.bridge.settings import BridgeSettings
 from skybus.bus.arrivals import Arrivals
 from skybus.bus.runtime import Process, run_service, tell_ready
@@ -50,11 +50,15 @@ async def serve(settings: BridgeSettings, process: Process) -> None:
         )
         stack.push_async_callback(control.close)
         log.info("0MQ clients are answered", address=control.address)
-        reach = who_reaches(control.address, limits, has_key=bool(settings.curve_key))
-        if reach:
-            log.warning(reach)
+        reach = [
+            who_reaches(control.address, limits, has_key=bool(settings.curve_key)),
+            who_reads(settings.zmq_info_addr, limits) if settings.zmq_publish else None,
+        ]
+        said = "; ".join(filter(None, reach))
+        if said:
+            log.warning(said)
         await process.connect(publishes=False)
-        tell_ready(**({OPEN: reach} if reach else {}))
+        tell_ready(**({OPEN: said} if said else {}))
         await process.stop.wait()
 
 
