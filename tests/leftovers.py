@@ -18,6 +18,7 @@ PATIENCE = 10.0
 """Seconds in which what was told to end has to end; nothing waits as long as this when all is well."""
 _MARK = f"SKYBUS_TEST_PROCESS={os.getpid()}"
 os.environ["SKYBUS_TEST_PROCESS"] = str(os.getpid())
+os.environ.setdefault("SKYBUS_DUMPABLE", "true")  # or nobody but root could see which processes are ours
 _ARE_OURS = dict[int, bool]()
 """Of each process that was looked at, whether it was started by this one, or by one that this one has started."""
 _LOOPS = set[asyncio.AbstractEventLoop]()

@@ -16,7 +16,7 @@ from skybus.bus.port_holder import port_holder
 from skybus.bus.subjects import Subjects
 from skybus.stack import datadir
 from skybus.stack.nats_child import lost_its_port, nats_child
-from skybus.stack.ports import LastPorts, ports_from
+from skybus.stack.ports import LastPorts
 from skybus.stack.servers import next_free_port, require_free_port
 from tests.servers import NatsServer
 
@@ -39,13 +39,6 @@ async def test_the_nats_server_of_another_stack_is_not_taken_for_ours(nats: Nats
     assert lost_its_port(refused.value)
 
 
-def test_the_bridge_takes_the_first_free_port_of_a_range() -> None:
-    with listener() as taken, zmq.Context() as context, context.socket(zmq.ROUTER) as sock:
-        bind(sock, f"tcp://127.0.0.1:{taken}-{taken + 50}", "control")
-        bound = int(sock.getsockopt_string(zmq.LAST_ENDPOINT).rpartition(":")[2])
-    assert taken < bound <= taken + 50
-
-
 def test_the_bridge_names_the_process_that_has_its_port() -> None:
     in_use = pytest.raises(UnavailableError, match=r"in use by process \d+ \(")
     with listener() as taken, zmq.Context() as context, context.socket(zmq.ROUTER) as sock, in_use:
@@ -58,19 +51,6 @@ def test_a_port_that_was_asked_for_and_is_taken_is_refused_with_the_name_of_the_
         with pytest.raises(UnavailableError, match=rf"port {taken} .* is taken by process \d+ \("):
             require_free_port(taken)
     assert port_holder(taken) == "another program"
-
-
-@pytest.mark.parametrize(
-    ("first", "besides", "ports"),
-    [
-        (60615, set(), "60615-60814"),
-        (60615, {60615, 60616}, "60617-60816"),
-        (60615, {60620, 60600}, "60615-60619"),
-        (65500, set(), "65500-65535"),
-    ],
-)
-def test_a_port_that_was_asked_for_is_not_among_those_that_are_tried(first: int, besides: set[int], ports: str) -> None:
-    assert ports_from(first, besides) == ports
 
 
 def test_nats_looks_for_a_port_beside_those_that_were_asked_for() -> None:

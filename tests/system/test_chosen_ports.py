@@ -8,7 +8,8 @@ import os
 import signal
 import socket
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,7 +59,7 @@ async def stacks() -> AsyncIterator[tuple[ChosenStack, ChosenStack]]:
             for stack in started:
                 ready = await stack.until_said("ready in")
                 stack.control, stack.info = stack.listen()["zmq_control"], stack.listen()["zmq_info"]
-                assert all(address in ready for address in (stack.listen()["nats"], stack.control, stack.info))
+                assert stack.listen()["nats"] in ready
             yield started
         finally:
             for stack in started:
@@ -98,30 +99,27 @@ async def answered(stack: RunningStack) -> None:
             pass
 
 
-async def test_who_has_taken_the_port_of_a_part_is_said_and_the_part_comes_back(stacks):
+async def test_who_has_taken_the_address_of_a_part_is_said_and_the_part_comes_back(stacks):
     stack = stacks[0]
-    stack.process.send_signal(signal.SIGSTOP)  # so that the port is free for a while
+    stack.process.send_signal(signal.SIGSTOP)  # so that the address is free for a while
     stack.kill("bridge")
     with taken(stack.control):
         stack.process.send_signal(signal.SIGCONT)
-        said = await stack.until_said("a process has died", "already in use")
+        said = await stack.until_said("a process has died", "another program listens there")
     assert stack.control in said
-    assert f"process {os.getpid()} " in said
     await answered(stack)
 
 
-def taken(address: str) -> socket.socket:
-    """Listen where another program has listened; its process may still be about to end."""
-    host, _, port = address.removeprefix("tcp://").rpartition(":")
-    sock = socket.socket()
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    while True:
-        try:
-            sock.bind((host, int(port)))
-            sock.listen()
-        except OSError:
-            continue
-        return sock
+@contextmanager
+def taken(address: str) -> Iterator[None]:
+    """Listen where another program has listened."""
+    path = Path(address.removeprefix("ipc://"))
+    path.unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(path))
+        sock.listen()
+        yield
+    path.unlink()
 
 
 async def test_up_hands_the_kernel_options_on(stacks):

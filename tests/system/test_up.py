@@ -28,7 +28,8 @@ async def up(*options: str) -> tuple[int, str]:
 
 def ports_of(data_dir: Path) -> list[int]:
     listen = json.loads((data_dir / "listen.json").read_text())
-    return [int(listen[name].rpartition(":")[2]) for name in ("nats", "zmq_control", "zmq_info")]
+    addresses = [listen[name] for name in ("nats", "zmq_control", "zmq_info")]
+    return [int(address.rpartition(":")[2]) for address in addresses if not address.startswith("ipc://")]
 
 
 def is_free(port: int) -> bool:

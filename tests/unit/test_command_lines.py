@@ -57,13 +57,13 @@ def test_a_line_names_item_place_and_who_has_asked_for_whom():
     logged = line(ITEM_ADD, "bridge", request, ItemAdded(item=KEPT, qsize=3))
     assert logged == {
         "event": "Item added", "log_level": "info", "name": "count", "item": "12345678", "before": "abcdefgh",
-        "qsize": 3, "user": "ann", "delegate": "bridge",
+        "qsize": 3, "user": "ann", "via": "bridge",
     }  # fmt: skip
 
 
 def test_who_moves_the_item_of_somebody_else_is_the_user_of_the_line():
     logged = line(ITEM_MOVE, "operator", ItemMove(pos=1, pos_dest="front"), ItemMoved(item=KEPT, qsize=3))
-    assert (logged["user"], logged.get("delegate"), logged["pos"], logged["pos_dest"]) == ("operator", None, 1, "front")
+    assert (logged["user"], logged.get("via"), logged["pos"], logged["pos_dest"]) == ("operator", None, 1, "front")
 
 
 def test_a_claim_that_nobody_has_accepted_is_called_one():

@@ -166,10 +166,10 @@ def _where(request: Message | None) -> Facts:
 
 
 def _who(requester: str, request: Message | None, reply: Message | None) -> Facts:
-    """The user, and the delegate who has asked in the user's name; a claim that nobody has accepted is called one."""
+    """The user, and the delegate that has claimed the user; a claim that nobody has accepted is called one."""
     accepted, claimed = _accepted_user(request, reply), getattr(request, "user", None)
     if accepted and accepted != requester:
-        return {"user": accepted, "delegate": requester}
+        return {"user": accepted, "via": requester}
     if reply is None and claimed and claimed != requester:
         return {"user": requester, "claimed_user": claimed}
     return {"user": requester} if requester else {}

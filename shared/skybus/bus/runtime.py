@@ -20,6 +20,7 @@ from skybus.bus.arrivals import say_here
 from skybus.bus.connection import Bus
 from skybus.bus.errors import SkybusError
 from skybus.bus.freed_memory import return_freed_memory
+from skybus.bus.hidden_memory import hide_memory
 from skybus.bus.log_stream import publish_lines
 from skybus.bus.logs import lines, start_logging
 from skybus.bus.messages import explain
@@ -108,6 +109,8 @@ def run_service(name: str, settings_class: type[S], serve: Main[S]) -> None:
         sys.exit(f"skybus-{name}: {error}: its value must be JSON")
     start_logging(name, settings.log_level)
     return_large_buffers()
+    if not settings.dumpable:
+        hide_memory()
     try:
         run_loop(_run(name, settings, serve))
     except* SkybusError as group:

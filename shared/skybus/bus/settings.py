@@ -21,6 +21,9 @@ CREDENTIALS_DIR = "credentials"
 DEFAULT_INSTRUMENT = "sim"
 """Of a stack that nobody has given another name."""
 
+KEYS = {"SKYBUS_ZMQ_PRIVATE_KEY": "bridge", "SKYBUS_EMERGENCY_LOCK_KEY": "queue", "SKYBUS_REDIS_URL": "queue"}
+"""Secrets that may be exported, and the service that needs each."""
+
 
 def default_data_dir() -> Path:
     """`SKYBUS_DATA_DIR`, or a folder of the user."""
@@ -88,6 +91,9 @@ class BusSettings(BaseSettings):
     """Replies that are larger than a message, each kept for two minutes."""
     credentials_file: Path | None = None
     """By default `credentials/{name}.json` in the data directory."""
+    dumpable: bool = False
+    """Whether debuggers and profilers of the same account may look into services, and services that crash leave core
+    dumps. Root may look in any case."""
     log_level: Literal["debug", "info", "warning", "error", "critical"] = "info"
 
     def listen(self) -> Listen:

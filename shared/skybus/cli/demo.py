@@ -23,6 +23,7 @@ from skybus.bus.api.items import Item
 from skybus.bus.api.progress import PlanProgress
 from skybus.bus.errors import SkybusError
 from skybus.bus.settings import LISTEN_FILE, Listen
+from skybus.cli.output import owner
 from skybus.cli.plan_output import PlanOutput
 from skybus.cli.refusal import refuse
 from skybus.client.client import Client
@@ -132,7 +133,7 @@ async def _fill_queue(client: Client, listen: Listen) -> None:
         await client.add(name, *args, **kwargs)
     await asyncio.to_thread(_add_over_0mq, listen.zmq_control)
     for number, item in enumerate((await client.queue()).items):
-        out.print(f"  {number}  {item['name']:12} {item['user']}")
+        out.print(f"  {number}  {item['name']:12} {owner(item)}")
 
 
 def _add_over_0mq(address: str) -> None:
@@ -196,7 +197,7 @@ def _show_history(items: list[Item], expected: int) -> None:
         result = item["result"]
         table.add_row(
             item["name"],
-            item["user"],
+            owner(item),
             result["exit_status"],
             " ".join(str(number) for number in result["scan_ids"]),
             " ".join(uid[:8] for uid in result["run_uids"]),

@@ -132,12 +132,11 @@ def _seen(part: str, noticed: dict[str, Absence]) -> Finding:
 async def _bridge(client: Client) -> list[Finding]:
     """Whether somebody listens for 0MQ clients, on this machine."""
     address = _zmq_control(client)
-    if address is None:
+    if not address:
         return []
-    host, _, port = address.removeprefix("tcp://").rpartition(":")
     try:
         async with asyncio.timeout(_PATIENCE):
-            _, writer = await asyncio.open_connection("127.0.0.1" if host == "*" else host, int(port))
+            writer = await _connected(address)
     except (OSError, TimeoutError) as error:
         why = f"nobody listens on {address}: {error or 'no answer'}"
         return [Finding("bridge", is_well=False, since=None, what=why)]
@@ -167,11 +166,20 @@ def size(number: int) -> str:
     return f"{number} B"
 
 
-def _zmq_control(client: Client) -> str | None:
+async def _connected(address: str) -> asyncio.StreamWriter:
+    scheme, _, place = address.partition("://")
+    if scheme == "ipc":
+        path = f"\0{place[1:]}" if place.startswith("@") else place  # an abstract one
+        return (await asyncio.open_unix_connection(path))[1]
+    host, _, port = place.rpartition(":")
+    return (await asyncio.open_connection("127.0.0.1" if host == "*" else host, int(port)))[1]
+
+
+def _zmq_control(client: Client) -> str:
     with suppress(UnavailableError):
         listen: Listen = client.settings.listen()
-        return listen.zmq_control if listen.zmq_control.startswith("tcp://") else None
-    return None
+        return listen.zmq_control
+    return ""
 
 
 def _print(console: Console, findings: list[Finding]) -> None:

@@ -17,6 +17,7 @@ from skybus.cli.output import (
     arguments,
     clock,
     make_table,
+    owner,
     print_json,
     rows,
     say,
@@ -89,7 +90,7 @@ def _row(item: Item) -> tuple[object, ...]:
     begin, end = result.get("time_start"), result.get("time_stop")
     said = shorten(f"{result.get('exit_status', '')} {_first_line(result.get('msg'))}".strip(), 40)
     took = f"{end - begin:.1f} s" if begin and end else ""
-    return clock(end), took, item["name"], arguments(item), item.get("user", ""), said, short_uid(item["item_uid"])
+    return clock(end), took, item["name"], arguments(item), owner(item), said, short_uid(item["item_uid"])
 
 
 def _first_line(text: str | None) -> str:

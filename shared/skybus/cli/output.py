@@ -118,6 +118,12 @@ def arguments(item: dict[str, Any]) -> str:
     return shorten(", ".join(parts))
 
 
+def owner(item: dict[str, Any]) -> str:
+    """The user of an item; with the delegate if nobody has verified the user: `ann (via bridge)`."""
+    via = item.get("via")
+    return f"{item.get('user', '')} (via {via})" if via else item.get("user", "")
+
+
 def shorten(text: str, longest: int = _LONGEST) -> str:
     """Cut a text that is too long for a table."""
     return text if len(text) <= longest else text[: longest - 1] + "…"

@@ -11,7 +11,7 @@ from skybus.bus.api.queue import QueuePage
 from skybus.bus.errors import error_from_wire
 from skybus.cli.arguments import json_object, make_item, position_of, split_arguments, which_item
 from skybus.cli.commands import add_act, add_command, group
-from skybus.cli.output import SHOWN_BYTES, Output, arguments, make_table, print_json, rows, say, short_uid
+from skybus.cli.output import SHOWN_BYTES, Output, arguments, make_table, owner, print_json, rows, say, short_uid
 from skybus.client.client import Client
 
 if TYPE_CHECKING:
@@ -202,8 +202,7 @@ def _print(console: Console, page: QueuePage) -> None:
     entries = [("runs", page.running_item)] if page.running_item else []
     entries += [(str(position), item) for position, item in enumerate(page.items)]
     lines = (
-        (where, item["name"], arguments(item), item.get("user", ""), short_uid(item["item_uid"]))
-        for where, item in entries
+        (where, item["name"], arguments(item), owner(item), short_uid(item["item_uid"])) for where, item in entries
     )
     console.print(rows(make_table("", "plan", "arguments", "user", "uid"), lines))
     if page.qsize > len(page.items):

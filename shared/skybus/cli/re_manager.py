@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
@@ -25,7 +26,7 @@ from skybus.cli.manager.settings import SAVE_TO, Settings, save, settle
 from skybus.cli.refusal import refuse
 from skybus.cli.startup_code import require_startup_code
 from skybus.stack.startup import make_demo_profile, simulated_dir
-from skybus.stack.up import run_stack
+from skybus.stack.up import ENVIRONMENT_USER, run_stack
 
 log = structlog.get_logger()
 
@@ -51,6 +52,7 @@ def re_manager(context: typer.Context) -> None:
 def _run(settings: Settings, data_dir: Path) -> None:
     standby = bool(yes_or_no(os.environ.get(STANDBY, "")))
     options = up_options(settings, data_dir, os.environ.get(INSTRUMENT) or DEFAULT_INSTRUMENT, standby=standby)
+    options = replace(options, environment_user=os.environ.get(ENVIRONMENT_USER))
     level = BY_NAME["console_logging_level"].for_services(settings["console_logging_level"])
     if os.environ.get(SAVE_TO):
         save(settings, os.environ[SAVE_TO])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +18,9 @@ from skybus.cli.refusal import refuse
 from skybus.cli.startup_code import require_startup_code, require_startup_folder
 from skybus.cli.up_options import folder_of, shared_option, shared_settings
 from skybus.stack.startup import existing_beside, permissions_beside
-from skybus.stack.up import UpOptions, run_stack
+from skybus.stack.up import ENVIRONMENT_USER, UpOptions, run_stack
+
+SOCKET_MODE = "SKYBUS_ZMQ_SOCKET_MODE"
 
 
 class LogLevel(StrEnum):
@@ -70,13 +73,26 @@ def up(
             help="The Python in which environments run, with skybus[worker]; by default this one.",
         ),
     ] = None,
+    environment_user: Annotated[
+        str | None,
+        typer.Option(
+            envvar=ENVIRONMENT_USER,
+            help="The account in which plan code runs, for root only; by default this one.",
+        ),
+    ] = None,
     nats_port: Annotated[int | None, typer.Option(help="Port of NATS; by default 4222 or the next free one.")] = None,
     redis_url: Annotated[str | None, typer.Option(help="Use this Redis or Valkey instead of starting one.")] = None,
     zmq_control_addr: Annotated[
-        str | None, typer.Option(help="0MQ control socket; by default tcp://127.0.0.1:60615 or the next free port.")
+        str | None,
+        typer.Option(
+            help="0MQ control socket, such as tcp://127.0.0.1:60615; by default one that only this account can open."
+        ),
     ] = None,
     zmq_info_addr: Annotated[
-        str | None, typer.Option(help="0MQ info socket; by default tcp://127.0.0.1:60625 or the next free port.")
+        str | None,
+        typer.Option(
+            help="0MQ info socket, such as tcp://127.0.0.1:60625; by default one that only this account can open."
+        ),
     ] = None,
     standby: Annotated[
         bool,
@@ -118,6 +134,7 @@ def up(
             ),
             "SKYBUS_EXISTING_PLANS_AND_DEVICES": existing_beside(folder),
             "SKYBUS_LOG_LEVEL": log_level,
+            SOCKET_MODE: os.environ.get(SOCKET_MODE, "600"),
         }
         options = UpOptions(
             data_dir=data_dir or default_data_dir(),
@@ -127,6 +144,7 @@ def up(
             standby=standby,
             zmq_control_addr=zmq_control_addr,
             zmq_info_addr=zmq_info_addr,
+            environment_user=environment_user,
             environment={name: str(value) for name, value in settings.items() if value},
         )
         asyncio.run(run_stack(options))

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import time
 from urllib.parse import SplitResult, urlsplit
 
 from skybus.bus.errors import InvalidError, UnavailableError
+from skybus.stack.datadir import LONGEST_SOCKET_PATH
 from skybus.stack.servers import require_free_port
 
 REDIS_PORT, SENTINEL_PORT = 6379, 26379
 REDIS_PATIENCE = 3.0
 """Seconds that a Redis which was started together with us has to listen."""
+_IPC = "ipc://"
 _EVERYWHERE = {"*": "0.0.0.0", "localhost": "127.0.0.1"}  # noqa: S104 - only tried
 
 
@@ -23,14 +26,23 @@ def require_free(address: str) -> None:
         InvalidError: it cannot be one.
         UnavailableError: another program listens there.
     """
-    if address.startswith("ipc://") and len(address) > len("ipc://"):
-        return  # the bridge sees whether somebody listens
+    if address.startswith(_IPC) and len(address) > len(_IPC):
+        _require_short(address)  # the bridge sees whether somebody listens
+        return
     host, _, port = address.removeprefix("tcp://").rpartition(":")
     if not address.startswith("tcp://") or not port.isdigit():
         raise InvalidError(f"0MQ address {address!r}: expected tcp://HOST:PORT, tcp://*:PORT or ipc://PATH")
     host = _EVERYWHERE.get(host, host)
     if _is_known(host):
         require_free_port(int(port), host)
+
+
+def _require_short(address: str) -> None:
+    size = len(os.fsencode(address.removeprefix(_IPC)))
+    if size > LONGEST_SOCKET_PATH:
+        raise InvalidError(
+            f"0MQ address {address!r}: the path has {size} bytes, a unix socket has {LONGEST_SOCKET_PATH} at most"
+        )
 
 
 async def until_redis_answers(url: str) -> None:

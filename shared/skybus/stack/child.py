@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -60,6 +61,8 @@ class Child:
     silence: float = SILENCE
     stop_signal: signal.Signals = signal.SIGTERM
     lock_fd: int | None = None
+    account: dict[str, Any] = field(default_factory=dict)
+    """What makes its process belong to another account."""
     told: dict[str, str] = field(default_factory=dict)
     """What it has told of itself when it was ready."""
     _process: asyncio.subprocess.Process | None = None
@@ -162,6 +165,7 @@ class Child:
                 start_new_session=True,  # Ctrl-C is ours to pass on, in order
                 pass_fds=() if self.lock_fd is None else (self.lock_fd,),
                 preexec_fn=end_with_parent,
+                **self.account,
             )
 
     def _last_words(self, lines: int = 3) -> str:

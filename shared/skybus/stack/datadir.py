@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import stat
 import tempfile
 import time
 from dataclasses import dataclass
@@ -16,7 +17,10 @@ from pathlib import Path
 
 from skybus.bus.errors import ConflictError, UnavailableError
 
-_LONGEST_SOCKET_PATH = 80
+LONGEST_SOCKET_PATH = 107
+"""Bytes; what Linux takes."""
+_LONGEST_NAME = 27
+"""Bytes of the name of a socket in the folder of sockets, with the slash before it."""
 _LEFT_OVER_PATIENCE = 10.0
 """Seconds to wait for the servers of a stack whose `up` was killed."""
 
@@ -45,12 +49,22 @@ class DataDir:
 
     @property
     def sockets(self) -> Path:
-        """A folder with a short name: the path of a unix socket has at most 107 bytes."""
+        """A folder with a short name, for unix sockets."""
         inside = self.path / "run"
-        if len(str(inside)) <= _LONGEST_SOCKET_PATH:
+        if _is_short(inside):
             return inside
         digest = hashlib.sha256(str(self.path).encode()).hexdigest()[:16]
         return Path(tempfile.gettempdir()) / f"skybus-{os.getuid()}-{digest}"
+
+    @property
+    def zmq_control(self) -> Path:
+        """The socket for the requests of 0MQ clients."""
+        return self.sockets / "zmq-control.sock"
+
+    @property
+    def zmq_info(self) -> Path:
+        """The socket on which 0MQ clients read console output and status."""
+        return self.sockets / "zmq-info.sock"
 
     def release(self) -> None:
         """Let the next one have it."""
@@ -77,9 +91,33 @@ def take(path: Path) -> DataDir:
     os.ftruncate(lock_fd, 0)
     os.pwrite(lock_fd, str(os.getpid()).encode(), 0)
     data_dir = DataDir(path.resolve(), lock_fd)
-    for folder in (data_dir.logs, data_dir.nats, data_dir.valkey, data_dir.sockets):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        for folder in (data_dir.logs, data_dir.nats, data_dir.valkey):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_private(data_dir.sockets, path.stat().st_uid)
+    except BaseException:
+        os.close(lock_fd)
+        raise
     return data_dir
+
+
+def _make_private(folder: Path, owner: int) -> None:
+    """Make the folder of sockets, into which no other account may reach; in /tmp somebody else may have made it.
+
+    Raises:
+        UnavailableError: somebody has, or its path is too long.
+    """
+    if not _is_short(folder):
+        raise UnavailableError(f"the path {folder} is too long for unix sockets: set TMPDIR to a shorter folder")
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (os.getuid(), owner):
+        raise UnavailableError(f"{folder} is not a folder of this account: remove it, or choose another --data-dir")
+    folder.chmod(0o700)
+
+
+def _is_short(folder: Path) -> bool:
+    return len(os.fsencode(folder)) <= LONGEST_SOCKET_PATH - _LONGEST_NAME
 
 
 def _lock(path: Path, lock_fd: int) -> None:

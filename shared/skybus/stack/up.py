@@ -4,37 +4,43 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import signal
 import sys
 import time
 import uuid
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import structlog
+from pydantic import ValidationError
 
 from skybus.bus.errors import UnavailableError
-from skybus.bus.settings import DEFAULT_INSTRUMENT, LISTEN_FILE, Listen
+from skybus.bus.hidden_memory import hide_memory
+from skybus.bus.settings import DEFAULT_INSTRUMENT, KEYS, LISTEN_FILE, BusSettings, Listen
 from skybus.bus.subjects import Subjects
 from skybus.bus.tasks import end_tasks
 from skybus.stack import datadir
+from skybus.stack.account import WORKER, Account, Separation
 from skybus.stack.addresses import require_free, until_redis_answers, without_password
 from skybus.stack.child import Child
 from skybus.stack.datadir import DataDir
 from skybus.stack.limits import StackLimits
 from skybus.stack.nats_child import HOST, lost_its_port, nats_child
 from skybus.stack.notify_socket import NotifySocket
-from skybus.stack.ports import LastPorts, port_of, ports_from
+from skybus.stack.ports import LastPorts, port_of
 from skybus.stack.servers import next_free_port, port_taken, require_free_port
 from skybus.stack.valkey_alone import valkey_child
 
 log = structlog.get_logger()
 
-SERVICES = ("queue", "auth", "console", "worker", "bridge")
-CONTROL, INFO = "X_SKYBUS_ZMQ_CONTROL", "X_SKYBUS_ZMQ_INFO"
-"""Where the bridge tells that it listens."""
+SERVICES = ("queue", "auth", "console", WORKER, "bridge")
+OPEN = "X_SKYBUS_OPEN"
+"""Where the bridge tells who reaches it over TCP."""
+ENVIRONMENT_USER = "SKYBUS_ENVIRONMENT_USER"
+"""Names the account in which plan code runs."""
 STANDBY = "standby"
 """The second queue service, by the name of its log and its lease."""
 WORKER_PATIENCE, SERVICE_PATIENCE, SERVER_PATIENCE = 3.2, 0.8, 0.8
@@ -45,7 +51,7 @@ _FOR_ANOTHER_HOUSE = ("SKYBUS_NATS_URL", "SKYBUS_REPLICAS", "SKYBUS_CREDENTIALS_
 
 @dataclass(frozen=True)
 class UpOptions:
-    """What `skybus up` was asked for; an address that was not asked for is chosen."""
+    """What `skybus up` was asked for; without addresses, 0MQ has sockets in the data directory."""
 
     data_dir: Path
     instrument: str = DEFAULT_INSTRUMENT
@@ -57,6 +63,8 @@ class UpOptions:
     zmq_info_addr: str | None = None
     publishes: bool = True
     """Whether there is an info socket."""
+    environment_user: str | None = None
+    """The account in which the worker and its environments run; by default ours."""
     announces: bool = True
     """Whether to print that everything is ready, and that it stops."""
     environment: dict[str, str] = field(default_factory=dict)
@@ -87,12 +95,14 @@ class Stack:
         self._watchers: list[asyncio.Task[None]] = []
         self._last = LastPorts.read(data_dir.path)
         self._asked = self._asked_ports()
+        user = options.environment_user
+        self._separate = Separation(Account.named(user), data_dir.path) if user else None
         self.listen = Listen(
             instrument=options.instrument,
             nats="",
             redis=without_password(options.redis_url or f"unix://{data_dir.sockets / 'valkey.sock'}"),
-            zmq_control=options.zmq_control_addr or "",
-            zmq_info=options.zmq_info_addr or "",
+            zmq_control=options.zmq_control_addr or f"ipc://{data_dir.zmq_control}",
+            zmq_info=(options.zmq_info_addr or f"ipc://{data_dir.zmq_info}") if options.publishes else "",
             pid=os.getpid(),
         )
         """Where things listen, as far as they do."""
@@ -100,15 +110,20 @@ class Stack:
     async def start(self) -> None:
         """Start everything and wait until it serves.
 
-        A port that nobody asked for belongs to the stack once its process has bound it: two stacks that start at the
-        same time may want the same one.
+        The port of NATS, if nobody asked for one, belongs to the stack once its process has bound it: two stacks that
+        start at the same time may want the same one.
         """
         if not self._options.redis_url:
             self._servers["valkey"] = valkey_child(self._dir)
-        self._services = {name: self._service(name) for name in SERVICES}
+        self._services = {name: self._service(name) for name in SERVICES if name != WORKER or not self._separate}
         children = [*self._servers.values(), *self._services.values()]
         await _together(self._start_nats(), *(child.start() for child in children))  # a service waits for what it needs
-        self._note_addresses(self._services["bridge"])
+        if self._separate:
+            self._separate.make()
+            worker = self._services[WORKER] = self._service(WORKER)  # it is told where NATS listens
+            await worker.start()
+        if reach := self._services["bridge"].told.get(OPEN):
+            log.warning(reach)
         self._watch([*self._servers.values(), *self._services.values()])
         if self._options.standby:
             standby = self._services[STANDBY] = self._service(STANDBY)
@@ -123,7 +138,7 @@ class Stack:
 
     async def stop(self) -> None:
         """Stop everything in order: the worker with its environment, the services, the servers."""
-        worker = self._services.get("worker")
+        worker = self._services.get(WORKER)
         if worker:
             await worker.stop(WORKER_PATIENCE)
         await _stop(list(self._services.values()), SERVICE_PATIENCE)
@@ -156,21 +171,10 @@ class Stack:
             log.info("another program was quicker to bind a port", name="nats", port=port)
             port = next_free_port(port + 1, self._asked)
         self._write_listen(nats=f"nats://{HOST}:{port}")
+        LastPorts(nats=port).write(self._dir.path)
 
     def _watch(self, children: list[Child]) -> None:
         self._watchers += [asyncio.create_task(child.watch(), name=child.name) for child in children]
-
-    def _note_addresses(self, bridge: Child) -> None:
-        """Write down where the bridge listens; started again, it listens there too, since its clients come back."""
-        control = self.listen.zmq_control or bridge.told[CONTROL]
-        info = self.listen.zmq_info or bridge.told.get(INFO, "")
-        bridge.environment |= {"SKYBUS_ZMQ_CONTROL_ADDR": control, "SKYBUS_ZMQ_INFO_ADDR": info}
-        self._write_listen(zmq_control=control, zmq_info=info)
-        LastPorts(
-            nats=port_of(self.listen.nats),
-            control=self._last.control if self._options.zmq_control_addr else port_of(control),
-            info=self._last.info if self._options.zmq_info_addr or not info else port_of(info),
-        ).write(self._dir.path)
 
     def _asked_ports(self) -> set[int]:
         """The ports that were asked for, each of them free."""
@@ -193,7 +197,11 @@ class Stack:
 
     def _service(self, name: str) -> Child:
         service = "queue" if name == STANDBY else name
-        reports = self._reports[name] = NotifySocket(self._dir.sockets / f"{name}.notify")
+        separate = self._separate if service == WORKER else None
+        folder = separate.given if separate else self._dir.sockets
+        reports = self._reports[name] = NotifySocket(folder / f"{name}.notify")
+        if separate:
+            os.chown(reports.address, separate.account.uid, separate.account.gid)
         environment = {
             **self._options.environment,
             "SKYBUS_DATA_DIR": str(self._dir.path),
@@ -202,6 +210,7 @@ class Stack:
             **(self._bridge_settings() if service == "bridge" else {}),
             **(self._queue_settings(name) if service == "queue" else {}),
             **self._options.environments.get(service, {}),
+            **(separate.settings(self.listen.instrument, self.listen.nats) if separate else {}),
         }
         command = [str(Path(sys.executable).parent / f"skybus-{service}")]
         return Child(
@@ -211,16 +220,12 @@ class Stack:
             reports.until_ready,
             environment=environment,
             reports=reports,
-            stop_signal=signal.SIGINT if name == "worker" else signal.SIGTERM,  # SIGINT: with the environment
+            stop_signal=signal.SIGINT if name == WORKER else signal.SIGTERM,  # SIGINT: with the environment
+            account=separate.account.process_options if separate else {},
         )
 
     def _bridge_settings(self) -> dict[str, str]:
-        options, last = self._options, self._last
-        control, info = (f"tcp://{HOST}:{ports_from(port, self._asked)}" for port in (last.control, last.info))
-        return {
-            "SKYBUS_ZMQ_CONTROL_ADDR": options.zmq_control_addr or control,
-            "SKYBUS_ZMQ_INFO_ADDR": options.zmq_info_addr or info,
-        }
+        return {"SKYBUS_ZMQ_CONTROL_ADDR": self.listen.zmq_control, "SKYBUS_ZMQ_INFO_ADDR": self.listen.zmq_info}
 
     def _queue_settings(self, name: str) -> dict[str, str]:
         options = self._options
@@ -241,6 +246,9 @@ async def run_stack(options: UpOptions, beside: Callable[[], Coroutine[None, Non
     born = time.monotonic()
     for name in _FOR_ANOTHER_HOUSE:
         os.environ.pop(name, None)  # our processes inherit it
+    options = _with_keys(options)
+    if not _is_dumpable():
+        hide_memory()  # our own environment still has what was exported
     if options.redis_url:
         await until_redis_answers(options.redis_url)
     data_dir = datadir.take(options.data_dir)
@@ -249,6 +257,22 @@ async def run_stack(options: UpOptions, beside: Callable[[], Coroutine[None, Non
         await _run_until_signal(stack, born)
     finally:
         data_dir.release()
+
+
+def _is_dumpable() -> bool:
+    try:
+        return BusSettings().dumpable
+    except ValidationError:  # the services say what is wrong
+        return False
+
+
+def _with_keys(options: UpOptions) -> UpOptions:
+    """Take keys out of the environment, which all our processes inherit down to plan code; one service gets each."""
+    environments = {service: dict(settings) for service, settings in options.environments.items()}
+    for name, service in KEYS.items():
+        if key := os.environ.pop(name, ""):
+            environments.setdefault(service, {}).setdefault(name, key)
+    return replace(options, environments=environments)
 
 
 async def _run_until_signal(stack: Stack, born: float) -> None:
@@ -275,11 +299,23 @@ async def _start_and_keep(stack: Stack, born: float) -> None:
     await stack.start()
     listen = stack.listen
     stack.announce(
-        f"ready in {time.monotonic() - born:.2f} s: instrument {listen.instrument}, NATS {listen.nats}, "
-        f"0MQ {' and '.join(filter(None, (listen.zmq_control, listen.zmq_info)))}\n"
+        f"ready in {time.monotonic() - born:.2f} s: instrument {listen.instrument}, NATS {listen.nats}\n"
+        f"for `qserver` and other 0MQ clients: {_for_clients(listen)}\n"
         f"data in {stack._dir.path}; try `skybus status`, `skybus env open`; Ctrl-C stops everything"
     )
     await stack.run()
+
+
+def _for_clients(listen: Listen) -> str:
+    """What a shell is told for the reference's clients, which read these variables."""
+    variables = {"CONTROL": listen.zmq_control, "INFO": listen.zmq_info}
+    told = (f"QSERVER_ZMQ_{name}_ADDRESS={_reached(address)}" for name, address in variables.items() if address)
+    return f"export {' '.join(told)}"
+
+
+def _reached(address: str) -> str:
+    """Where clients of this machine connect to."""
+    return shlex.quote(address.replace("tcp://*:", "tcp://localhost:"))
 
 
 async def _together(*works: Coroutine[Any, Any, None]) -> None:

@@ -86,11 +86,13 @@ class AuthHandlers:
             problems=[problem and self._explain(problem) for problem in problems],
             may_run=[problem is None for problem in now],
             lists_uid=self._keeper.catalogue.uids.allowed_uid,
+            via=self._users.via(request.requester),
         )
 
     async def check_name(self, request: NameCheck) -> NameChecked:
         """Say in whose name something is done that needs no group."""
-        return NameChecked(user=self._users.name(request.requester, request.claimed_user))
+        user = self._users.name(request.requester, request.claimed_user)
+        return NameChecked(user=user, via=self._users.via(request.requester))
 
     async def check_root(self, request: RootCheck) -> Nothing:
         """See that a user may do what concerns everybody."""

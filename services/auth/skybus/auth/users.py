@@ -49,6 +49,10 @@ class Users:
         """Return in whose name a verified user does something for which no group is needed."""
         return claimed_user if requester in self.delegates else requester
 
+    def via(self, requester: str) -> str | None:
+        """Return the delegate that claims a user whom nobody has verified, if the requester is one."""
+        return requester if requester in self.delegates else None
+
     def group_to_read(self, requester: str, asked: str | None) -> str:
         """Return the group whose lists a verified user wants to see.
 

@@ -11,12 +11,16 @@ from skybus.bridge.answers import Answers, say_nothing
 from skybus.bridge.codec import CODECS
 from skybus.bridge.control import ControlSocket
 from skybus.bridge.publisher import InfoSocket, StatusPublisher, publish_console
+from skybus.bridge.reach import who_reaches, who_reads
 from skybus.bridge.settings import BridgeSettings
 from skybus.bus.arrivals import Arrivals
 from skybus.bus.notify import tell_ready
 from skybus.bus.runtime import Process, run_service
 
 log = structlog.get_logger()
+
+OPEN = "X_SKYBUS_OPEN"
+"""Tells `skybus up` who reaches the control socket over TCP."""
 
 
 async def serve(settings: BridgeSettings, process: Process) -> None:
@@ -26,21 +30,36 @@ async def serve(settings: BridgeSettings, process: Process) -> None:
     await arrivals.watch()
     async with AsyncExitStack() as stack:
         context = stack.enter_context(zmq.Context())
-        say, listens = say_nothing, dict[str, str]()
+        say, limits, mode = say_nothing, settings.limits, settings.zmq_socket_mode
         if settings.zmq_publish:
-            info = InfoSocket(context, settings.zmq_info_addr, codec)
+            peers = map(str, limits.peers)
+            info = InfoSocket(context, settings.zmq_info_addr, codec, mode=mode, peers=peers)
             stack.callback(info.close)
-            say, listens["X_SKYBUS_ZMQ_INFO"] = info.line, info.address
+            say = info.line
             process.start(publish_console(process.bus, info), "console")
             process.start(StatusPublisher(process.bus, info, settings.zmq_status_period).run(), "status")
-        answers = Answers(process.bus, arrivals, codec, settings.zmq_request_timeout, say)
+        answers = Answers(process.bus, arrivals, codec, settings.zmq_request_timeout, say, limits)
         largest = 2 * settings.max_request  # a request that is somewhat too large is answered
-        control = ControlSocket(context, settings.zmq_control_addr, answers.answer, largest, settings.curve_key)
+        control = ControlSocket(
+            context,
+            settings.zmq_control_addr,
+            answers.answer,
+            largest,
+            settings.curve_key,
+            mode=mode,
+            names_peers=bool(limits.peers),
+        )
         stack.push_async_callback(control.close)
         log.info("0MQ clients are answered", address=control.address)
-        listens["X_SKYBUS_ZMQ_CONTROL"] = control.address
+        reach = [
+            who_reaches(control.address, limits, has_key=bool(settings.curve_key)),
+            who_reads(settings.zmq_info_addr, limits) if settings.zmq_publish else None,
+        ]
+        said = "; ".join(filter(None, reach))
+        if said:
+            log.warning(said)
         await process.connect(publishes=False)
-        tell_ready(**listens)
+        tell_ready(**({OPEN: said} if said else {}))
         await process.stop.wait()
 
 

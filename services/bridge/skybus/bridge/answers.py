@@ -10,6 +10,7 @@ import structlog
 
 from skybus.bridge.checks import check_unsupported
 from skybus.bridge.codec import Codec, Json
+from skybus.bridge.limits import NO_LIMITS, Limits
 from skybus.bridge.method import Method
 from skybus.bridge.methods import METHODS, TAKES_ANYTHING
 from skybus.bus.api.queue import QUEUE_GET, QueueGet
@@ -37,20 +38,29 @@ class Answers:
 
     Args:
         say: publishes a line of console output that only 0MQ subscribers see.
+        limits: what clients may do.
     """
 
     def __init__(
-        self, bus: Bus, arrivals: Arrivals, codec: Codec, timeout: float, say: Callable[[str], None] = say_nothing
+        self,
+        bus: Bus,
+        arrivals: Arrivals,
+        codec: Codec,
+        timeout: float,
+        say: Callable[[str], None] = say_nothing,
+        limits: Limits = NO_LIMITS,
     ) -> None:
         self._bus = bus
         self._arrivals = arrivals
         self._codec = codec
         self._timeout = timeout
         self._say = say
+        self._limits = limits
 
-    async def answer(self, parts: list[bytes]) -> bytes | None:
+    async def answer(self, parts: list[bytes], peer: str = "") -> bytes | None:
         """Answer a request, given as the parts of its message; or, for a few methods without their service, do not."""
         try:
+            self._limits.require_peer(peer)
             return await self._answer(parts)
         except SkybusError as error:
             log.debug("request refused", reason=error.message)
@@ -89,15 +99,16 @@ class Answers:
 
     async def _ask(self, method: Method, params: Mapping[str, Any], *, is_odd: bool) -> tuple[dict[str, Any], bool]:
         try:
+            self._limits.require(method, params)
             body = _body(method, params, is_odd=is_odd)
-        except InvalidError as error:
+        except SkybusError as error:
             self._say_refused(method, error)
             raise
         read = _JSON.loads if method.to_reply else self._codec.loads_fields
         answer = read(await self._call(method, body))
         return method.reply(answer.value, params), answer.is_odd
 
-    def _say_refused(self, method: Method, error: InvalidError) -> None:
+    def _say_refused(self, method: Method, error: SkybusError) -> None:
         """What does not get to a service leaves its line here."""
         if method.endpoint.changes:
             reason = printable(" ".join(error.message.split()), LONGEST_REASON)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import re
 import socket as unix
+from collections.abc import Iterator
 from pathlib import Path
 
 import zmq
@@ -15,11 +15,16 @@ from skybus.bus.errors import UnavailableError
 from skybus.bus.port_holder import port_holder
 
 _IPC = "ipc://"
-_PORTS = re.compile(r"(tcp://.+:)([0-9]+)-([0-9]+)")
 
 
-def bind(socket: zmq.Socket, address: str, what: str) -> None:
-    """Bind a socket to an address of 0MQ, or for `tcp://HOST:FIRST-LAST` to the first free one of these ports.
+def bind(socket: zmq.Socket, address: str, what: str, mode: int | None = None) -> None:
+    """Bind a socket to an address of 0MQ.
+
+    Args:
+        socket: of 0MQ.
+        address: where it is to listen.
+        what: `control` or `info`.
+        mode: of the file of an `ipc://` socket; by default what the umask leaves.
 
     Raises:
         UnavailableError: the address is taken or is none.
@@ -27,7 +32,8 @@ def bind(socket: zmq.Socket, address: str, what: str) -> None:
     try:
         if address.startswith(_IPC):
             _require_unused(address.removeprefix(_IPC))
-        _bind_one(socket, _candidates(address))
+        with _socket_mode(mode):
+            socket.bind(address)
     except (zmq.ZMQError, OSError) as error:
         socket.close()
         raise UnavailableError(
@@ -36,26 +42,17 @@ def bind(socket: zmq.Socket, address: str, what: str) -> None:
         ) from None
 
 
-def _candidates(address: str) -> list[str]:
-    ports = _PORTS.fullmatch(address)
-    if not ports:
-        return [address]
-    place, first, last = ports.groups()
-    return [f"{place}{port}" for port in range(int(first), int(last) + 1)] or [address]
-
-
-def _bind_one(socket: zmq.Socket, addresses: list[str]) -> None:
-    """Bind the first address that nobody else has bound; looking for one before would be too early."""
-    *others, last = addresses
-    for address in others:
-        try:
-            socket.bind(address)
-        except zmq.ZMQError as error:
-            if error.errno != zmq.EADDRINUSE:
-                raise
-        else:
-            return
-    socket.bind(last)
+@contextlib.contextmanager
+def _socket_mode(mode: int | None) -> Iterator[None]:
+    """Give a socket file its mode when it is made: somebody could connect before a chmod."""
+    if mode is None:
+        yield
+        return
+    before = os.umask(0o777 & ~mode)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def _reason(error: OSError | zmq.ZMQError, address: str) -> str:

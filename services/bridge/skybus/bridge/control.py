@@ -22,7 +22,9 @@ AT_ONCE = 256
 _COPIED = 65536
 _READABLE, _MORE = int(zmq.POLLIN), int(zmq.SNDMORE | zmq.NOBLOCK)  # the enums take longer than the calls
 
-Answer = Callable[[list[bytes]], Awaitable[bytes | None]]
+Answer = Callable[[list[bytes], str], Awaitable[bytes | None]]
+"""Takes the parts of a request and the address of the client's host, which is empty if nobody needs it."""
+_PEER_ADDRESS = "Peer-Address"
 
 
 class ControlSocket:
@@ -30,12 +32,23 @@ class ControlSocket:
 
     Args:
         largest: bytes of one message; 0MQ ends the connection of a client that sends more.
+        mode: of the file of an `ipc://` socket.
+        names_peers: whether `answer` needs the address of the client's host.
     """
 
     def __init__(
-        self, context: zmq.Context, address: str, answer: Answer, largest: int, private_key: str | None = None
+        self,
+        context: zmq.Context,
+        address: str,
+        answer: Answer,
+        largest: int,
+        private_key: str | None = None,
+        *,
+        mode: int | None = None,
+        names_peers: bool = False,
     ) -> None:
         self._answer = answer
+        self._names_peers = names_peers
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._socket = context.socket(zmq.ROUTER)
@@ -44,7 +57,7 @@ class ControlSocket:
         if private_key:
             self._socket.curve_server = True
             self._socket.curve_secretkey = private_key.encode()
-        bind(self._socket, address, "control")
+        bind(self._socket, address, "control", mode)
         self._loop.add_reader(self._socket.FD, self._receive)
 
     @property
@@ -63,17 +76,24 @@ class ControlSocket:
 
     def _receive(self) -> None:
         while len(self._tasks) < AT_ONCE and self._has_request():
-            frames = self._socket.recv_multipart(zmq.NOBLOCK)
-            task = self._loop.create_task(self._reply(frames))
+            frames, peer = self._take()
+            task = self._loop.create_task(self._reply(frames, peer))
             self._tasks.add(task)
             task.add_done_callback(self._done)
 
     def _has_request(self) -> bool:
         return not self._socket.closed and bool(self._socket.getsockopt(zmq.EVENTS) & _READABLE)
 
-    async def _reply(self, frames: list[bytes]) -> None:
+    def _take(self) -> tuple[list[bytes], str]:
+        """Read a message, and the address of its sender if it is needed: only frames that 0MQ does not copy have it."""
+        if not self._names_peers:
+            return self._socket.recv_multipart(zmq.NOBLOCK), ""
+        frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
+        return [frame.bytes for frame in frames], str(frames[-1].get(_PEER_ADDRESS))
+
+    async def _reply(self, frames: list[bytes], peer: str) -> None:
         envelope, parts = split_envelope(frames)
-        reply = await self._answer(parts)
+        reply = await self._answer(parts, peer)
         if reply is None:
             return
         for frame in envelope:  # not send_multipart: it takes 10 µs more

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -33,15 +34,30 @@ _JSON = Json()
 
 
 class InfoSocket:
-    """A PUB socket with the reference's two topics."""
+    """A PUB socket with the reference's two topics.
 
-    def __init__(self, context: zmq.Context, address: str, codec: Codec) -> None:
+    Args:
+        mode: of the file of an `ipc://` socket.
+        peers: networks whose hosts may subscribe; by default all.
+    """
+
+    def __init__(
+        self,
+        context: zmq.Context,
+        address: str,
+        codec: Codec,
+        *,
+        mode: int | None = None,
+        peers: Iterable[str] = (),
+    ) -> None:
         self._codec = codec
         self._socket = context.socket(zmq.PUB)
         self._socket.setsockopt(zmq.LINGER, 200)
         self._socket.setsockopt(zmq.SNDHWM, _BUFFERED)
         self._socket.setsockopt(zmq.MAXMSGSIZE, _LARGEST_SUBSCRIPTION)
-        bind(self._socket, address, "info")
+        for network in peers:
+            self._socket.setsockopt_string(zmq.TCP_ACCEPT_FILTER, network)
+        bind(self._socket, address, "info", mode)
 
     @property
     def address(self) -> str:

@@ -98,7 +98,13 @@ class Announcer:
         """The lock was set or taken away."""
         self._publish(
             "lock",
-            LockChanged(lock_info_uid=lock.uid, environment=lock.environment, queue=lock.queue, user=lock.user),
+            LockChanged(
+                lock_info_uid=lock.uid,
+                environment=lock.environment,
+                queue=lock.queue,
+                user=lock.user,
+                via=lock.via,
+            ),
         )
 
 

@@ -41,7 +41,8 @@ class LockHandlers:
 
     async def set(self, request: lock.LockSet) -> lock.LockShown:
         """Lock, or with the key lock something else."""
-        wanted = Lock.made(request, await self._check.name(request.user))
+        owner = await self._check.name(request.user)
+        wanted = Lock.made(request, owner.user, owner.via)
 
         def alter(book: Book) -> lock.LockShown:
             if not book.lock.opens_with(request.lock_key):

@@ -16,6 +16,7 @@ from skybus.bus.api.internal import (
     ItemsCheck,
     ItemsChecked,
     NameCheck,
+    NameChecked,
     RootCheck,
 )
 from skybus.bus.api.items import ByClaim, Item, ItemSpec
@@ -69,13 +70,13 @@ class ItemCheck:
         """What `batch` would say of each item."""
         return (await self._check_all(request.items, request))[2]
 
-    async def name(self, claimed: str | None) -> str:
+    async def name(self, claimed: str | None) -> NameChecked:
         """In whose name something is done that needs no group; a name that is claimed counts for delegates only."""
         requester = current_call().requester.user
         if claimed is None or claimed == requester:
-            return requester
+            return NameChecked(user=requester)
         request = NameCheck(requester=requester, claimed_user=claimed)
-        return (await self._arrivals.when_there(lambda: self._bus.call(NAME_CHECK, request))).user
+        return await self._arrivals.when_there(lambda: self._bus.call(NAME_CHECK, request))
 
     async def require_root(self, deed: str) -> None:
         """Let only those do something who may do what concerns everybody.
@@ -106,7 +107,11 @@ class ItemCheck:
         return await self._arrivals.when_there(lambda: self._bus.call(ITEMS_CHECK, request))
 
     def _stamped(self, specs: Sequence[ItemSpec | FunctionSpec], checked: ItemsChecked) -> list[Item]:
-        owner = {"user": checked.user, "user_group": checked.user_group}
+        owner = {
+            "user": checked.user,
+            "user_group": checked.user_group,
+            **({"via": checked.via} if checked.via else {}),
+        }
         items = [{**spec.to_item(), **owner, "item_uid": new_uid()} for spec in specs]
         self._rights.found_right(itertools.compress(items, checked.may_run), checked.lists_uid)
         return items

@@ -36,12 +36,14 @@ class Lock(Message):
     queue: bool = False
     lock_key: str | None = Field(default=None, repr=False)
     user: str | None = None
+    via: str | None = None
+    """The delegate that has claimed the user."""
     time: float | None = None
     """Unix seconds."""
     note: str | None = None
 
     @classmethod
-    def made(cls, request: LockSet, user: str) -> Lock:
+    def made(cls, request: LockSet, user: str, via: str | None = None) -> Lock:
         """The lock that somebody asks for.
 
         Raises:
@@ -54,6 +56,7 @@ class Lock(Message):
             queue=request.queue,
             lock_key=request.lock_key,
             user=user,
+            via=via,
             time=time.time(),
             note=request.note,
         )
@@ -79,7 +82,8 @@ class Lock(Message):
     def describe(self) -> str:
         """Say who has locked what, and why; never the key."""
         what = " and ".join(guard.name.lower() for guard in self.guards if guard.name)
-        return f"{what} locked by {self.user!r} since {self._time_str()}, note: {self.note or '---'}"
+        via = f" (via {self.via})" if self.via else ""
+        return f"{what} locked by {self.user!r}{via} since {self._time_str()}, note: {self.note or '---'}"
 
     def info(self, *, has_emergency_key: bool) -> LockInfo:
         """What anybody may know."""
@@ -87,6 +91,7 @@ class Lock(Message):
             environment=self.environment,
             queue=self.queue,
             user=self.user,
+            via=self.via,
             time=self.time,
             time_str=self._time_str(),
             note=self.note,

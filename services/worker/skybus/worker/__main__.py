@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 from nats.js import JetStreamContext
@@ -13,6 +14,7 @@ from skybus.bus.ensuring import Ensured
 from skybus.bus.notify import tell_ready
 from skybus.bus.runtime import Process, run_service
 from skybus.bus.service import Service
+from skybus.bus.settings import KEYS
 from skybus.bus.streams import DAY, console_stream, docs_stream, ensure_stream, life_stream
 from skybus.worker.record import lock_data_dir
 from skybus.worker.settings import WorkerSettings
@@ -26,6 +28,8 @@ def main() -> None:
 
 async def serve(settings: WorkerSettings, process: Process) -> None:
     """Supervise until told to stop."""
+    for key in KEYS:
+        os.environ.pop(key, None)  # plan code inherits the rest
     lock = lock_data_dir(settings.data_dir)
     Ensured(process.bus, lambda jetstream: _ensure_streams(settings, process.bus, jetstream))
     supervisor = Supervisor(settings, process.bus, process.start)

@@ -71,7 +71,8 @@ class EnvironmentFolder:
 
     def make(self) -> None:
         """Make the folder and the FIFO."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.path.mkdir(mode=0o700, exist_ok=True)  # what plans print and measure is for no other account
         if not self.fifo.exists():
             os.mkfifo(self.fifo, 0o600)
 

@@ -32,7 +32,10 @@ def lock_data_dir(data_dir: Path) -> TextIOWrapper:
     Raises:
         UnavailableError: one is there already.
     """
-    lock = (data_dir / "worker.lock").open("w")
+    path = data_dir / "worker.lock"
+    path.touch(mode=0o600)
+    path.chmod(0o600)  # whoever can read a file can lock it
+    lock = path.open("w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -88,6 +88,7 @@ class LockChanged(Message):
     environment: bool
     queue: bool
     user: str | None = None
+    via: str | None = None
 
 
 class ServiceStarted(Message):

@@ -224,6 +224,8 @@ class ItemsChecked(Message):
     not: delegates can queue it, as in the reference, and it fails when its turn comes."""
     lists_uid: str = ""
     """Of the lists of what is allowed, `CatalogChanged.allowed_uid`."""
+    via: str | None = None
+    """The delegate that has claimed the user; nothing if the server has verified the user."""
 
 
 class NameCheck(Message):
@@ -237,6 +239,8 @@ class NameChecked(Message):
     """The claimed name for a delegate, the requester's own for everybody else."""
 
     user: str
+    via: str | None = None
+    """The delegate that has claimed the user; nothing if the server has verified the user."""
 
 
 class RootCheck(Message):

@@ -10,7 +10,8 @@ from skybus.bus.messages import Request
 
 Item = dict[str, Any]
 """An item as the queue keeps it, in the reference's format: `item_type`, `name`, `args`, `kwargs`, `meta`, `item_uid`,
-`user`, `user_group`; one in history has also `result`."""
+`user`, `user_group`; one in history has also `result`. One whose user nobody has verified has also `via`, the name of
+the delegate that has claimed the user: `bridge`."""
 
 LEFT_OUT = "left_out"
 """In an item of a page that was asked for with `max_item_bytes`: the fields that are left out, being larger."""

@@ -46,6 +46,8 @@ class LockInfo(Message):
     environment: bool = False
     queue: bool = False
     user: str | None = None
+    via: str | None = None
+    """The delegate that has claimed the user; nothing if the server has verified the user."""
     time: float | None = None
     """When it was set, unix seconds."""
     time_str: str = ""
