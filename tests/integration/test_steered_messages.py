@@ -8,6 +8,7 @@ steered to it is dropped, and what comes after that is taken.
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ import orjson
 import pytest
 import zmq
 import zmq.asyncio
+from rich.console import Console
+from rich.live import Live
 
 from skybus.bridge.codec import Json
 from skybus.bridge.publisher import CONSOLE_TOPIC, INFO_TOPIC, InfoSocket, StatusPublisher, publish_console
@@ -32,6 +35,7 @@ from skybus.bus.messages import Empty, encode
 from skybus.bus.provenance import LAST_SEQUENCE, SEQUENCE, STORED, STREAM, SUBJECT
 from skybus.bus.streams import docs_stream, ensure_bucket, ensure_stream
 from skybus.bus.tasks import end_tasks
+from skybus.cli.watch_command import View
 from skybus.client.client import Client
 from skybus.client.engine_calls import EnvironmentFailedError
 from skybus.client.streams import DocumentPages
@@ -236,6 +240,22 @@ async def test_stored_headers_hide_no_last_value(site: Site, head: dict[str, str
     progress = PlanProgress(item_uid="item", done=4)
     await site.store("$KV.STATE_sim.progress", encode(progress), head)
     assert await site.client.progress() == progress
+
+
+async def test_watching_goes_on_behind_progress_that_cannot_be_read(site: Site):
+    await site.store("$KV.STATE_sim.progress", b"nonsense")
+    topic = site.people.subjects.event("progress.item")
+    with Live(console=Console(file=io.StringIO()), auto_refresh=False) as live:
+        watching = asyncio.create_task(View(live).follow_progress(site.client))
+        async with asyncio.timeout(PATIENCE), aclosing(site.client.events("progress.*")) as events:
+            for _ in range(2):
+                arrived = asyncio.create_task(anext(events))
+                await asyncio.sleep(0)
+                await site.client.bus.settle()
+                await site.plans.connection.publish(topic, b"nonsense", headers=EVENT)
+                await arrived
+        assert not watching.done()
+        await end_tasks([watching])
 
 
 async def test_plan_code_removes_no_value_of_others(site: Site):

@@ -15,7 +15,7 @@ _LARGE = 1 << 20
 
 
 def return_large_buffers() -> None:
-    """Have large buffers mapped, each on its own; another C library than GNU's has its own ways."""
+    """Map each large buffer on its own, with the C library of GNU; others have their own ways."""
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):

@@ -101,7 +101,6 @@ class Reports:
                     raise UnavailableError("no more reports come")
                 left -= len(messages)
                 found += [report for message in messages for report in await self._parsed(message)]
-        await jetstream.delete_consumer(stream, consumer.name)
         return found
 
     async def _read(self, jetstream: JetStreamContext) -> None:
