@@ -41,6 +41,8 @@ FACTOR, BACK_WITHIN = 1.3, 60.0
 """How many times as much memory a process may have afterwards, and how many seconds after the last attack."""
 ROOM = 32.0
 """MB that it may have besides: the NATS server begins with 22 MB, and any busy minute makes that 60."""
+HIGHEST = 800.0
+"""MB that no process may ever have; a queue service holds four requests of 64 MB that are still coming."""
 PATIENCE = 60.0
 _RESTART = re.compile(r"a process has died and is started again.*")
 _OWN_LIMIT = re.compile(r"\blimit\b")
@@ -78,6 +80,7 @@ class Outcome:
             *self._output_missed(),
             *self.unexpected_restarts,
             *self.growth.above(FACTOR, ROOM),
+            *(f"{name}: {peak} MB at its peak" for name, peak in self.growth.peaks.items() if peak > HIGHEST),
             *([] if self.plan == "completed" else [f"the plan: {self.plan}"]),
             *([] if self.lateness.points == self.points else [f"documents of {self.lateness.points} points"]),
             *self.other,
