@@ -58,6 +58,11 @@ class Experience:
         """Of so many points, of how many nothing was seen."""
         return len(set(range(points)) - set(self.points))
 
+    @property
+    def repeated(self) -> int:
+        """Of how many points the output came again."""
+        return len(self.points) - len(set(self.points))
+
     def lines(self, points: int) -> list[str]:
         """For people."""
         times = sorted(self.seconds) or [0.0]
@@ -65,7 +70,7 @@ class Experience:
         return [
             f"honest client over {self.who}: {len(self.seconds)} requests, {len(self.errors)} errors, "
             f"median {1000 * middle:.0f} ms, p99 {1000 * late:.0f} ms, longest {1000 * times[-1]:.0f} ms, "
-            f"output of {self.missed(points)} of {points} points missed",
+            f"output of {points} points: {self.missed(points)} missed, {self.repeated} repeated",
             *(f"  {error[:300]}" for error in self.errors[:8]),
         ]
 

@@ -77,7 +77,7 @@ class Outcome:
         return [
             *(f"{each.who}: {error}" for each in self.honest for error in each.errors),
             *(wrong for each in self.strikes for wrong in each.wrong),
-            *self._output_missed(),
+            *self._output_of_the_plan(),
             *self.unexpected_restarts,
             *self.growth.above(FACTOR, ROOM),
             *(f"{name}: {peak} MB at its peak" for name, peak in self.growth.peaks.items() if peak > HIGHEST),
@@ -86,11 +86,11 @@ class Outcome:
             *self.other,
         ]
 
-    def _output_missed(self) -> list[str]:
-        """Over NATS; the info socket of 0MQ drops what a subscriber does not read in time."""
-        over_nats = self.honest[0]
-        missed = over_nats.missed(self.points)
-        return [f"{over_nats.who}: output of {missed} points missed"] if missed else []
+    def _output_of_the_plan(self) -> list[str]:
+        """What the client over NATS saw wrong; the info socket of 0MQ drops what a subscriber does not read in time."""
+        follower = self.honest[0]
+        missed, repeated = follower.missed(self.points), follower.repeated
+        return [f"output of {missed} points missed, of {repeated} repeated"] if missed or repeated else []
 
     def lines(self) -> list[str]:
         """The figures, for people."""
