@@ -93,8 +93,8 @@ class NatsWorker:
             await asyncio.sleep(PAUSE)  # the pace of the client
 
     async def watch(self) -> None:
-        """Follow what the plan prints."""
-        async with aclosing(self._follower.console()) as chunks:
+        """Follow what is printed from now on."""
+        async with aclosing(self._follower.console(since=time.time())) as chunks:
             async for chunk in chunks:
                 self.experience.saw(chunk.text)
 
