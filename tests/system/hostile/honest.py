@@ -58,6 +58,11 @@ class Experience:
         """Of so many points, of how many nothing was seen."""
         return len(set(range(points)) - set(self.points))
 
+    @property
+    def repeated(self) -> int:
+        """Of how many points the output came again."""
+        return len(self.points) - len(set(self.points))
+
     def lines(self, points: int) -> list[str]:
         """For people."""
         times = sorted(self.seconds) or [0.0]
@@ -65,7 +70,7 @@ class Experience:
         return [
             f"honest client over {self.who}: {len(self.seconds)} requests, {len(self.errors)} errors, "
             f"median {1000 * middle:.0f} ms, p99 {1000 * late:.0f} ms, longest {1000 * times[-1]:.0f} ms, "
-            f"output of {self.missed(points)} of {points} points missed",
+            f"output of {points} points: {self.missed(points)} missed, {self.repeated} repeated",
             *(f"  {error[:300]}" for error in self.errors[:8]),
         ]
 
@@ -88,8 +93,8 @@ class NatsWorker:
             await asyncio.sleep(PAUSE)  # the pace of the client
 
     async def watch(self) -> None:
-        """Follow what the plan prints."""
-        async with aclosing(self._follower.console()) as chunks:
+        """Follow what is printed from now on."""
+        async with aclosing(self._follower.console(since=time.time())) as chunks:
             async for chunk in chunks:
                 self.experience.saw(chunk.text)
 

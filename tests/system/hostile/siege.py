@@ -41,6 +41,8 @@ FACTOR, BACK_WITHIN = 1.3, 60.0
 """How many times as much memory a process may have afterwards, and how many seconds after the last attack."""
 ROOM = 32.0
 """MB that it may have besides: the NATS server begins with 22 MB, and any busy minute makes that 60."""
+HIGHEST = 800.0
+"""MB that no process may ever have; a queue service holds four requests of 64 MB that are still coming."""
 PATIENCE = 60.0
 _RESTART = re.compile(r"a process has died and is started again.*")
 _OWN_LIMIT = re.compile(r"\blimit\b")
@@ -75,19 +77,20 @@ class Outcome:
         return [
             *(f"{each.who}: {error}" for each in self.honest for error in each.errors),
             *(wrong for each in self.strikes for wrong in each.wrong),
-            *self._output_missed(),
+            *self._output_of_the_plan(),
             *self.unexpected_restarts,
             *self.growth.above(FACTOR, ROOM),
+            *(f"{name}: {peak} MB at its peak" for name, peak in self.growth.peaks.items() if peak > HIGHEST),
             *([] if self.plan == "completed" else [f"the plan: {self.plan}"]),
             *([] if self.lateness.points == self.points else [f"documents of {self.lateness.points} points"]),
             *self.other,
         ]
 
-    def _output_missed(self) -> list[str]:
-        """Over NATS; the info socket of 0MQ drops what a subscriber does not read in time."""
-        over_nats = self.honest[0]
-        missed = over_nats.missed(self.points)
-        return [f"{over_nats.who}: output of {missed} points missed"] if missed else []
+    def _output_of_the_plan(self) -> list[str]:
+        """What the client over NATS saw wrong; the info socket of 0MQ drops what a subscriber does not read in time."""
+        follower = self.honest[0]
+        missed, repeated = follower.missed(self.points), follower.repeated
+        return [f"output of {missed} points missed, of {repeated} repeated"] if missed or repeated else []
 
     def lines(self) -> list[str]:
         """The figures, for people."""
