@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from skybus.bus import large_json
 from skybus.bus.errors import InvalidError, SkybusError
 
 M = TypeVar("M", bound="Message")
@@ -64,6 +65,20 @@ def decode_request(cls: type[M], data: bytes) -> M:
     """Read and validate a request that came from outside; raises InvalidError that names the field."""
     try:
         return cls.model_validate_json(data or b"{}")
+    except ValidationError as error:
+        raise InvalidError(explain(error)) from None
+
+
+def decode_large_request(cls: type[M], data: bytes, most: int) -> M:
+    """Read a request of many kilobytes as `decode_request` does; call it in a thread.
+
+    Raises:
+        TooLargeError: its values would take more than `most` bytes in memory.
+        InvalidError: it is not valid; the error names the field.
+    """
+    large_json.require_bounded(data, most)
+    try:
+        return cls.model_validate(large_json.read(data))
     except ValidationError as error:
         raise InvalidError(explain(error)) from None
 

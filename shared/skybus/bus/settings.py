@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from skybus.bus.errors import UnavailableError
+from skybus.bus.in_flight import EACH_BYTES, EACH_REQUESTS, Share
 from skybus.bus.packing import MAX_REQUEST
 from skybus.bus.subjects import Subjects
 
@@ -79,9 +80,18 @@ class BusSettings(BaseSettings):
     """Servers of a cluster that each keep everything: 3 of 3, so that one may be lost."""
     max_request: int = Field(default=MAX_REQUEST, ge=4 << 20, le=256 << 20)
     """Bytes of a request, unpacked; services refuse a larger one."""
+    user_requests: int = Field(default=EACH_REQUESTS, ge=16)
+    """Requests of one user that a process of a service has in hand at the same time; more are refused."""
+    user_bytes: int = Field(default=EACH_BYTES, ge=1 << 20)
+    """Bytes of these requests together."""
     credentials_file: Path | None = None
     """By default `credentials/{name}.json` in the data directory."""
     log_level: Literal["debug", "info", "warning", "error", "critical"] = "info"
+
+    @property
+    def share(self) -> Share:
+        """What a process of a service has in hand of one user at the most."""
+        return Share(self.user_requests, self.user_bytes)
 
     def listen(self) -> Listen:
         """Read where the stack listens.
