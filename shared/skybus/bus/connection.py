@@ -27,12 +27,12 @@ from nats.aio.subscription import Subscription as NatsSubscription
 from nats.js import JetStreamContext
 
 from skybus.bus import blob, headers
-from skybus.bus.endpoints import Endpoint, Rep, Req
+from skybus.bus.endpoints import Endpoint, InternalEndpoint, Rep, Req
 from skybus.bus.errors import NotSentError, SkybusError, UnavailableError, error_from_wire, why
 from skybus.bus.identity import user_token
 from skybus.bus.in_flight import Share
 from skybus.bus.messages import Message, decode, encode
-from skybus.bus.packing import MAX_REQUEST, pack
+from skybus.bus.packing import MAX_REQUEST, PEOPLE_PAYLOAD, pack
 from skybus.bus.parts import Parcel, Part, announced, extra_time, following
 from skybus.bus.requests import Requests
 from skybus.bus.settings import Access
@@ -245,7 +245,7 @@ class Bus:
         with sending(endpoint.name, head):
             end = time.monotonic() + seconds
             requests = self._live_requests()
-            if len(body) <= self.payload_limit:
+            if len(body) <= self._request_limit(endpoint):
                 message = await requests.send(endpoint.subject(self.subjects, self._user), body, head, seconds)
             else:
                 message = await self._send_parts(endpoint, body, head, end)
@@ -269,11 +269,11 @@ class Bus:
     async def _send_parts(self, endpoint: Endpoint[Req, Rep], body: bytes, head: dict[str, str], end: float) -> Msg:
         """Send a body that is larger than a message; the answer to the last part is the reply."""
         packed = await asyncio.to_thread(pack, body)
-        offset, place = 0, endpoint
+        offset, place, limit = 0, endpoint, self._request_limit(endpoint)
         while True:
             if time.monotonic() >= end:
                 raise NotSentError(f"{endpoint.name}: its time was over before the request was sent as a whole")
-            data = packed[offset : offset + self.payload_limit]
+            data = packed[offset : offset + limit]
             is_last = offset + len(data) == len(packed)
             head = {**head, headers.PART: Part(offset, len(packed), len(body)).header()}
             if is_last:
@@ -289,6 +289,11 @@ class Bus:
                 raise NotSentError(f"{endpoint.name}: the request was not sent as a whole: {error.message}") from error
             offset += len(data)
             place = following(endpoint, (message.headers or {})[headers.MORE])
+
+    def _request_limit(self, endpoint: Endpoint[Any, Any]) -> int:
+        """The most bytes that one message of a request may have: people may send less at a time than services."""
+        is_internal = isinstance(endpoint, InternalEndpoint)
+        return self.payload_limit if is_internal else min(self.payload_limit, PEOPLE_PAYLOAD - HEADER_ROOM)
 
     async def _send_part(
         self,
