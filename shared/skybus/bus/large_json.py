@@ -68,20 +68,46 @@ def estimated_size(data: bytes, most: int) -> int:
     return size + _cost(data[end:])
 
 
-def read(data: bytes, parse: Parse | None = None) -> Any:
-    """Read a large JSON text; call it in a thread.
-
-    Args:
-        data: the text.
-        parse: reads a small one; raises ValueError.
+def read(data: bytes) -> Any:
+    """Read a large JSON text as pydantic does; call it in a thread.
 
     Raises:
         InvalidError: it is not JSON.
     """
     try:
-        return _read(data, parse or _parse)
-    except (ValueError, msgspec.DecodeError, RecursionError):
-        return _read_slowly(data)  # NaN, for one, is JSON for Python alone
+        return read_slices(data, _parse)
+    except ValueError:
+        return read_slowly(data)  # NaN, for one, is JSON for Python alone
+
+
+def read_slices(data: bytes, parse: Parse) -> Any:
+    """Read a large JSON text slice by slice.
+
+    Args:
+        data: the text.
+        parse: reads a slice, which is JSON, too.
+
+    Raises:
+        ValueError: it is not JSON, or has too many levels.
+    """
+    try:
+        return _read(data, parse)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ValueError(str(error)) from None
+
+
+def read_slowly(data: bytes) -> Any:
+    """Read with the parser that is written in Python: it gives the interpreter's lock away as any code does.
+
+    Raises:
+        InvalidError: it is not JSON.
+    """
+    decoder: Any = json.JSONDecoder()
+    decoder.scan_once = py_make_scanner(decoder)
+    try:
+        return decoder.decode(data.decode())
+    except (ValueError, RecursionError) as error:
+        raise InvalidError(f"the request is not JSON: {error}") from None
 
 
 def _cost(data: bytes) -> int:
@@ -120,13 +146,3 @@ def _read_elements(elements: list[msgspec.Raw], size: int, parse: Parse, depth: 
 
 def _parse(data: bytes) -> Any:
     return from_json(data, allow_inf_nan=True)
-
-
-def _read_slowly(data: bytes) -> Any:
-    """Read with the parser that is written in Python: it gives the interpreter's lock away as any code does."""
-    decoder: Any = json.JSONDecoder()
-    decoder.scan_once = py_make_scanner(decoder)
-    try:
-        return decoder.decode(data.decode())
-    except (ValueError, RecursionError) as error:
-        raise InvalidError(f"the request is not JSON: {error}") from None
