@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar
@@ -17,7 +18,7 @@ from skybus.bus.api.queue import QUEUE_GET, QueueGet
 from skybus.bus.arrivals import Arrivals
 from skybus.bus.command_lines import LONGEST_REASON, words_of
 from skybus.bus.connection import Bus
-from skybus.bus.errors import InvalidError, SkybusError, TooLargeError, UnavailableError
+from skybus.bus.errors import InvalidError, SkybusError, TooLargeError, TooManyError, UnavailableError
 from skybus.bus.large_json import EXPANSION, LARGE
 from skybus.bus.logs import printable
 from skybus.bus.messages import brief
@@ -28,6 +29,7 @@ log = structlog.get_logger()
 _JSON = Json()
 _KEYS = ("method", "params")
 _SHOWN = 200
+_SHORTEST_PAUSE = 0.1
 
 T = TypeVar("T")
 
@@ -124,8 +126,18 @@ class Answers:
             self._say(f"{words_of(method.endpoint).refused}: {reason}")
 
     async def _call(self, method: Method, body: bytes) -> bytes:
-        call = partial(self._bus.call_bytes, method.endpoint, body, timeout=self._timeout)
-        return await (call() if method.is_silent_without_service else self._arrivals.when_there(call))
+        """Ask the service, and ask again while it has too many requests: all 0MQ clients are one user for it."""
+        clock = asyncio.get_running_loop().time
+        end = clock() + self._timeout
+        while True:
+            call = partial(self._bus.call_bytes, method.endpoint, body, timeout=end - clock())
+            try:
+                return await (call() if method.is_silent_without_service else self._arrivals.when_there(call))
+            except TooManyError as error:
+                pause = max(error.retry_after, _SHORTEST_PAUSE) * random.uniform(0.5, 1.5)  # noqa: S311
+                if clock() + pause >= end:
+                    raise
+                await asyncio.sleep(pause)
 
     async def _queue_size(self) -> int | None:
         try:

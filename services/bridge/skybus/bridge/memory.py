@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import gc
 import resource
 import sys
 from collections.abc import Callable
@@ -27,6 +28,9 @@ IDLE = 120 << 20
 _LOOK_EVERY = 5.0
 _LOOKS = 6
 """So often a bridge that is idle has too much memory before it ends."""
+_MUCH = 8 << 20
+"""Bytes of memory that are worth the time, milliseconds, that it takes to give them back."""
+_TRIES = 2
 _FEW = 1 << 20
 """Bytes in flight with which the bridge is idle."""
 _STATM = Path("/proc/self/statm")
@@ -45,19 +49,36 @@ async def watch_memory(in_flight: Callable[[], int], most: int = IDLE, look_ever
     Raises:
         SkybusError: 0MQ does not give its own back: only the end of the process frees it.
     """
-    looks, most = 0, resident() + most
+    looks, begin, giving = 0, resident(), _Giving()
     while True:
         await asyncio.sleep(look_every)
-        if in_flight() > _FEW or resident() <= most:
-            looks = 0
-            continue
-        _trim()
-        looks = looks + 1 if resident() > most else 0
+        is_idle = in_flight() <= _FEW
+        if is_idle and resident() > begin + _MUCH:
+            giving.give_back()
+        looks = looks + 1 if is_idle and resident() > begin + most else 0
         if looks >= _LOOKS:
             raise SkybusError(
                 f"the bridge has nothing to do and {resident():,} bytes of memory, since a 0MQ client does not finish "
                 "a message: it ends, to be started again"
             )
+
+
+class _Giving:
+    """Gives memory back, unless that was in vain and nothing has been taken since."""
+
+    def __init__(self) -> None:
+        self._kept = self._vain = 0
+
+    def give_back(self) -> None:
+        """Free what only the garbage collector finds, such as refused requests, and what the C library keeps."""
+        before = resident()
+        if before > self._kept + _MUCH:
+            self._vain = 0
+        if self._vain < _TRIES:
+            gc.collect()
+            _trim()
+            self._kept = resident()
+            self._vain = 0 if self._kept < before - _FEW else self._vain + 1
 
 
 def resident() -> int:
