@@ -126,6 +126,7 @@ async def test_many_small_values_are_refused_before_they_are_made(stack: Running
 async def test_many_large_requests_wait_in_the_socket_and_all_are_answered(stack: RunningStack) -> None:
     request = json.dumps({"method": "queue_item_remove_batch", "params": {"uids": ["x" * 200] * 20_000}}).encode()
     number = 40
+    await stack.ask_raw(request)
     async with peak_of(stack, "bridge") as peak:
         with zmq.asyncio.Context() as context, context.socket(zmq.DEALER) as socket:
             socket.linger = 0

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
-from skybus.bus.api.queue import ItemAddBatch, ItemRemoveBatch
+from skybus.bus.api.queue import MOST_ITEMS, ItemAddBatch, ItemRemoveBatch
 from skybus.bus.errors import InvalidError, TooLargeError
 from skybus.bus.large_json import estimated_size, read, require_bounded
 from skybus.bus.messages import decode_large_request, decode_request
@@ -93,3 +93,12 @@ def test_a_large_request_is_validated_like_a_small_one() -> None:
         assert decode_large_request(cls, data, 64 * MEGABYTE) == decode_request(cls, data)
     with pytest.raises(InvalidError, match="unsupported parameter 'itme'"):
         decode_large_request(ItemAddBatch, orjson.dumps({"items": [], "itme": ["x" * 300_000]}), 64 * MEGABYTE)
+
+
+def test_a_batch_has_a_largest_number_of_items() -> None:
+    decode_request(ItemAddBatch, orjson.dumps({"items": [{}] * MOST_ITEMS}))
+    for decode in (decode_request, lambda cls, data: decode_large_request(cls, data, 64 * MEGABYTE)):
+        with pytest.raises(InvalidError, match="parameter 'items': List should have at most 20000 items"):
+            decode(ItemAddBatch, orjson.dumps({"items": [{}] * (MOST_ITEMS + 1)}))
+        with pytest.raises(InvalidError, match="parameter 'uids': List should have at most 100000 items"):
+            decode(ItemRemoveBatch, orjson.dumps({"uids": ["u"] * 100_001}))
