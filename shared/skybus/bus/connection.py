@@ -27,12 +27,13 @@ from nats.js import JetStreamContext
 
 from skybus.bus import blob, headers
 from skybus.bus.deadlines import ServiceClock
-from skybus.bus.endpoints import Endpoint, Rep, Req
+from skybus.bus.endpoints import Endpoint, InternalEndpoint, Rep, Req
 from skybus.bus.errors import NotSentError, SkybusError, UnavailableError, error_from_wire, why
 from skybus.bus.identity import user_token
+from skybus.bus.in_flight import Share
 from skybus.bus.json_values import read_json
 from skybus.bus.messages import Message, decode, encode
-from skybus.bus.packing import MAX_REQUEST, pack
+from skybus.bus.packing import MAX_REQUEST, PEOPLE_PAYLOAD, pack
 from skybus.bus.parts import Parcel, Part, announced, extra_time, following
 from skybus.bus.requests import Accepts, Requests
 from skybus.bus.settings import Access
@@ -85,6 +86,8 @@ class Bus:
     """Copies that each stream and bucket is to have."""
     max_request: int = MAX_REQUEST
     """Bytes of a request of a user that a service takes."""
+    share: Share = field(default_factory=Share)
+    """What a service has in hand of one user at the most."""
     on_connect: list[OnConnect] = field(default_factory=list)
     """Done on each new connection, after the subscriptions and before `wait_connected` returns."""
     on_disconnect: list[Callable[[], None]] = field(default_factory=list)
@@ -253,7 +256,7 @@ class Bus:
 
     async def _called(self, endpoint: Endpoint[Req, Rep], body: bytes, head: dict[str, str], end: float) -> bytes:
         """Send a request once, and return the body of its reply."""
-        if len(body) <= self.payload_limit:
+        if len(body) <= self._request_limit(endpoint):
             message = await self._send_part(endpoint, body, head, end)
         else:
             message = await self._send_parts(endpoint, body, head, end)
@@ -284,11 +287,11 @@ class Bus:
     async def _send_parts(self, endpoint: Endpoint[Req, Rep], body: bytes, head: dict[str, str], end: float) -> Msg:
         """Send a body that is larger than a message; the answer to the last part is the reply."""
         packed = await asyncio.to_thread(pack, body)
-        offset, place = 0, endpoint
+        offset, place, limit = 0, endpoint, self._request_limit(endpoint)
         while True:
             if time.monotonic() >= end:
                 raise NotSentError(f"{endpoint.name}: its time was over before the request was sent as a whole")
-            data = packed[offset : offset + self.payload_limit]
+            data = packed[offset : offset + limit]
             is_last = offset + len(data) == len(packed)
             head = {**head, headers.PART: Part(offset, len(packed), len(body)).header()}
             if is_last:
@@ -304,6 +307,11 @@ class Bus:
                 raise NotSentError(f"{endpoint.name}: the request was not sent as a whole: {error.message}") from error
             offset += len(data)
             place = following(endpoint, (message.headers or {})[headers.MORE])
+
+    def _request_limit(self, endpoint: Endpoint[Any, Any]) -> int:
+        """The most bytes that one message of a request may have: people may send less at a time than services."""
+        is_internal = isinstance(endpoint, InternalEndpoint)
+        return self.payload_limit if is_internal else min(self.payload_limit, PEOPLE_PAYLOAD - HEADER_ROOM)
 
     async def _send_part(
         self,

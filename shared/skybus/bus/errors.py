@@ -11,7 +11,8 @@ SkybusError               internal
 ├── ConflictError         conflict      decided on stale knowledge
 └── UnavailableError      unavailable   a part of the house does not answer
     └── NotSentError      unavailable   nobody got the request; raised where it was made, and never sent as a reply
-        └── NobodyThereError  unavailable  … since no service listens
+        ├── NobodyThereError  unavailable  … since no service listens
+        └── TooManyError      too_many     … since the service has too many requests of this user in hand
 ```
 
 Handlers raise these; `service.py` turns them into error replies and `connection.py` turns the replies back.
@@ -97,9 +98,18 @@ class NobodyThereError(NotSentError):
 
 
 class TooManyError(NotSentError):
-    """The service has as many large requests as it takes at once: this one was not carried out. Send it again."""
+    """The service has as many large requests as it takes at once: this one was not carried out. Send it again.
+
+    `details["retry_after"]` is when, in seconds.
+    """
 
     code = "too_many"
+
+    @property
+    def retry_after(self) -> float:
+        """Seconds after which the request may be sent again; zero if the service does not say."""
+        seconds = self.details.get("retry_after")
+        return max(0.0, float(seconds)) if isinstance(seconds, (int, float)) else 0.0
 
 
 ERRORS: dict[str, type[SkybusError]] = {

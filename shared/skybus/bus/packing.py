@@ -9,6 +9,11 @@ from skybus.bus.errors import InvalidError
 
 MAX_REQUEST = 64 << 20
 """Bytes of a request, unpacked, unless `SKYBUS_MAX_REQUEST` says otherwise."""
+PEOPLE_PAYLOAD = 1 << 20
+"""Bytes of a message that the server takes from people: what is larger travels in parts, each of which is answered.
+
+The server does not announce the limit of an account: it ends a connection that sends more.
+"""
 
 
 def pack(body: bytes) -> bytes:

@@ -128,8 +128,8 @@ def run_loop(main: Awaitable[None]) -> None:
 
 
 async def _run(name: str, settings: S, serve: Main[S]) -> None:
-    subjects, replicas = settings.subjects(), settings.replicas
-    bus = Bus(f"skybus-{name}", subjects, lambda: settings.access(name), replicas, settings.max_request)
+    subjects, replicas, largest = settings.subjects(), settings.replicas, settings.max_request
+    bus = Bus(f"skybus-{name}", subjects, lambda: settings.access(name), replicas, largest, settings.share)
     async with asyncio.TaskGroup() as group:
         process = Process(name, bus, group)
         _stop_on_signal(process)

@@ -9,7 +9,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any, Generic
@@ -31,8 +31,10 @@ from skybus.bus.deadlines import Deadline
 from skybus.bus.endpoints import Endpoint, InternalEndpoint, Rep, Req
 from skybus.bus.errors import InvalidError, SkybusError, UnavailableError, why
 from skybus.bus.identity import Requester, user_token, verified_requester
+from skybus.bus.in_flight import InFlight
 from skybus.bus.json_values import write_json
-from skybus.bus.messages import Empty, Message, decode_request, encode
+from skybus.bus.large_json import EXPANSION, LARGE
+from skybus.bus.messages import Empty, Message, decode_large_request, decode_request, encode
 from skybus.bus.packing import pack
 from skybus.bus.parts import Parcel, Part, announced
 from skybus.bus.same_request import digest_of
@@ -52,10 +54,10 @@ DRAIN = 2.0
 TELL_AFTER = 0.9
 """The part of its time after which a requester is told what it waits for."""
 AT_ONCE = 512
-"""Requests that one process works on at the same time; more wait in the subscription."""
+"""Requests that one process works on at the same time; more wait, as many as `in_flight` allows."""
 LARGE_AT_ONCE, LARGE_EACH, LARGE_TOGETHER = 2, 8, 16
-"""The same for requests larger than a message, which take memory: how many are worked on, and how many are there with
-those that wait for their turn, of one user and of all; more are refused, so that they leave room for small ones."""
+"""Requests of many kilobytes take memory: how many are worked on at the same time. Of those larger than a message: how
+many are there with those that wait for their turn, of one user and of all; more are refused."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ class Call:
 
 _Sent = tuple[bytes, dict[str, str]]
 """What is sent as a reply, and its headers."""
+_Answer = Callable[[], Awaitable[_Sent]]
 _SERVICE = Requester(user="")
 _call: ContextVar[Call] = ContextVar("call")
 
@@ -176,6 +179,7 @@ class Service:
         self._handlers = [*handlers, *([_health(bus, name, missing, lead)] if missing else [])]
         self._service: MicroService | None = None
         self._running: set[asyncio.Task[None]] = set()
+        self._in_flight = InFlight(bus.share)
         self._places = asyncio.Semaphore(AT_ONCE)
         bus.on_connect.append(self._serve_on)
 
@@ -226,40 +230,49 @@ class Service:
 
     def _receiver(self, handler: Handler[Any, Any]) -> Callable[[MicroRequest], Awaitable[None]]:
         async def receive(request: MicroRequest) -> None:
-            await self._begin(handler.endpoint.name, request, lambda: self._receive(handler, request))
+            is_internal = isinstance(handler.endpoint, InternalEndpoint)
+            await self._begin(handler.endpoint.name, request, lambda: self._receive(handler, request), is_internal)
 
         return receive
 
     def _part_receiver(self, *, is_internal: bool) -> Callable[[Msg], Awaitable[None]]:
         async def receive(message: Msg) -> None:
             request = MicroRequest(message)
-            await self._begin("part", request, lambda: self._receive_part(request, is_internal=is_internal))
+            await self._begin("part", request, lambda: self._receive_part(request, is_internal), is_internal)
 
         return receive
 
-    async def _begin(self, what: str, request: MicroRequest, answer: Callable[[], Awaitable[_Sent]]) -> None:
+    async def _begin(self, what: str, request: MicroRequest, answer: _Answer, is_internal: bool) -> None:
         await self._bus.wait_connected()  # the connection may still be being set up, and handlers need it
-        await self._places.acquire()
-        task = asyncio.create_task(self._answer(what, request, answer))
+        task = asyncio.create_task(self._answer(what, request, answer, is_internal))
         self._running.add(task)
-        task.add_done_callback(self._done)
+        task.add_done_callback(self._running.discard)
 
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
-        self._places.release()
-
-    async def _answer(self, what: str, request: MicroRequest, answer: Callable[[], Awaitable[_Sent]]) -> None:
+    async def _answer(self, what: str, request: MicroRequest, answer: _Answer, is_internal: bool) -> None:
         head = request.headers or {}
         structlog.contextvars.bind_contextvars(request_id=head.get(headers.REQUEST_ID))  # of this task only
         with receiving(what, head):
             try:
-                body, reply_head = await answer()
-                await request.respond(body, headers=reply_head)
+                with self._in_hand(request, head, is_internal):
+                    async with self._places:
+                        body, reply_head = await answer()
+                    await request.respond(body, headers=reply_head)
             except SkybusError as error:
                 log.debug("request refused", endpoint=what, code=error.code, reason=error.message)
                 await self._refuse(request, error)
             except (nats.errors.Error, OSError) as error:  # the asker is told by its own connection
                 log.warning("a reply could not be sent", endpoint=what, error=str(error))
+
+    def _in_hand(self, request: MicroRequest, head: dict[str, str], is_internal: bool) -> AbstractContextManager[None]:
+        """Count a request of a user as long as it is in hand; services ask no more than users have asked them.
+
+        Raises:
+            TooManyError: the user has too much in hand.
+            DeniedError: nobody can be verified.
+        """
+        if is_internal:
+            return nullcontext()
+        return self._in_flight.take(verified_requester(request.subject, head).user, len(request.data))
 
     async def _receive(self, handler: Handler[Any, Any], request: MicroRequest) -> _Sent:
         """Answer a request, or its first part."""
@@ -268,7 +281,7 @@ class Service:
             call = _receive_call(request, head, is_internal=is_internal)
             part = announced(head)
             if part is None:
-                return await self._sent(await self._result(handler, request.data))
+                return await self._sent(await self._answer_message(handler, request.data))
             limit = self._bus.max_internal if is_internal else self._bus.max_request
             parcel = Parcel(handler.endpoint.name, part, limit)
             parcel.add(part, request.data)
@@ -278,7 +291,7 @@ class Service:
             self._uploads.hold(token, Upload(handler, call.requester.user, parcel), call.deadline)
             return _more(token)
 
-    async def _receive_part(self, request: MicroRequest, *, is_internal: bool) -> _Sent:
+    async def _receive_part(self, request: MicroRequest, is_internal: bool) -> _Sent:
         """Take a further part of a request, and answer the last one; or give a part of a reply."""
         head, token = request.headers or {}, ".".join(request.subject.split(".")[-2:])
         call = _receive_call(request, head, is_internal=is_internal)
@@ -298,6 +311,13 @@ class Service:
             self._uploads.end(token)
             return await self._answer_large(upload.purpose, upload.parcel)
 
+    async def _answer_message(self, handler: Handler[Any, Any], body: bytes) -> bytes:
+        if len(body) < LARGE:
+            return await self._result(handler, body)
+        async with self._large:
+            Deadline(current_deadline()).require()
+            return await self._result(handler, body)
+
     async def _answer_large(self, handler: Handler[Any, Any], parcel: Parcel) -> _Sent:
         with self._places_of_large.take(current_call().requester.user):
             async with self._large:
@@ -308,7 +328,7 @@ class Service:
     async def _result(self, handler: Handler[Any, Any], body: bytes) -> bytes:
         endpoint, message = handler.endpoint, None
         try:
-            message = decode_request(endpoint.request, body)
+            message = await self._read(endpoint, body)
             if endpoint.changes:
                 current_call().digest = await digest_of(body)
             answer = await handler.answer(message)
@@ -322,6 +342,13 @@ class Service:
             failure = SkybusError(f"{endpoint.name} failed inside the {self._name} service; see its log")
             log_outcome(endpoint, message, failure)
             raise failure from error
+
+    async def _read(self, endpoint: Endpoint[Req, Any], body: bytes) -> Req:
+        """Read a request; a large one beside the event loop."""
+        if len(body) < LARGE:
+            return decode_request(endpoint.request, body)
+        largest = self._bus.max_internal if isinstance(endpoint, InternalEndpoint) else self._bus.max_request
+        return await asyncio.to_thread(decode_large_request, endpoint.request, body, EXPANSION * largest)
 
     async def _refuse(self, request: MicroRequest, error: SkybusError) -> None:
         line = " ".join(error.message.split())[:500]

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from skybus.bus import room
 from skybus.bus.errors import UnavailableError
+from skybus.bus.in_flight import EACH_BYTES, EACH_REQUESTS, Share
 from skybus.bus.packing import MAX_REQUEST
 from skybus.bus.subjects import Subjects
 
@@ -89,12 +90,21 @@ class BusSettings(BaseSettings):
     """Stored reports of plans, tasks and environments; the queue service makes room before they are as many."""
     replies_max_bytes: int = Field(default=room.REPLIES, ge=1 << 20)
     """Replies that are larger than a message, each kept for two minutes."""
+    user_requests: int = Field(default=EACH_REQUESTS, ge=16)
+    """Requests of one user that a process of a service has in hand at the same time; more are refused."""
+    user_bytes: int = Field(default=EACH_BYTES, ge=1 << 20)
+    """Bytes of these requests together."""
     credentials_file: Path | None = None
     """By default `credentials/{name}.json` in the data directory."""
     dumpable: bool = False
     """Whether debuggers and profilers of the same account may look into services, and services that crash leave core
     dumps. Root may look in any case."""
     log_level: Literal["debug", "info", "warning", "error", "critical"] = "info"
+
+    @property
+    def share(self) -> Share:
+        """What a process of a service has in hand of one user at the most."""
+        return Share(self.user_requests, self.user_bytes)
 
     def listen(self) -> Listen:
         """Read where the stack listens.

@@ -27,6 +27,8 @@ SHARE, ALL = 2, 4
 """How many of the largest possible bodies are held for one user, and for all users together."""
 OPEN = 64
 """Requests of one user that are coming at the same time."""
+RETRY_AFTER = 2.0
+"""Seconds after which a large request that is refused may be sent again: about the time that one takes."""
 
 T = TypeVar("T")
 
@@ -86,7 +88,7 @@ class Uploads(Generic[T]):
         size = upload.parcel.received
         is_too_much = size + sum(mine) > SHARE * self._largest or size + everybodys > ALL * self._largest
         if is_too_much or len(mine) >= OPEN:
-            raise TooManyError
+            raise TooManyError(retry_after=RETRY_AFTER)
         self._held.hold(token, upload, IDLE if deadline is None else min(IDLE, deadline - time.time()))
 
     def find(self, token: str, user: str) -> Upload[T]:
@@ -125,7 +127,7 @@ class Places:
             TooManyError: there is none.
         """
         if self._taken[user] >= self._each or self._taken.total() >= self._together:
-            raise TooManyError
+            raise TooManyError(retry_after=RETRY_AFTER)
         self._taken[user] += 1
         try:
             yield

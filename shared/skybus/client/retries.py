@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from skybus.bus.connection import Bus
 from skybus.bus.endpoints import Endpoint, Rep, Req
-from skybus.bus.errors import NotSentError, UnavailableError
+from skybus.bus.errors import NotSentError, TooManyError, UnavailableError
 from skybus.bus.messages import decode, encode
 from skybus.bus.parts import extra_time
 
@@ -37,7 +37,8 @@ async def answered(
 
     A change is done once, since its id stays the same. What only reads is begun again each time it is sent: the second
     time it may take all that is left.
-    Who waits is told why before the request is sent again. A request of megabytes gets more time.
+    Who waits is told why before the request is sent again. A request of megabytes gets more time. A service that has
+    too many requests of this user says when to come again.
 
     Raises:
         GaveUpError: the time is over.
@@ -55,12 +56,20 @@ async def answered(
         except UnavailableError as error:
             may_be_done = may_be_done or (endpoint.changes and not isinstance(error, NotSentError))
             pause = min(pause * 2, _LONGEST_PAUSE)
-            wait = random.uniform(pause / 2, pause)  # noqa: S311 - so that clients do not come all at once
+            wait = _wait(error, pause)
             if clock() + wait >= end:
                 raise _gave_up(endpoint, error, request_id, may_be_done=may_be_done) from error
             tell_waiting(error.message)
             longest = longest if endpoint.changes else timeout + extra
         await _pause(bus, wait, end - clock())
+
+
+def _wait(error: UnavailableError, pause: float) -> float:
+    """Choose how long to wait: at random, so that clients do not come all at once, but as long as the service asks."""
+    chosen = random.uniform(pause / 2, pause)  # noqa: S311
+    if isinstance(error, TooManyError):
+        chosen += error.retry_after * random.uniform(1, 1.5)  # noqa: S311
+    return chosen
 
 
 async def _pause(bus: Bus, seconds: float, longest: float) -> None:

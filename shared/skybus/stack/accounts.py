@@ -18,11 +18,16 @@ import orjson
 
 from skybus.bus import room
 from skybus.bus.api.progress import KEPT_PROGRESS
+from skybus.bus.packing import PEOPLE_PAYLOAD
 from skybus.bus.subjects import Subjects
 from skybus.stack.credentials import Identity
 
 MAX_PAYLOAD = 4 * 1024 * 1024
-"""Bytes. What is larger goes through the object store."""
+"""Bytes. What is larger goes through the object store, or in parts."""
+PEOPLE_CONNECTIONS, PLANS_CONNECTIONS = 2000, 64
+"""So many connections the accounts of people and of plan code have at the same time; the server refuses more."""
+SUBSCRIPTIONS = 1000
+"""Of one connection of people or of plan code; the server ends a connection that makes more."""
 
 _COMMANDS, _EVENTS = "sky.*.cmd.*.>", "sky.*.evt.>"
 _FROM_PLANS = ("sky.*.console.worker.>", "sky.*.doc.>", "sky.*.int.life.>", "$KV.*.progress")
@@ -53,7 +58,7 @@ def server_config(
         max_store: bytes that JetStream may use on the disk.
     """
     reads, written = _reads(subjects), _written(subjects)
-    accounts = {"SYS": {}, "SKY": _sky(reads, written), "PEOPLE": _people(reads), "PLANS": _plans(written)}
+    accounts = {"SYS": Entry(), "SKY": _sky(reads, written), "PEOPLE": _people(reads), "PLANS": _plans(written)}
     for name, account in accounts.items():
         users = [identity for identity in identities.values() if identity.account == name]
         account["users"] = [_user(identity, reads, written) for identity in users]
@@ -100,6 +105,7 @@ def _sky(reads: list[str], written: list[str]) -> Entry:
 
 def _people(reads: list[str]) -> Entry:
     return {
+        "limits": {**_limits(PEOPLE_CONNECTIONS), "max_payload": PEOPLE_PAYLOAD},
         "imports": [
             *_imported("service", (_COMMANDS,), of="SKY", share=True),
             *_imported("service", reads, of="SKY"),
@@ -111,6 +117,7 @@ def _people(reads: list[str]) -> Entry:
 
 def _plans(written: list[str]) -> Entry:
     return {
+        "limits": _limits(PLANS_CONNECTIONS),
         "exports": [
             *_exported("service", (_ENVIRONMENT,), to="SKY"),
             *_exported("stream", (_STATE,), to="SKY"),
@@ -118,6 +125,10 @@ def _plans(written: list[str]) -> Entry:
         ],
         "imports": _imported("service", (*_FROM_PLANS, *written), of="SKY"),
     }
+
+
+def _limits(connections: int) -> Entry:
+    return {"max_connections": connections, "max_subscriptions": SUBSCRIPTIONS}
 
 
 def _exported(kind: str, subjects: Iterable[str], *, to: str) -> list[Entry]:

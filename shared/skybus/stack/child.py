@@ -106,7 +106,8 @@ class Child:
                 return
             if time.monotonic() - born > _GOOD_LIFE:
                 pause = _FIRST_PAUSE
-            said = {"said": self._last_words(1)} if code > 0 else {}  # it has ended by itself
+            by_itself = code > 0 or code == -signal.SIGABRT
+            said = {"said": self._last_words(1)} if by_itself else {}
             log.warning("a process has died and is started again", name=self.name, exit_code=code, pause=pause, **said)
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)

@@ -10,6 +10,7 @@ import zmq
 from skybus.bridge.answers import Answers, say_nothing
 from skybus.bridge.codec import CODECS
 from skybus.bridge.control import ControlSocket
+from skybus.bridge.memory import limit_memory, watch_memory
 from skybus.bridge.publisher import InfoSocket, StatusPublisher, publish_console
 from skybus.bridge.reach import who_reaches, who_reads
 from skybus.bridge.settings import BridgeSettings
@@ -39,7 +40,7 @@ async def serve(settings: BridgeSettings, process: Process) -> None:
             process.start(publish_console(process.bus, info), "console")
             process.start(StatusPublisher(process.bus, info, settings.zmq_status_period).run(), "status")
         answers = Answers(process.bus, arrivals, codec, settings.zmq_request_timeout, say, limits)
-        largest = 2 * settings.max_request  # a request that is somewhat too large is answered
+        largest = settings.max_request + settings.max_request // 4  # what is somewhat too large is answered
         control = ControlSocket(
             context,
             settings.zmq_control_addr,
@@ -50,6 +51,7 @@ async def serve(settings: BridgeSettings, process: Process) -> None:
             names_peers=bool(limits.peers),
         )
         stack.push_async_callback(control.close)
+        process.start(watch_memory(lambda: control.bytes_in_flight), "memory")
         log.info("0MQ clients are answered", address=control.address)
         reach = [
             who_reaches(control.address, limits, has_key=bool(settings.curve_key)),
@@ -63,9 +65,15 @@ async def serve(settings: BridgeSettings, process: Process) -> None:
         await process.stop.wait()
 
 
+async def serve_bounded(settings: BridgeSettings, process: Process) -> None:
+    """Serve in a process of our own, whose memory is bounded."""
+    limit_memory(settings.zmq_memory)
+    await serve(settings, process)
+
+
 def main() -> None:
     """Run the bridge."""
-    run_service("bridge", BridgeSettings, serve)
+    run_service("bridge", BridgeSettings, serve_bounded)
 
 
 if __name__ == "__main__":

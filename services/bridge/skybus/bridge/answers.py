@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
@@ -17,7 +19,8 @@ from skybus.bus.api.queue import QUEUE_GET, QueueGet
 from skybus.bus.arrivals import Arrivals
 from skybus.bus.command_lines import LONGEST_REASON, words_of
 from skybus.bus.connection import Bus
-from skybus.bus.errors import InvalidError, SkybusError, TooLargeError, UnavailableError
+from skybus.bus.errors import InvalidError, SkybusError, TooLargeError, TooManyError, UnavailableError
+from skybus.bus.large_json import EXPANSION, LARGE
 from skybus.bus.logs import printable
 from skybus.bus.messages import brief
 from skybus.bus.packing import too_large
@@ -27,6 +30,9 @@ log = structlog.get_logger()
 _JSON = Json()
 _KEYS = ("method", "params")
 _SHOWN = 200
+_SHORTEST_PAUSE = 0.1
+
+T = TypeVar("T")
 
 
 def say_nothing(_: str) -> None:
@@ -56,6 +62,7 @@ class Answers:
         self._timeout = timeout
         self._say = say
         self._limits = limits
+        self._large = asyncio.Lock()
 
     async def answer(self, parts: list[bytes], peer: str = "") -> bytes | None:
         """Answer a request, given as the parts of its message; or, for a few methods without their service, do not."""
@@ -74,12 +81,13 @@ class Answers:
             raise InvalidError(f"Failed to decode the request: one message part is expected, not {len(parts)}")
         if len(parts[0]) > self._bus.max_request:
             raise TooLargeError(too_large("the request", len(parts[0]), self._bus.max_request))
-        request, is_odd = self._read(parts[0])
+        is_large = len(parts[0]) >= LARGE
+        request, is_odd = await self._beside(self._read, parts[0], is_large=is_large)
         method, params = _split(request)
         if method.announced:
             self._say(method.announced)
         try:
-            reply, is_odd = await self._ask(method, params, is_odd=is_odd)
+            reply, is_odd = await self._ask(method, params, is_odd=is_odd, is_large=is_large)
         except SkybusError as error:
             log.debug("request refused", method=method.name, code=error.code, reason=error.message)
             if method.is_silent_without_service and isinstance(error, UnavailableError):
@@ -91,16 +99,29 @@ class Answers:
                 reply["qsize"] = await self._queue_size()
         return self._codec.dumps(reply, is_odd=is_odd)
 
+    async def _beside(self, work: Callable[..., T], *args: Any, is_large: bool, **kwargs: Any) -> T:
+        """Do what takes long for a large request in a thread, for one request after the other."""
+        if not is_large:
+            return work(*args, **kwargs)
+        async with self._large:
+            return await asyncio.to_thread(work, *args, **kwargs)
+
     def _read(self, data: bytes) -> tuple[Any, bool]:
         try:
-            return self._codec.loads(data)
+            if len(data) < LARGE:
+                return self._codec.loads(data)
+            return self._codec.loads_large(data, EXPANSION * self._bus.max_request)
+        except TooLargeError:
+            raise
         except InvalidError as error:
             raise InvalidError(f"Failed to decode the request: {error.message}") from None
 
-    async def _ask(self, method: Method, params: Mapping[str, Any], *, is_odd: bool) -> tuple[dict[str, Any], bool]:
+    async def _ask(
+        self, method: Method, params: Mapping[str, Any], *, is_odd: bool, is_large: bool
+    ) -> tuple[dict[str, Any], bool]:
         try:
             self._limits.require(method, params)
-            body = _body(method, params, is_odd=is_odd)
+            body = await self._beside(_body, method, params, is_odd=is_odd, is_large=is_large)
         except SkybusError as error:
             self._say_refused(method, error)
             raise
@@ -116,8 +137,18 @@ class Answers:
             self._say(f"{words_of(method.endpoint).refused}: {reason}")
 
     async def _call(self, method: Method, body: bytes) -> bytes:
-        call = partial(self._bus.call_bytes, method.endpoint, body, timeout=self._timeout)
-        return await (call() if method.is_silent_without_service else self._arrivals.when_there(call))
+        """Ask the service, and ask again while it has too many requests: all 0MQ clients are one user for it."""
+        clock = asyncio.get_running_loop().time
+        end = clock() + self._timeout
+        while True:
+            call = partial(self._bus.call_bytes, method.endpoint, body, timeout=end - clock())
+            try:
+                return await (call() if method.is_silent_without_service else self._arrivals.when_there(call))
+            except TooManyError as error:
+                pause = max(error.retry_after, _SHORTEST_PAUSE) * random.uniform(0.5, 1.5)  # noqa: S311
+                if clock() + pause >= end:
+                    raise
+                await asyncio.sleep(pause)
 
     async def _queue_size(self) -> int | None:
         try:

@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
 import msgpack
 import msgspec
 import orjson
 
+from skybus.bridge.msgpack_size import require_bounded
+from skybus.bus import large_json
 from skybus.bus.errors import InvalidError
 
 _LONG_NUMBER = b"0" * 19
@@ -45,6 +48,10 @@ class Codec(Protocol):
         """Read a message; raises InvalidError."""
         ...
 
+    def loads_large(self, data: bytes, most: int) -> Decoded:
+        """Read a message whose values take at most `most` bytes in memory, in a thread; raises InvalidError."""
+        ...
+
     def loads_fields(self, data: bytes) -> Decoded:
         """Read a JSON object only as far as it takes to write its fields with `dumps`; raises InvalidError."""
         ...
@@ -61,12 +68,20 @@ class Json:
 
     def loads(self, data: bytes) -> Decoded:
         """Read JSON, also what only Python's own module takes for it."""
-        if _LONG_NUMBER in data.translate(_DIGITS) and _LONG_INTEGER.search(data):
+        if _has_long_integer(data):
             return self._loads_odd(data)
         try:
             return Decoded(orjson.loads(data))
         except orjson.JSONDecodeError:
             return self._loads_odd(data)
+
+    def loads_large(self, data: bytes, most: int) -> Decoded:
+        """Read JSON slice by slice."""
+        large_json.require_bounded(data, most)
+        if not _has_long_integer(data):
+            with suppress(ValueError):
+                return Decoded(large_json.read_slices(data, orjson.loads))
+        return Decoded(large_json.read_slowly(data), is_odd=True)
 
     def loads_fields(self, data: bytes) -> Decoded:
         """Leave the value of each field as its text."""
@@ -106,6 +121,11 @@ class Msgpack:
         except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
             raise InvalidError(f"MSGPACK decode error: {error}") from None
 
+    def loads_large(self, data: bytes, most: int) -> Decoded:
+        """Read msgpack whose values are counted first."""
+        require_bounded(data, most)
+        return self.loads(data)
+
     def loads_fields(self, data: bytes) -> Decoded:
         """Read all of it."""
         return Json().loads(data)
@@ -118,6 +138,10 @@ class Msgpack:
             raise InvalidError(
                 "the reply has an integer beyond 64 bits, which msgpack cannot carry: ask over NATS, or in JSON"
             ) from None
+
+
+def _has_long_integer(data: bytes) -> bool:
+    return _LONG_NUMBER in data.translate(_DIGITS) and bool(_LONG_INTEGER.search(data))
 
 
 CODECS: dict[str, type[Codec]] = {"json": Json, "msgpack": Msgpack}

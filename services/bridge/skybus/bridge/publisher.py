@@ -26,7 +26,7 @@ from skybus.bus.tail import Page, Tail
 log = structlog.get_logger()
 
 CONSOLE_TOPIC, INFO_TOPIC = b"QS_Console", b"QS_Info"
-_BUFFERED = 100_000
+_BUFFERED = 4_000
 """Messages kept for a subscriber that reads slowly."""
 _LARGEST_SUBSCRIPTION = 4096
 """Bytes; 0MQ ends the connection of who sends more."""

@@ -43,6 +43,9 @@ class BridgeSettings(BusSettings):
     zmq_status_period: float = Field(default=1.0, gt=0)
     """Seconds after which the status is published again when it has not changed."""
 
+    zmq_memory: int = Field(default=1 << 30, ge=256 << 20)
+    """Bytes of memory that the bridge may take; 0MQ ends connections whose messages find none."""
+
     @property
     def limits(self) -> Limits:
         """What clients may do."""

@@ -10,6 +10,9 @@ from skybus.bus.api.items import ByClaim, Item, ItemSpec, Placed, QueueChange
 from skybus.bus.endpoints import Endpoint
 from skybus.bus.messages import Message, Nothing, Request
 
+MOST_ITEMS, MOST_UIDS = 20_000, 100_000
+"""Items of one batch, and uids of items that are moved or removed together."""
+
 
 class QueueGet(Request):
     """Read the queue, or a page of it."""
@@ -48,7 +51,7 @@ class ItemAdded(Message):
 class ItemAddBatch(Placed, ByClaim):
     """Put items into the queue, all or none."""
 
-    items: list[Any]
+    items: list[Any] = Field(max_length=MOST_ITEMS)
     """Each an `ItemSpec`; one that is not is refused by itself, so that the answer can say which."""
 
 
@@ -124,7 +127,7 @@ class ItemRemoved(Message):
 class ItemRemoveBatch(QueueChange):
     """Take items out of the queue."""
 
-    uids: list[str]
+    uids: list[str] = Field(max_length=MOST_UIDS)
     ignore_missing: bool = True
 
 
@@ -157,7 +160,7 @@ class ItemMoved(Message):
 class ItemMoveBatch(QueueChange):
     """Move items together, in the order of `uids` or (`reorder`) in that of the queue."""
 
-    uids: list[str]
+    uids: list[str] = Field(max_length=MOST_UIDS)
     pos_dest: Literal["front", "back"] | None = None
     before_uid: str | None = None
     after_uid: str | None = None
