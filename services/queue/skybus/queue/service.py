@@ -108,6 +108,8 @@ class QueueService:
         await process.unless_stopped(self._lease.take())
         if process.stop.is_set():
             return
+        process.start(self._lease.tick(), "clock")
+        process.start(self._lease.hold(), "lease")  # reading a long queue may take longer than the lease lasts
         await process.unless_stopped(self._surroundings.take_over(self._begin))
         if process.stop.is_set():
             return
@@ -116,8 +118,6 @@ class QueueService:
         await self._bus.subscribe(subjects.internal(ENVIRONMENT_STATE_TOPIC), self._on_state)
         await self._bus.subscribe(subjects.event("catalog"), self._on_catalog)
         process.start(self._keeper.run(), "keeper")
-        process.start(self._lease.hold(), "lease")
-        process.start(self._lease.tick(), "clock")
         await process.connect()
         process.start(self._publisher.run(), "publisher")
         process.start(self._publisher.keep(), "status keeper")
