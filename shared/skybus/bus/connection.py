@@ -30,6 +30,7 @@ from skybus.bus import blob, headers
 from skybus.bus.endpoints import Endpoint, Rep, Req
 from skybus.bus.errors import NotSentError, SkybusError, UnavailableError, error_from_wire, why
 from skybus.bus.identity import user_token
+from skybus.bus.loop_delay import LoopDelay
 from skybus.bus.messages import Message, decode, encode
 from skybus.bus.packing import MAX_REQUEST, pack
 from skybus.bus.parts import Parcel, Part, announced, extra_time, following
@@ -82,6 +83,8 @@ class Bus:
     """Copies that each stream and bucket is to have."""
     max_request: int = MAX_REQUEST
     """Bytes of a request of a user that a service takes."""
+    loop_delay: LoopDelay = field(default_factory=LoopDelay)
+    """Of the event loop that this connection shares with its service; measured by whoever runs the service."""
     on_connect: list[OnConnect] = field(default_factory=list)
     """Done on each new connection, after the subscriptions and before `wait_connected` returns."""
     on_disconnect: list[Callable[[], None]] = field(default_factory=list)

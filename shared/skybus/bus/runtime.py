@@ -127,6 +127,7 @@ async def _run(name: str, settings: S, serve: Main[S]) -> None:
     async with asyncio.TaskGroup() as group:
         process = Process(name, bus, group)
         _stop_on_signal(process)
+        process.start(bus.loop_delay.run(), "loop delay")
         await serve(settings, process)
         if bus.is_connected:
             await lines.until_published(LAST_LINES)

@@ -165,7 +165,7 @@ class Service:
         self._places_of_large = Places(LARGE_EACH, LARGE_TOGETHER)
         self._name = name
         self._group = group
-        self._handlers = [*handlers, *([_health(name, missing, lead)] if missing else [])]
+        self._handlers = [*handlers, *([_health(bus, name, missing, lead)] if missing else [])]
         self._service: MicroService | None = None
         self._running: set[asyncio.Task[None]] = set()
         self._places = asyncio.Semaphore(AT_ONCE)
@@ -373,13 +373,23 @@ def _more(token: str) -> _Sent:
 
 
 def _health(
-    name: str, missing: Callable[[], dict[str, Absence]], lead: Callable[[], Awaitable[Lead | None]] | None
+    bus: Bus,
+    name: str,
+    missing: Callable[[], dict[str, Absence]],
+    lead: Callable[[], Awaitable[Lead | None]] | None,
 ) -> Handler[Empty, Health]:
     since = time.time()
 
     async def answer(_: Empty) -> Health:
         leads = await lead() if lead else None
-        return Health(service=name, since=since, missing=missing(), lead=leads, tasks=len(asyncio.all_tasks()))
+        return Health(
+            service=name,
+            since=since,
+            missing=missing(),
+            lead=leads,
+            tasks=len(asyncio.all_tasks()),
+            loop_delay=bus.loop_delay.largest(),
+        )
 
     return Handler(health_of(name), answer)
 

@@ -34,6 +34,8 @@ class Health(Message):
     """Of a service that others of its kind may wait for."""
     tasks: int = 0
     """That are open in its event loop; a number that grows for hours means that some never end."""
+    loop_delay: float = 0.0
+    """Seconds by which its event loop was late at the most, within the last minute."""
 
 
 def health_of(service: str) -> Endpoint[Empty, Health]:
