@@ -30,6 +30,7 @@ from skybus.bus import blob, headers
 from skybus.bus.endpoints import Endpoint, Rep, Req
 from skybus.bus.errors import NotSentError, SkybusError, UnavailableError, error_from_wire, why
 from skybus.bus.identity import user_token
+from skybus.bus.large_bodies import read, write
 from skybus.bus.loop_delay import LoopDelay
 from skybus.bus.messages import Message, decode, encode
 from skybus.bus.packing import MAX_REQUEST, pack
@@ -225,8 +226,8 @@ class Bus:
             TooLargeError: the request is larger than the service allows.
             SkybusError: what the service has raised, as the class that it has raised.
         """
-        body = await self.call_bytes(endpoint, encode(request), timeout=timeout, request_id=request_id)
-        return decode(endpoint.reply, body)
+        body = await self.call_bytes(endpoint, await write(request), timeout=timeout, request_id=request_id)
+        return await read(decode, endpoint.reply, body)
 
     async def call_bytes(
         self,

@@ -44,10 +44,10 @@ class Empty(Request):
     """A request without parameters."""
 
 
-def encode(message: Message) -> bytes:
-    """Write a message as JSON."""
+def encode(message: Any) -> bytes:
+    """Write a message, or a part of one, as JSON."""
     try:
-        return orjson.dumps(message, default=_plain, option=orjson.OPT_NON_STR_KEYS | _numpy_option())
+        return orjson.dumps(message, default=plain, option=orjson.OPT_NON_STR_KEYS | _numpy_option())
     except (TypeError, orjson.JSONEncodeError) as error:
         return _encode_slowly(message, error)
 
@@ -71,6 +71,17 @@ def decode_request(cls: type[M], data: bytes) -> M:
 def explain(error: ValidationError) -> str:
     """Say in one sentence which fields are wrong and why, with what was given."""
     return "; ".join(_explain_one(e) for e in error.errors(include_url=False)[:5])
+
+
+def plain(value: Any) -> Any:
+    """A value of a message as a JSON type, if it is not one; one level of it."""
+    if isinstance(value, Request):
+        return {name: value.__dict__[name] for name in value.model_fields_set}
+    if isinstance(value, BaseModel):
+        return value.__dict__
+    if isinstance(value, (set, frozenset, tuple)):
+        return list(value)
+    raise TypeError(f"{type(value).__name__} is not a JSON type")
 
 
 def brief(value: Any, limit: int) -> str:
@@ -98,19 +109,9 @@ def _numpy_option() -> int:
     return orjson.OPT_SERIALIZE_NUMPY if "numpy" in sys.modules else 0
 
 
-def _encode_slowly(message: Message, reason: Exception) -> bytes:
+def _encode_slowly(message: Any, reason: Exception) -> bytes:
     """Write what orjson refuses and JSON allows, such as integers beyond 64 bits."""
     try:
-        return json.dumps(message, default=_plain).encode()
+        return json.dumps(message, default=plain).encode()
     except (TypeError, ValueError, RecursionError):
         raise InvalidError(f"{type(message).__name__} cannot be written as JSON: {reason}") from None
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Request):
-        return {name: value.__dict__[name] for name in value.model_fields_set}
-    if isinstance(value, BaseModel):
-        return value.__dict__
-    if isinstance(value, (set, frozenset, tuple)):
-        return list(value)
-    raise TypeError(f"{type(value).__name__} is not a JSON type")

@@ -31,9 +31,11 @@ from skybus.bus.connection import Bus
 from skybus.bus.endpoints import Endpoint, InternalEndpoint, Rep, Req
 from skybus.bus.errors import InvalidError, SkybusError, UnavailableError, why
 from skybus.bus.identity import Requester, user_token, verified_requester
-from skybus.bus.messages import Empty, Message, decode_request, encode
+from skybus.bus.large_bodies import read, write
+from skybus.bus.messages import Empty, Message, decode_request
 from skybus.bus.packing import pack
 from skybus.bus.parts import Parcel, Part, announced
+from skybus.bus.shared_replies import Sent, Shared, SharedReplies
 from skybus.bus.tasks import end_tasks
 from skybus.bus.tracing import receiving
 from skybus.bus.uploads import LargeReplies, Places, Upload, Uploads, new_token
@@ -59,7 +61,7 @@ class Handler(Generic[Req, Rep]):
     """Who answers an endpoint."""
 
     endpoint: Endpoint[Req, Rep]
-    answer: Callable[[Req], Awaitable[Rep]]
+    answer: Callable[[Req], Awaitable[Rep | Shared[Rep]]]
 
 
 @dataclass
@@ -91,8 +93,6 @@ class Call:
         return f"{user_token(self.requester.user)}:{endpoint.name}:{self.request_id}" if self.request_id else ""
 
 
-_Sent = tuple[bytes, dict[str, str]]
-"""What is sent as a reply, and its headers."""
 _SERVICE = Requester(user="")
 _call: ContextVar[Call] = ContextVar("call")
 
@@ -160,6 +160,7 @@ class Service:
         self._process = uuid.uuid4().hex
         """Names this process in the subjects of parts."""
         self._uploads = Uploads[Handler[Any, Any]](bus.max_request)
+        self._shared_replies = SharedReplies(bus)
         self._large_replies = LargeReplies(bus.max_internal)
         self._large = asyncio.Semaphore(LARGE_AT_ONCE)
         self._places_of_large = Places(LARGE_EACH, LARGE_TOGETHER)
@@ -183,6 +184,7 @@ class Service:
     async def give_up(self) -> None:
         """End what has been begun, finished or not."""
         await end_tasks(self._running)
+        await self._shared_replies.end()
 
     async def _stop_listening(self) -> None:
         """Have the server send nothing more; what it has sent is begun."""
@@ -229,7 +231,7 @@ class Service:
 
         return receive
 
-    async def _begin(self, what: str, request: MicroRequest, answer: Callable[[], Awaitable[_Sent]]) -> None:
+    async def _begin(self, what: str, request: MicroRequest, answer: Callable[[], Awaitable[Sent]]) -> None:
         await self._bus.wait_connected()  # the connection may still be being set up, and handlers need it
         await self._places.acquire()
         task = asyncio.create_task(self._answer(what, request, answer))
@@ -240,7 +242,7 @@ class Service:
         self._running.discard(task)
         self._places.release()
 
-    async def _answer(self, what: str, request: MicroRequest, answer: Callable[[], Awaitable[_Sent]]) -> None:
+    async def _answer(self, what: str, request: MicroRequest, answer: Callable[[], Awaitable[Sent]]) -> None:
         head = request.headers or {}
         structlog.contextvars.bind_contextvars(request_id=head.get(headers.REQUEST_ID))  # of this task only
         with receiving(what, head):
@@ -253,7 +255,7 @@ class Service:
             except (nats.errors.Error, OSError) as error:  # the asker is told by its own connection
                 log.warning("a reply could not be sent", endpoint=what, error=str(error))
 
-    async def _receive(self, handler: Handler[Any, Any], request: MicroRequest) -> _Sent:
+    async def _receive(self, handler: Handler[Any, Any], request: MicroRequest) -> Sent:
         """Answer a request, or its first part."""
         head, is_internal = request.headers or {}, isinstance(handler.endpoint, InternalEndpoint)
         with _logging_refusal(handler.endpoint):
@@ -270,7 +272,7 @@ class Service:
             self._uploads.hold(token, Upload(handler, call.requester.user, parcel), call.deadline)
             return _more(token)
 
-    async def _receive_part(self, request: MicroRequest, *, is_internal: bool) -> _Sent:
+    async def _receive_part(self, request: MicroRequest, *, is_internal: bool) -> Sent:
         """Take a further part of a request, and answer the last one; or give a part of a reply."""
         head, token = request.headers or {}, ".".join(request.subject.split(".")[-2:])
         call = _receive_call(request, head, is_internal=is_internal)
@@ -290,20 +292,22 @@ class Service:
             self._uploads.end(token)
             return await self._answer_large(upload.purpose, upload.parcel)
 
-    async def _answer_large(self, handler: Handler[Any, Any], parcel: Parcel) -> _Sent:
+    async def _answer_large(self, handler: Handler[Any, Any], parcel: Parcel) -> Sent:
         with self._places_of_large.take(current_call().requester.user):
             async with self._large:
                 _require_in_time(current_deadline())
                 result = await self._result(handler, await asyncio.to_thread(parcel.unpacked))
         return await self._sent(result)
 
-    async def _result(self, handler: Handler[Any, Any], body: bytes) -> bytes:
+    async def _result(self, handler: Handler[Any, Any], body: bytes) -> bytes | Shared[Any]:
         endpoint, message = handler.endpoint, None
         try:
-            message = decode_request(endpoint.request, body)
+            message = await read(decode_request, endpoint.request, body)
             answer = await handler.answer(message)
+            if isinstance(answer, Shared):
+                return answer
             log_outcome(endpoint, message, answer)
-            return encode(answer)
+            return await write(answer)
         except SkybusError as error:
             log_outcome(endpoint, message, error)
             raise
@@ -321,7 +325,7 @@ class Service:
         except (nats.errors.Error, OSError, ValueError) as failure:
             log.warning("a refusal could not be sent", code=error.code, error=str(failure))
 
-    async def _sent_refusal(self, error: SkybusError, line: str) -> _Sent:
+    async def _sent_refusal(self, error: SkybusError, line: str) -> Sent:
         body = orjson.dumps({"msg": error.message, "details": error.details}, default=str)
         try:
             return await self._sent(body)
@@ -329,25 +333,34 @@ class Service:
             log.warning("a refusal is sent without its details", code=error.code, reason=failure.message)
             return await self._sent(orjson.dumps({"msg": f"{line} (without details: {failure.message})"}))
 
-    async def _sent(self, body: bytes) -> _Sent:
+    async def _sent(self, body: bytes | Shared[Any]) -> Sent:
         """What is sent of a body, and with which headers.
 
         Raises:
             UnavailableError: it is larger than a message, and is not stored while the requester waits.
         """
+        if isinstance(body, Shared):
+            return await self._sent_shared(body)
         head = {headers.KIND: headers.REPLY}
         if len(body) <= self._bus.payload_limit:
             return body, head
         if self._blobs is None:
             return await self._held(body, head)
-        deadline = current_deadline()
-        try:
-            async with asyncio.timeout(None if deadline is None else (deadline - time.time()) * TELL_AFTER):
+        with _storing():
+            async with _while_asker_waits():
                 return b"", {**head, headers.BLOB: await self._blobs.store(body)}
-        except (nats.errors.Error, OSError) as error:
-            raise UnavailableError(f"the answer is larger than a message, and not stored: {why(error)}") from error
 
-    async def _held(self, body: bytes, head: dict[str, str]) -> _Sent:
+    async def _sent_shared(self, shared: Shared[Any]) -> Sent:
+        async def send() -> Sent:
+            return await self._sent(await shared.written())
+
+        if self._blobs is None:  # what is held here is for one user
+            return await send()
+        with _storing():
+            async with _while_asker_waits():
+                return await self._shared_replies.sent(shared, send)
+
+    async def _held(self, body: bytes, head: dict[str, str]) -> Sent:
         """Hold a reply here, and send its first part."""
         packed = await asyncio.to_thread(pack, body)
         token, user = new_token(self._process), current_call().requester.user
@@ -367,7 +380,21 @@ def _logging_refusal(endpoint: Endpoint[Any, Any]) -> Iterator[None]:
         raise
 
 
-def _more(token: str) -> _Sent:
+@contextmanager
+def _storing() -> Iterator[None]:
+    """Say that a reply is not stored, or not before its requester gives up."""
+    try:
+        yield
+    except (nats.errors.Error, OSError) as error:
+        raise UnavailableError(f"the answer is larger than a message, and not stored: {why(error)}") from error
+
+
+def _while_asker_waits() -> asyncio.Timeout:
+    deadline = current_deadline()
+    return asyncio.timeout(None if deadline is None else (deadline - time.time()) * TELL_AFTER)
+
+
+def _more(token: str) -> Sent:
     """The answer to a part that is not the last one."""
     return b"", {headers.KIND: headers.REPLY, headers.MORE: token}
 

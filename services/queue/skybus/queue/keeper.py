@@ -9,7 +9,8 @@ from typing import Any, NamedTuple, TypeVar
 import structlog
 
 from skybus.bus.errors import UnavailableError
-from skybus.bus.messages import Message, Nothing, encode
+from skybus.bus.large_bodies import write
+from skybus.bus.messages import Message, Nothing
 from skybus.queue.book import Book
 from skybus.queue.guards import Entry, current_entry
 from skybus.queue.locks import Lock
@@ -144,7 +145,7 @@ class Keeper:
         try:
             result = alter(book)
             if answer and self._key:
-                await self._commit(book, self._key, encode(answer(book, result)))
+                await self._commit(book, self._key, await write(answer(book, result)))
             elif book.journal:
                 await self._commit(book)
         except BaseException:

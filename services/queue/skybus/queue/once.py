@@ -22,6 +22,7 @@ import structlog
 from skybus.bus.api import engine, environment, manager
 from skybus.bus.endpoints import Endpoint
 from skybus.bus.errors import SkybusError, UnavailableError
+from skybus.bus.large_bodies import is_large
 from skybus.bus.messages import Message, decode, encode
 from skybus.bus.service import (
     TELL_AFTER,
@@ -133,7 +134,7 @@ def _written(key: str, answer: bytes) -> Command:
     return ("SET", f"answer:{key}", answer, "EX", ANSWER_KEPT)
 
 
-Work = Callable[[], Awaitable[Message]]
+Work = Callable[[], Awaitable[Any]]
 IsDone = Callable[[], bool] | None
 
 
@@ -199,7 +200,7 @@ class Once:
         return answer
 
     def _remember(self, key: str, answer: Message) -> None:
-        if len(encode(answer)) > LARGE:
+        if is_large(answer, LARGE):
             return
         self._answers[key] = answer
         if len(self._answers) > REMEMBERED:
@@ -223,7 +224,7 @@ class Once:
     def _handler(self, handler: Handler[Any, Any]) -> Handler[Any, Any]:
         endpoint, judge = handler.endpoint, ACTS.get(handler.endpoint.name)
 
-        async def answer(request: Any) -> Message:
+        async def answer(request: Any) -> Any:
             key = current_call().key(handler.endpoint)
             if not key:
                 return await handler.answer(request)

@@ -16,7 +16,7 @@ from skybus.bus.api.internal import ENVIRONMENT_STATE_TOPIC, EnvironmentState
 from skybus.bus.arrivals import Arrivals
 from skybus.bus.connection import Bus
 from skybus.bus.ensuring import Ensured
-from skybus.bus.messages import Message, decode
+from skybus.bus.messages import decode
 from skybus.bus.runtime import Process, tell_ready
 from skybus.bus.service import Handler, Service
 from skybus.bus.streams import ensure_bucket
@@ -158,7 +158,7 @@ class QueueService:
     def _known(self, handler: Handler[Any, Any]) -> Handler[Any, Any]:
         """Answer when it is known what there is, and that we lead: another moment's status misleads who reads it."""
 
-        async def answer(request: Any) -> Message:
+        async def answer(request: Any) -> Any:
             await self._surroundings.until_asked()
             await self._lease.sure()
             return await handler.answer(request)

@@ -346,6 +346,8 @@ class Store:
 
     async def raw_history(self, offset: int, limit: int) -> list[bytes | str]:
         """Read items of the history as they are written there."""
+        if limit <= 0:
+            return []
         with self._answering():
             return await self._redis.lrange(self._prefix + "history", offset, offset + limit - 1)
 
