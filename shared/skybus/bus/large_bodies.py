@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -22,8 +22,13 @@ from skybus.bus.messages import Message, encode, plain
 
 LARGE = 256 << 10
 """Bytes of a message that is written and read in a thread, and of the pieces in which it is written."""
-_SCALAR = 5
-"""Bytes counted for `true`, `false` and `null`."""
+_NUMBER, _KEY = 8, 8
+"""Bytes counted for a number, and for the name of a value."""
+_NUMBERS = {int, float, bool, type(None)}
+_SOME = 64
+"""Numbers that are looked at one by one."""
+_NUMBERS_AT_ONCE = LARGE // 16
+"""Numbers in a piece."""
 _FRAGMENT = 512
 """Bytes counted for what is JSON already: it is only copied, and does not tell its size."""
 
@@ -60,24 +65,31 @@ def is_large(message: Message, most: int = LARGE) -> bool:
 
 
 def room_left(value: Any, room: int) -> int:
-    """How many of some bytes a value leaves, about as JSON; once it is below zero, the rest is not looked at."""
+    """Roughly, how many of some bytes a value leaves as JSON; once it is below zero, the rest is not looked at."""
+    room -= 2
     if isinstance(value, str):
-        return room - len(value) - 2
-    if value is None or value is True or value is False:
-        return room - _SCALAR
-    if isinstance(value, list | tuple | set | frozenset):
+        return room - len(value)
+    if isinstance(value, list | tuple):
+        if _is_numbers(value):
+            return room - _NUMBER * len(value)
         parts: Iterable[Any] = value
     elif isinstance(value, dict):
-        parts = (part for pair in value.items() for part in pair)
+        room -= _KEY * len(value)
+        parts = value.values()
     elif isinstance(value, BaseModel):
         parts = value.__dict__.values()
-    elif isinstance(value, orjson.Fragment):
-        return room - _FRAGMENT
+    elif isinstance(value, set | frozenset):
+        parts = value
     else:
-        return room - len(repr(value))
-    room -= 2
+        return room - (_FRAGMENT if isinstance(value, orjson.Fragment) else _NUMBER)
     for part in parts:
-        room = room_left(part, room) - 1
+        kind = type(part)
+        if kind in _NUMBERS:
+            room -= _NUMBER
+        elif kind is str:  # most parts are such, and a call takes longer
+            room -= len(part)
+        else:
+            room = room_left(part, room)
         if room < 0:
             break
     return room
@@ -90,9 +102,21 @@ def pieces(value: Any) -> Iterator[bytes]:
     if isinstance(value, dict):
         yield from _pieces_of(value.items(), dict, b"{%b}")
     elif isinstance(value, list | tuple):
-        yield from _pieces_of(value, list, b"[%b]")
+        yield from _pieces_of_numbers(value) if _is_numbers(value) else _pieces_of(value, list, b"[%b]")
     else:
         yield encode(value)
+
+
+def _is_numbers(values: Sequence[Any]) -> bool:
+    """Whether these are many numbers, such as the positions of a scan; to look at each in Python takes long."""
+    return len(values) > _SOME and _NUMBERS.issuperset(map(type, values))
+
+
+def _pieces_of_numbers(values: Sequence[Any]) -> Iterator[bytes]:
+    yield b"["
+    for begin in range(0, len(values), _NUMBERS_AT_ONCE):
+        yield (b"," if begin else b"") + encode(values[begin : begin + _NUMBERS_AT_ONCE])[1:-1]
+    yield b"]"
 
 
 def _pieces_of(parts: Iterable[Any], kind: type[dict[Any, Any]] | type[list[Any]], brackets: bytes) -> Iterator[bytes]:

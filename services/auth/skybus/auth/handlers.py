@@ -42,6 +42,7 @@ from skybus.bus.errors import DeniedError
 from skybus.bus.messages import Empty, Nothing
 from skybus.bus.service import Handler, current_call
 from skybus.bus.shared_replies import LONG, Shared, Sharing
+from skybus.bus.slices import in_slices
 
 MOST_SKIPPED = 500
 
@@ -76,7 +77,7 @@ class AuthHandlers:
         """Say in whose name items are kept, and what is wrong with each."""
         actor = self._users.actor(request.requester, request.claimed_user, request.claimed_group)
         view = self._keeper.catalogue.groups[actor.group]
-        now = [view.problem(item) for item in request.items]
+        now = await in_slices(view.problem, request.items)
         problems = now
         if request.requester in self._users.delegates:
             problems = [

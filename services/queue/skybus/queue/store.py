@@ -42,6 +42,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from skybus.bus.api.items import Item
 from skybus.bus.errors import ConflictError, SkybusError, UnavailableError, WrongStateError, why
+from skybus.bus.slices import in_slices
 from skybus.queue.book import Book
 from skybus.queue.lease_keys import LeaseKeys, Proof, Renewal
 from skybus.queue.line import Line, Slot
@@ -413,8 +414,9 @@ class Store:
         if self._copies:
             pipe.eval(_MARK_READ, 1, self._prefix, token)
         order, items, tasks, (running, lock, flags, revision), history_size, *_ = await pipe.execute()
+        slots = await in_slices(lambda entry: Slot(float(entry[1]), orjson.loads(items[entry[0]])), order)
         return Book(
-            line=Line([Slot(float(key), orjson.loads(items[uid])) for uid, key in order]),
+            line=Line(slots),
             running=Running.model_validate_json(running) if running else None,
             tasks={uid.decode(): RunningTask.model_validate_json(raw) for uid, raw in tasks.items()},
             history_size=history_size,
