@@ -18,7 +18,6 @@ from redis.exceptions import RedisError
 from skybus.bus.api.health import Lead
 from skybus.bus.errors import UnavailableError, why
 from skybus.bus.runtime import tell_ready
-from skybus.bus.tasks import end_tasks
 from skybus.queue.lease_keys import LeaseKeys, Renewal
 from skybus.queue.missing import Missing
 from skybus.queue.own_thread import in_own_thread
@@ -32,7 +31,7 @@ RENEW, LOOK, TICK = 0.3, 0.1, 0.2
 """Seconds: between renewals, between looks whether it is free, between looks at the clock."""
 LIVES = 5.0
 """Seconds after which an event loop that has not run counts as hanging for good: its lease is renewed no more. Our
-longest work takes a fifth of that."""
+longest work takes far less."""
 HEAD_START = 1.0
 """Seconds that who leads has when Redis answers again: it could not renew its lease, and comes first, since it knows
 what a Redis that has come back may have lost (recent.py)."""
@@ -68,6 +67,7 @@ class Lease:
         """When the event loop was seen to run, by the monotonic clock."""
         self._renewed = -math.inf
         """When the last renewal that Redis has confirmed was begun, by the monotonic clock."""
+        self._tried = asyncio.Queue[_Tried]()
         self._is_sure = asyncio.Event()
         self._is_sure.set()
 
@@ -86,24 +86,24 @@ class Lease:
             await asyncio.sleep(LOOK)
         log.warning("this queue service takes over", name=self._name)
 
+    async def renew(self) -> None:
+        """Renew it until cancelled, in a thread of its own."""
+        loop = asyncio.get_running_loop()
+
+        def report(attempt: _Tried) -> None:
+            loop.call_soon_threadsafe(self._tried.put_nowait, attempt)
+
+        await in_own_thread(self._renew(report), "lease")
+
     async def hold(self) -> None:
-        """Renew it until cancelled.
+        """Act, until cancelled, on what becomes of each renewal.
 
         Raises:
             FencedError: another queue service has taken over.
         """
         self._waited = time.monotonic()
-        loop, tried = asyncio.get_running_loop(), asyncio.Queue[_Tried]()
-
-        def report(attempt: _Tried) -> None:
-            loop.call_soon_threadsafe(tried.put_nowait, attempt)
-
-        renewing = asyncio.create_task(in_own_thread(self._renew(report), "lease"), name="renew lease")
-        try:
-            while True:
-                await self._heed(await tried.get())
-        finally:
-            await end_tasks([renewing])
+        while True:
+            await self._heed(await self._tried.get())
 
     async def tick(self) -> None:
         """Check, until cancelled, whether this process was stopped for so long that somebody may have taken over."""

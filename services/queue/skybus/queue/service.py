@@ -109,7 +109,8 @@ class QueueService:
         if process.stop.is_set():
             return
         process.start(self._lease.tick(), "clock")
-        process.start(self._lease.hold(), "lease")  # reading a long queue may take longer than the lease lasts
+        process.start(self._lease.hold(), "lease")
+        process.start(self._lease.renew(), "renew lease")  # reading a long queue may take longer than the lease lasts
         await process.unless_stopped(self._surroundings.take_over(self._begin))
         if process.stop.is_set():
             return
