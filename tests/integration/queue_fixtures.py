@@ -319,11 +319,13 @@ async def opened(house: StandIns, client: Client) -> None:
 
 
 @asynccontextmanager
-async def queue_process(nats: NatsServer, valkey: Valkey, **settings: Any) -> AsyncIterator[subprocess.Popen]:
+async def queue_process(
+    nats: NatsServer, valkey: Valkey, program: str = "", **settings: Any
+) -> AsyncIterator[subprocess.Popen]:
     told = {"SKYBUS_DATA_DIR": nats.data_dir, "SKYBUS_REDIS_URL": valkey.url, **settings}
     with (nats.data_dir / "queue.log").open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "skybus.queue"],
+            [sys.executable, *(["-c", program] if program else ["-m", "skybus.queue"])],
             env={**os.environ, **{name: str(value) for name, value in told.items()}},
             stderr=log,
         )

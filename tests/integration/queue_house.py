@@ -35,6 +35,7 @@ from skybus.bus.identity import Requester
 from skybus.bus.messages import Message, Nothing, decode, decode_request, encode
 from skybus.bus.packing import MAX_REQUEST
 from skybus.bus.service import Call, _call
+from skybus.bus.shared_replies import Shared
 from skybus.bus.subjects import Subjects
 from skybus.queue.service import QueueService
 from skybus.queue.settings import QueueSettings
@@ -212,7 +213,8 @@ class InProcess(House):
     async def call(self, endpoint: Endpoint[Any, Any], fields: dict[str, Any], request_id: str = "") -> Any:
         _call.set(Call(Requester(user="operator"), request_id))
         request = decode_request(endpoint.request, orjson.dumps(fields))
-        return decode(endpoint.reply, encode(await self._answers[endpoint.name](request)))
+        answer = await self._answers[endpoint.name](request)
+        return decode(endpoint.reply, await answer.written() if isinstance(answer, Shared) else encode(answer))
 
     async def report(self, report: LifeReport) -> None:
         await self._service._manager.handle_report(report)

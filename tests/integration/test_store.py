@@ -225,6 +225,12 @@ async def test_a_redis_that_may_forget_the_queue_is_told_of(valkey: Valkey, stor
         assert await store.weaknesses() == []
 
 
+async def renew(store: Store) -> None:
+    keys = store.another_lease()
+    await store.renewed(await keys.renew("me", 1))
+    await keys.close()
+
+
 async def test_changes_that_redis_has_lost_are_made_again_once_whoever_notices_it(valkey: Valkey, store: Store) -> None:
     await change(store, lambda book: book.insert([plan("a")]))
     async with Redis.from_url(valkey.url) as redis:
@@ -234,7 +240,7 @@ async def test_changes_that_redis_has_lost_are_made_again_once_whoever_notices_i
         await redis.flushdb()
         for name, value in before.items():
             await redis.restore(name, 0, value)
-        book, *_ = await asyncio.gather(store.load(), *(store.renew_lease("me", 1) for _ in range(5)), store.load())
+        book, *_ = await asyncio.gather(store.load(), *(renew(store) for _ in range(5)), store.load())
     assert order(book) == "b"
     await store._catch_up(book.revision)  # of somebody who had looked before they were made
     assert order(await store.load()) == "b"

@@ -80,7 +80,8 @@ class Blobs:
 
     async def store(self, body: bytes) -> str:
         """See that a body is in the bucket, and return where: the value of the header `Sky-Blob`."""
-        digest, oldest = hashlib.sha256(body).digest(), time.monotonic() - _OFFERED
+        digest = (await asyncio.to_thread(hashlib.sha256, body)).digest()
+        oldest = time.monotonic() - _OFFERED
         self._stored = {of: stored for of, stored in self._stored.items() if stored.at > oldest}
         stored = self._stored.get(digest)
         if stored is None:

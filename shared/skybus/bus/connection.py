@@ -32,6 +32,8 @@ from skybus.bus.errors import NotSentError, SkybusError, UnavailableError, error
 from skybus.bus.identity import user_token
 from skybus.bus.in_flight import Share
 from skybus.bus.json_values import read_json
+from skybus.bus.large_bodies import read, write
+from skybus.bus.loop_delay import LoopDelay
 from skybus.bus.messages import Message, decode, encode
 from skybus.bus.packing import MAX_REQUEST, PEOPLE_PAYLOAD, pack
 from skybus.bus.parts import Parcel, Part, announced, extra_time, following
@@ -88,6 +90,8 @@ class Bus:
     """Bytes of a request of a user that a service takes."""
     share: Share = field(default_factory=Share)
     """What a service has in hand of one user at the most."""
+    loop_delay: LoopDelay = field(default_factory=LoopDelay)
+    """Of the event loop that this connection shares with its service; measured by whoever runs the service."""
     on_connect: list[OnConnect] = field(default_factory=list)
     """Done on each new connection, after the subscriptions and before `wait_connected` returns."""
     on_disconnect: list[Callable[[], None]] = field(default_factory=list)
@@ -229,8 +233,8 @@ class Bus:
             TooLargeError: the request is larger than the service allows.
             SkybusError: what the service has raised, as the class that it has raised.
         """
-        body = await self.call_bytes(endpoint, encode(request), timeout=timeout, request_id=request_id)
-        return decode(endpoint.reply, body)
+        body = await self.call_bytes(endpoint, await write(request), timeout=timeout, request_id=request_id)
+        return await read(decode, endpoint.reply, body)
 
     async def call_bytes(
         self,

@@ -43,14 +43,14 @@ class Empty(Request):
     """A request without parameters."""
 
 
-def encode(message: Message) -> bytes:
-    """Write a message as JSON.
+def encode(message: Any) -> bytes:
+    """Write a message, or a part of one, as JSON.
 
     Raises:
         InvalidError: something in it cannot be carried.
     """
     try:
-        return write_json(_plain(message), _plain)
+        return write_json(plain(message) if isinstance(message, BaseModel) else message, plain)
     except (TypeError, ValueError) as error:
         raise InvalidError(f"{type(message).__name__} cannot be written as JSON: {error}") from None
 
@@ -91,6 +91,18 @@ def explain(error: ValidationError) -> str:
     return "; ".join(_explain_one(e) for e in error.errors(include_url=False)[:5])
 
 
+def plain(value: Any) -> Any:
+    """A value of a message as a JSON type, if it is not one; one level of it."""
+    if isinstance(value, Request):
+        given = value.model_fields_set  # in no order that another process would repeat
+        return {name: value.__dict__[name] for name in type(value).model_fields if name in given}
+    if isinstance(value, BaseModel):
+        return value.__dict__
+    if isinstance(value, (set, frozenset, tuple)):
+        return list(value)
+    raise TypeError(f"{type(value).__name__} is not a JSON type")
+
+
 def brief(value: Any, limit: int) -> str:
     """Write a value as Python does, cut off behind `limit` characters."""
     text = _BRIEF.repr(value)
@@ -109,14 +121,3 @@ def _explain_one(error: Any) -> str:
     if not where or any(part in _NOT_SHOWN for part in error["loc"]):
         return f"parameter {where!r}: {error['msg']}" if where else error["msg"]
     return f"parameter {where!r}: {error['msg']} (given: {shown})"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Request):
-        given = value.model_fields_set  # in no order that another process would repeat
-        return {name: value.__dict__[name] for name in type(value).model_fields if name in given}
-    if isinstance(value, BaseModel):
-        return value.__dict__
-    if isinstance(value, (set, frozenset, tuple)):
-        return list(value)
-    raise TypeError(f"{type(value).__name__} is not a JSON type")

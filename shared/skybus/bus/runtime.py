@@ -135,6 +135,7 @@ async def _run(name: str, settings: S, serve: Main[S]) -> None:
         _stop_on_signal(process)
         process.start(report_life(), "reports of life")
         process.start(return_freed_memory(), "freed memory")
+        process.start(bus.loop_delay.run(), "loop delay")
         await serve(settings, process)
         if bus.is_connected:
             await lines.until_published(LAST_LINES)

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Generic
 
 import nats.errors
@@ -33,12 +34,14 @@ from skybus.bus.errors import InvalidError, SkybusError, UnavailableError, why
 from skybus.bus.identity import Requester, user_token, verified_requester
 from skybus.bus.in_flight import InFlight
 from skybus.bus.json_values import write_json
+from skybus.bus.large_bodies import read, write
 from skybus.bus.large_json import EXPANSION, LARGE
-from skybus.bus.messages import Empty, Message, decode_large_request, decode_request, encode
+from skybus.bus.messages import Empty, Message, decode_large_request, decode_request
 from skybus.bus.packing import pack
 from skybus.bus.parts import Parcel, Part, announced
 from skybus.bus.same_request import digest_of
 from skybus.bus.server_clock import server_ahead
+from skybus.bus.shared_replies import Sent, Shared, SharedReplies
 from skybus.bus.tasks import end_tasks
 from skybus.bus.tracing import receiving
 from skybus.bus.uploads import LargeReplies, Places, Upload, Uploads, new_token
@@ -65,7 +68,7 @@ class Handler(Generic[Req, Rep]):
     """Who answers an endpoint."""
 
     endpoint: Endpoint[Req, Rep]
-    answer: Callable[[Req], Awaitable[Rep]]
+    answer: Callable[[Req], Awaitable[Rep | Shared[Rep]]]
 
 
 @dataclass
@@ -101,9 +104,7 @@ class Call:
         return f"{user_token(self.requester.user)}:{endpoint.name}:{self.request_id}" if self.request_id else ""
 
 
-_Sent = tuple[bytes, dict[str, str]]
-"""What is sent as a reply, and its headers."""
-_Answer = Callable[[], Awaitable[_Sent]]
+_Answer = Callable[[], Awaitable[Sent]]
 _SERVICE = Requester(user="")
 _call: ContextVar[Call] = ContextVar("call")
 
@@ -171,6 +172,7 @@ class Service:
         self._process = uuid.uuid4().hex
         """Names this process in the subjects of parts."""
         self._uploads = Uploads[Handler[Any, Any]](bus.max_request)
+        self._shared_replies = SharedReplies(bus)
         self._large_replies = LargeReplies(bus.max_internal)
         self._large = asyncio.Semaphore(LARGE_AT_ONCE)
         self._places_of_large = Places(LARGE_EACH, LARGE_TOGETHER)
@@ -195,6 +197,7 @@ class Service:
     async def give_up(self) -> None:
         """End what has been begun, finished or not."""
         await end_tasks(self._running)
+        await self._shared_replies.end()
 
     async def _stop_listening(self) -> None:
         """Have the server send nothing more; what it has sent is begun."""
@@ -274,7 +277,7 @@ class Service:
             return nullcontext()
         return self._in_flight.take(verified_requester(request.subject, head).user, len(request.data))
 
-    async def _receive(self, handler: Handler[Any, Any], request: MicroRequest) -> _Sent:
+    async def _receive(self, handler: Handler[Any, Any], request: MicroRequest) -> Sent:
         """Answer a request, or its first part."""
         head, is_internal = request.headers or {}, isinstance(handler.endpoint, InternalEndpoint)
         with _logging_refusal(handler.endpoint):
@@ -291,7 +294,7 @@ class Service:
             self._uploads.hold(token, Upload(handler, call.requester.user, parcel), call.deadline)
             return _more(token)
 
-    async def _receive_part(self, request: MicroRequest, is_internal: bool) -> _Sent:
+    async def _receive_part(self, request: MicroRequest, is_internal: bool) -> Sent:
         """Take a further part of a request, and answer the last one; or give a part of a reply."""
         head, token = request.headers or {}, ".".join(request.subject.split(".")[-2:])
         call = _receive_call(request, head, is_internal=is_internal)
@@ -311,29 +314,31 @@ class Service:
             self._uploads.end(token)
             return await self._answer_large(upload.purpose, upload.parcel)
 
-    async def _answer_message(self, handler: Handler[Any, Any], body: bytes) -> bytes:
+    async def _answer_message(self, handler: Handler[Any, Any], body: bytes) -> bytes | Shared[Any]:
         if len(body) < LARGE:
             return await self._result(handler, body)
         async with self._large:
             Deadline(current_deadline()).require()
             return await self._result(handler, body)
 
-    async def _answer_large(self, handler: Handler[Any, Any], parcel: Parcel) -> _Sent:
+    async def _answer_large(self, handler: Handler[Any, Any], parcel: Parcel) -> Sent:
         with self._places_of_large.take(current_call().requester.user):
             async with self._large:
                 Deadline(current_deadline()).require()
                 result = await self._result(handler, await asyncio.to_thread(parcel.unpacked))
         return await self._sent(result)
 
-    async def _result(self, handler: Handler[Any, Any], body: bytes) -> bytes:
+    async def _result(self, handler: Handler[Any, Any], body: bytes) -> bytes | Shared[Any]:
         endpoint, message = handler.endpoint, None
         try:
             message = await self._read(endpoint, body)
             if endpoint.changes:
                 current_call().digest = await digest_of(body)
             answer = await handler.answer(message)
+            if isinstance(answer, Shared):
+                return answer
             log_outcome(endpoint, message, answer)
-            return encode(answer)
+            return await write(answer)
         except SkybusError as error:
             log_outcome(endpoint, message, error)
             raise
@@ -348,7 +353,7 @@ class Service:
         if len(body) < LARGE:
             return decode_request(endpoint.request, body)
         largest = self._bus.max_internal if isinstance(endpoint, InternalEndpoint) else self._bus.max_request
-        return await asyncio.to_thread(decode_large_request, endpoint.request, body, EXPANSION * largest)
+        return await read(partial(decode_large_request, most=EXPANSION * largest), endpoint.request, body)
 
     async def _refuse(self, request: MicroRequest, error: SkybusError) -> None:
         line = " ".join(error.message.split())[:500]
@@ -358,32 +363,41 @@ class Service:
         except (nats.errors.Error, OSError, ValueError) as failure:
             log.warning("a refusal could not be sent", code=error.code, error=str(failure))
 
-    async def _sent_refusal(self, error: SkybusError, line: str) -> _Sent:
+    async def _sent_refusal(self, error: SkybusError, line: str) -> Sent:
         try:
             return await self._sent(write_json({"msg": error.message, "details": error.details}, str))
         except (UnavailableError, InvalidError) as failure:
             log.warning("a refusal is sent without its details", code=error.code, reason=failure.message)
             return await self._sent(write_json({"msg": f"{visible(line)} (without details: {failure.message})"}))
 
-    async def _sent(self, body: bytes) -> _Sent:
+    async def _sent(self, body: bytes | Shared[Any]) -> Sent:
         """What is sent of a body, and with which headers.
 
         Raises:
             UnavailableError: it is larger than a message, and is not stored while the requester waits.
         """
+        if isinstance(body, Shared):
+            return await self._sent_shared(body)
         head = {headers.KIND: headers.REPLY, **_clock()}
         if len(body) <= self._bus.payload_limit:
             return body, head
         if self._blobs is None:
             return await self._held(body, head)
-        deadline = current_deadline()
-        try:
-            async with asyncio.timeout(None if deadline is None else (deadline - time.time()) * TELL_AFTER):
+        with _storing():
+            async with _while_asker_waits():
                 return b"", {**head, headers.BLOB: await self._blobs.store(body)}
-        except (nats.errors.Error, OSError) as error:
-            raise UnavailableError(f"the answer is larger than a message, and not stored: {why(error)}") from error
 
-    async def _held(self, body: bytes, head: dict[str, str]) -> _Sent:
+    async def _sent_shared(self, shared: Shared[Any]) -> Sent:
+        async def send() -> Sent:
+            return await self._sent(await shared.written())
+
+        if self._blobs is None:  # what is held here is for one user
+            return await send()
+        with _storing():
+            async with _while_asker_waits():
+                return await self._shared_replies.sent(shared, send)
+
+    async def _held(self, body: bytes, head: dict[str, str]) -> Sent:
         """Hold a reply here, and send its first part."""
         packed = await asyncio.to_thread(pack, body)
         token, user = new_token(self._process), current_call().requester.user
@@ -403,13 +417,30 @@ def _logging_refusal(endpoint: Endpoint[Any, Any]) -> Iterator[None]:
         raise
 
 
-def _more(token: str) -> _Sent:
+@contextmanager
+def _storing() -> Iterator[None]:
+    """Say that a reply is not stored, or not before its requester gives up."""
+    try:
+        yield
+    except (nats.errors.Error, OSError) as error:
+        raise UnavailableError(f"the answer is larger than a message, and not stored: {why(error)}") from error
+
+
+def _while_asker_waits() -> asyncio.Timeout:
+    deadline = current_deadline()
+    return asyncio.timeout(None if deadline is None else (deadline - time.time()) * TELL_AFTER)
+
+
+def _more(token: str) -> Sent:
     """The answer to a part that is not the last one."""
     return b"", {headers.KIND: headers.REPLY, headers.MORE: token}
 
 
 def _health(
-    bus: Bus, name: str, missing: Callable[[], dict[str, Absence]], lead: Callable[[], Awaitable[Lead | None]] | None
+    bus: Bus,
+    name: str,
+    missing: Callable[[], dict[str, Absence]],
+    lead: Callable[[], Awaitable[Lead | None]] | None,
 ) -> Handler[Empty, Health]:
     since = time.time()
 
@@ -423,6 +454,7 @@ def _health(
             tasks=len(asyncio.all_tasks()),
             now=time.time(),
             server_ahead=ahead,
+            loop_delay=bus.loop_delay.largest(),
         )
 
     return Handler(health_of(name), answer)

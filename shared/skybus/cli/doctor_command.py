@@ -37,6 +37,8 @@ class Finding(NamedTuple):
     is_well: bool
     since: float | None
     what: str
+    loop_delay: float | None = None
+    """Seconds by which the event loop of a service was late at the most, within the last minute."""
 
 
 def register(app: typer.Typer) -> None:
@@ -106,7 +108,7 @@ def _service(name: str, health: Health | UnavailableError, noticed: dict[str, Ab
     if isinstance(health, UnavailableError):
         since = noticed[name].since if name in noticed else None
         return Finding(name, is_well=False, since=since, what=health.message)
-    return Finding(name, is_well=True, since=health.since, what=_answers(health))
+    return Finding(name, True, health.since, _answers(health), health.loop_delay)
 
 
 def lacks(health: Health) -> list[Finding]:
@@ -183,9 +185,17 @@ def _zmq_control(client: Client) -> str:
 
 
 def _print(console: Console, findings: list[Finding]) -> None:
-    lines = ((finding.part, _state(finding), clock(finding.since), finding.what) for finding in findings)
-    console.print(rows(make_table("part", "", "since", "what it does"), lines))
+    lines = (
+        (finding.part, _state(finding), clock(finding.since), _delay(finding.loop_delay), finding.what)
+        for finding in findings
+    )
+    console.print(rows(make_table("part", "", "since", "event loop", "what it does"), lines))
 
 
 def _state(finding: Finding) -> str:
     return "well" if finding.is_well else _OFF.get(finding.part.partition(":")[0], "missing")
+
+
+def _delay(seconds: float | None) -> str:
+    """How late an event loop was."""
+    return "" if seconds is None else f"{seconds * 1000:.0f} ms late"

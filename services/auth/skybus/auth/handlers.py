@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from skybus.auth.catalogue import GroupView
+from skybus.auth.catalogue import Descriptions, GroupView
 from skybus.auth.catalogue_keeper import CATALOGUE, CatalogueKeeper
 from skybus.auth.users import Users
 from skybus.bus.api.catalog import (
@@ -41,6 +41,8 @@ from skybus.bus.api.internal import (
 from skybus.bus.errors import DeniedError
 from skybus.bus.messages import Empty, Nothing
 from skybus.bus.service import Handler, current_call
+from skybus.bus.shared_replies import LONG, Shared, Sharing
+from skybus.bus.slices import in_slices
 
 MOST_SKIPPED = 500
 
@@ -51,6 +53,8 @@ class AuthHandlers:
     def __init__(self, users: Users, keeper: CatalogueKeeper) -> None:
         self._users = users
         self._keeper = keeper
+        self._plan_lists = Sharing[PlanList]()
+        self._device_lists = Sharing[DeviceList]()
 
     def table(self) -> list[Handler[Any, Any]]:
         """Who answers what."""
@@ -73,7 +77,7 @@ class AuthHandlers:
         """Say in whose name items are kept, and what is wrong with each."""
         actor = self._users.actor(request.requester, request.claimed_user, request.claimed_group)
         view = self._keeper.catalogue.groups[actor.group]
-        now = [view.problem(item) for item in request.items]
+        now = await in_slices(view.problem, request.items)
         problems = now
         if request.requester in self._users.delegates:
             problems = [
@@ -117,15 +121,13 @@ class AuthHandlers:
         await self._keeper.refresh()
         return self._keeper.catalogue.uids
 
-    async def get_allowed_plans(self, request: GroupQuery) -> PlanList:
+    async def get_allowed_plans(self, request: GroupQuery) -> Shared[PlanList]:
         """Return the plans that a group may run."""
-        view = self._view(request)
-        return PlanList(plans=view.allowed.plans, uid=self._keeper.catalogue.uids.plans_allowed_uid)
+        return self._plans(self._view(request).allowed.plans, self._keeper.catalogue.uids.plans_allowed_uid)
 
-    async def get_allowed_devices(self, request: GroupQuery) -> DeviceList:
+    async def get_allowed_devices(self, request: GroupQuery) -> Shared[DeviceList]:
         """Return the devices that a group may use."""
-        view = self._view(request)
-        return DeviceList(devices=view.allowed.devices, uid=self._keeper.catalogue.uids.devices_allowed_uid)
+        return self._devices(self._view(request).allowed.devices, self._keeper.catalogue.uids.devices_allowed_uid)
 
     async def get_plan_schemas(self, request: PlanSchemasGet) -> PlanSchemas:
         """Describe the parameters of plans that a group may run as JSON Schema."""
@@ -140,15 +142,28 @@ class AuthHandlers:
         skipped = dict(sorted((denied | dict(catalogue.skipped)).items())[:MOST_SKIPPED])
         return SkippedPlans(skipped=skipped, uid=catalogue.uids.plans_allowed_uid)
 
-    async def get_existing_plans(self, request: Empty) -> PlanList:
+    async def get_existing_plans(self, request: Empty) -> Shared[PlanList]:
         """Return all plans."""
         catalogue = self._keeper.catalogue
-        return PlanList(plans=dict(catalogue.plans), uid=catalogue.uids.plans_existing_uid)
+        return self._plans(catalogue.plans, catalogue.uids.plans_existing_uid)
 
-    async def get_existing_devices(self, request: Empty) -> DeviceList:
+    async def get_existing_devices(self, request: Empty) -> Shared[DeviceList]:
         """Return all devices."""
         catalogue = self._keeper.catalogue
-        return DeviceList(devices=dict(catalogue.devices), uid=catalogue.uids.devices_existing_uid)
+        return self._devices(catalogue.devices, catalogue.uids.devices_existing_uid)
+
+    def _plans(self, plans: Descriptions, uid: str) -> Shared[PlanList]:
+        """The list for all who ask for the same one; another catalogue has other mappings."""
+        return self._plan_lists.of(None, (id(plans), uid)) or self._plan_lists.share(
+            (id(plans), uid), lambda: PlanList.model_construct(plans=dict(plans), uid=uid), is_long=len(plans) > LONG
+        )
+
+    def _devices(self, devices: Descriptions, uid: str) -> Shared[DeviceList]:
+        return self._device_lists.of(None, (id(devices), uid)) or self._device_lists.share(
+            (id(devices), uid),
+            lambda: DeviceList.model_construct(devices=dict(devices), uid=uid),
+            is_long=len(devices) > LONG,
+        )
 
     def _explain(self, problem: ItemProblem) -> ItemProblem:
         """Add to a refusal that we may not know what there is."""

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from skybus.bus.api import backup, engine, environment, history, permissions, queue, tasks
-from skybus.bus.messages import Message
 from skybus.bus.service import Handler
 from skybus.queue.locks import Guard, Lock
 
@@ -100,7 +99,7 @@ def _guarded(handler: Handler[Any, Any], known_lock: Callable[[], Lock]) -> Hand
     if guard is None:
         return handler
 
-    async def answer(request: Any) -> Message:
+    async def answer(request: Any) -> Any:
         known_lock().require(request.lock_key, guard)
         _entry.set(Entry(guard, request.lock_key))
         return await handler.answer(request)

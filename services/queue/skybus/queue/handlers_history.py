@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
+
+import orjson
 
 from skybus.bus.api import history
 from skybus.bus.errors import InvalidError
 from skybus.bus.messages import Nothing
 from skybus.bus.service import Handler
-from skybus.queue.excerpts import excerpts
+from skybus.bus.shared_replies import LONG, Shared, Sharing
+from skybus.queue.excerpts import excerpt
 from skybus.queue.keeper import Keeper
 from skybus.queue.store import Store
 
@@ -19,6 +23,7 @@ class HistoryHandlers:
     def __init__(self, keeper: Keeper, store: Store) -> None:
         self._keeper = keeper
         self._store = store
+        self._pages = Sharing[history.HistoryPage]()
 
     def table(self) -> list[Handler[Any, Any]]:
         """Endpoint by endpoint."""
@@ -27,15 +32,18 @@ class HistoryHandlers:
             Handler(history.HISTORY_CLEAR, self.clear_history),
         ]
 
-    async def get_history(self, request: history.HistoryGet) -> history.HistoryPage:
+    async def get_history(self, request: history.HistoryGet) -> Shared[history.HistoryPage]:
         """Read a page of the history."""
+        question = (request.offset, request.limit, request.max_item_bytes)
 
-        async def read() -> history.HistoryPage:
+        async def read() -> Shared[history.HistoryPage]:
             book = await self._keeper.fresh()
-            return history.HistoryPage.model_construct(
-                items=excerpts(await self._store.history(request.offset, request.limit), request.max_item_bytes),
-                plan_history_uid=book.flags.history_uid,
-                size=book.history_size,
+            uid, size = book.flags.history_uid, book.history_size
+            if shared := self._pages.of((uid, size), question):
+                return shared
+            raw = await self._store.raw_history(request.offset, size if request.limit is None else request.limit)
+            return self._pages.share(
+                question, partial(_page, raw, uid, size, request.max_item_bytes), is_long=len(raw) > LONG
             )
 
         return await self._keeper.do(read)
@@ -60,3 +68,15 @@ class HistoryHandlers:
             if item["item_uid"] == request.item_uid:
                 return newer
         return len(items)  # as in the reference: what is not there has nothing behind it to forget
+
+
+def _page(raw: list[bytes | str], uid: str, size: int, max_item_bytes: int | None) -> history.HistoryPage:
+    """A page of items as they are stored, which is JSON already."""
+    items = (_shown(item, max_item_bytes) for item in raw)
+    return history.HistoryPage.model_construct(items=list(items), plan_history_uid=uid, size=size)
+
+
+def _shown(raw: bytes | str, max_item_bytes: int | None) -> Any:
+    if max_item_bytes is None or len(raw) <= max_item_bytes:
+        return orjson.Fragment(raw)
+    return excerpt(orjson.loads(raw), max_item_bytes)

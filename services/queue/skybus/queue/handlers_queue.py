@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -13,11 +14,13 @@ from skybus.bus.api.items import Item, QueueChange
 from skybus.bus.errors import ConflictError, InvalidError, NotFoundError, SkybusError
 from skybus.bus.messages import Message, Nothing, explain
 from skybus.bus.service import Handler
+from skybus.bus.shared_replies import LONG, Shared, Sharing
 from skybus.queue import moves
 from skybus.queue.book import Book
 from skybus.queue.excerpts import excerpt, excerpts
 from skybus.queue.item_check import ItemCheck, batch_refused
 from skybus.queue.keeper import Keeper
+from skybus.queue.records import Running
 from skybus.queue.runner import Runner
 
 R = TypeVar("R", bound=Message)
@@ -30,6 +33,7 @@ class QueueHandlers:
         self._keeper = keeper
         self._runner = runner
         self._check = check
+        self._pages = Sharing[queue.QueuePage]()
 
     def table(self) -> list[Handler[Any, Any]]:
         """Endpoint by endpoint."""
@@ -49,17 +53,18 @@ class QueueHandlers:
             Handler(queue.ITEM_EXECUTE, self.execute_item),
         ]
 
-    async def get_queue(self, request: queue.QueueGet) -> queue.QueuePage:
+    async def get_queue(self, request: queue.QueueGet) -> Shared[queue.QueuePage]:
         """Read a page of the queue."""
+        question = (request.offset, request.limit, request.max_item_bytes)
 
-        async def read() -> queue.QueuePage:
+        async def read() -> Shared[queue.QueuePage]:
             book = await self._keeper.fresh()
-            return queue.QueuePage.model_construct(
-                items=excerpts(book.line.page(request.offset, request.limit), request.max_item_bytes),
-                running_item=excerpt(book.running.shown(), request.max_item_bytes) if book.running else {},
-                plan_queue_uid=book.flags.queue_uid,
-                qsize=len(book.line),
-            )
+            version = (book.flags.queue_uid, book.running and book.running.attempt)
+            if shared := self._pages.of(version, question):
+                return shared
+            items, running = book.line.page(request.offset, request.limit), book.running
+            make = partial(_page, items, running, book.flags.queue_uid, len(book.line), request.max_item_bytes)
+            return self._pages.share(question, make, is_long=len(items) > LONG)
 
         return await self._keeper.do(read)
 
@@ -183,6 +188,17 @@ class QueueHandlers:
             return alter(book)
 
         return await self._keeper.change(checked)
+
+
+def _page(
+    items: list[Item], running: Running | None, queue_uid: str, qsize: int, max_item_bytes: int | None
+) -> queue.QueuePage:
+    return queue.QueuePage.model_construct(
+        items=excerpts(items, max_item_bytes),
+        running_item=excerpt(running.shown(), max_item_bytes) if running else {},
+        plan_queue_uid=queue_uid,
+        qsize=qsize,
+    )
 
 
 def _insert_batch(book: Book, items: list[Item], request: queue.ItemAddBatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
@@ -27,6 +28,7 @@ from skybus.bus.connection import Bus
 from skybus.bus.errors import InvalidError, error_from_wire
 from skybus.bus.messages import explain
 from skybus.bus.service import current_call
+from skybus.bus.slices import in_slices
 from skybus.queue.records import new_uid
 from skybus.queue.rights import Rights
 
@@ -52,7 +54,7 @@ class ItemCheck:
         problem = checked.problems[0]
         if problem:
             raise error_from_wire(problem.code, problem.msg)
-        return self._stamped([spec], checked)[0]
+        return (await self._stamped([spec], checked))[0]
 
     async def batch(self, request: ItemAddBatch) -> tuple[list[Item], list[ItemVerdict]]:
         """The items as `one` makes them, and what is said of each.
@@ -64,7 +66,7 @@ class ItemCheck:
         results = [ItemVerdict(success=finding.success, msg=finding.msg) for finding in findings]
         if not all(result.success for result in results):
             raise batch_refused(results)
-        return self._stamped(good, checked), results
+        return await self._stamped(good, checked), results
 
     async def findings(self, request: ItemsValidate) -> list[ItemFinding]:
         """What `batch` would say of each item."""
@@ -91,7 +93,7 @@ class ItemCheck:
         self, raw_items: list[Any], claim: ByClaim
     ) -> tuple[list[ItemSpec], ItemsChecked, list[ItemFinding]]:
         """The items that are well-formed, what auth says of these, and what is to be said of all."""
-        specs = [_spec(raw) for raw in raw_items]
+        specs = await in_slices(_spec, raw_items)
         good = [spec for spec in specs if isinstance(spec, ItemSpec)]
         checked = await self._check([spec.to_item() for spec in good], claim)
         problems = iter(checked.problems)
@@ -106,14 +108,19 @@ class ItemCheck:
         )
         return await self._arrivals.when_there(lambda: self._bus.call(ITEMS_CHECK, request))
 
-    def _stamped(self, specs: Sequence[ItemSpec | FunctionSpec], checked: ItemsChecked) -> list[Item]:
+    async def _stamped(self, specs: Sequence[ItemSpec | FunctionSpec], checked: ItemsChecked) -> list[Item]:
         owner = {
             "user": checked.user,
             "user_group": checked.user_group,
             **({"via": checked.via} if checked.via else {}),
         }
-        items = [{**spec.to_item(), **owner, "item_uid": new_uid()} for spec in specs]
-        self._rights.found_right(itertools.compress(items, checked.may_run), checked.lists_uid)
+
+        def stamp(spec: ItemSpec | FunctionSpec) -> Item:
+            return {**spec.to_item(), **owner, "item_uid": new_uid()}
+
+        items = await in_slices(stamp, specs)
+        found_right = partial(self._rights.found_right, lists_uid=checked.lists_uid)
+        await in_slices(found_right, itertools.compress(items, checked.may_run))
         return items
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, TypeVar
 
@@ -19,6 +20,9 @@ from skybus.queue.shown import Shown
 from skybus.queue.store import FencedError, Store
 
 log = structlog.get_logger()
+
+MANY = 2000
+"""Commands that make a queue longer by about a thousand items."""
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Message)
@@ -53,6 +57,8 @@ class Keeper:
         self._last = Shown.of(Book())
         self._asked: Asked | None = None
         """The request to which the work of this turn belongs."""
+        self._grown = 0
+        """Commands since the collector was spared."""
         self.is_busy = False
         """Whether a piece of work is being done, which waits for nobody but Redis."""
 
@@ -130,6 +136,7 @@ class Keeper:
         """The book, read again from Redis if there was any doubt about it."""
         if self._book is None:
             self._book = await self._store.load()
+            gc.freeze()  # see _spare_collector
             self._show(self._book)
         return self._book
 
@@ -162,4 +169,17 @@ class Keeper:
     async def _commit(self, book: Book, key: str = "", answer: bytes = b"") -> None:
         await self._store.commit(book.journal, book.revision, key, answer)
         book.revision += 1
+        self._grown += len(book.journal)
         book.journal.clear()
+        self._spare_collector()
+
+    def _spare_collector(self) -> None:
+        """Take a long queue out of the garbage collector's sight.
+
+        A collection looks at each value of each item and keeps the interpreter's lock, so that not even the thread
+        that renews the lease runs: 0.4 s for 250 000 items. Items have no cycles and end without a collection.
+        """
+        if self._grown > MANY:
+            self._grown = 0
+            gc.collect()
+            gc.freeze()

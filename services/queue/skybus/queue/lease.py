@@ -1,17 +1,26 @@
-"""Which queue service leads, if there are several for one instrument (docs/decisions/0011)."""
+"""Which queue service leads, if there are several for one instrument (docs/decisions/0011).
+
+A thread of its own renews the lease over a client of its own, so that nothing that keeps the event loop busy delays the
+renewal (docs/decisions/0020).
+"""
 
 from __future__ import annotations
 
 import asyncio
 import math
 import time
+from collections.abc import Callable
+from typing import NamedTuple
 
 import structlog
+from redis.exceptions import RedisError
 
 from skybus.bus.api.health import Lead
-from skybus.bus.errors import UnavailableError
+from skybus.bus.errors import UnavailableError, why
 from skybus.bus.notify import tell_ready
+from skybus.queue.lease_keys import LeaseKeys, Renewal
 from skybus.queue.missing import Missing
+from skybus.queue.own_thread import in_own_thread
 from skybus.queue.store import Store
 
 log = structlog.get_logger()
@@ -20,12 +29,23 @@ LASTS = 1.0
 """Seconds that a lease lasts if it is not renewed."""
 RENEW, LOOK, TICK = 0.3, 0.1, 0.2
 """Seconds: between renewals, between looks whether it is free, between looks at the clock."""
+LIVES = 5.0
+"""Seconds after which an event loop that has not run counts as hanging for good: its lease is renewed no more. Our
+longest work takes far less."""
 HEAD_START = 1.0
 """Seconds that who leads has when Redis answers again: it could not renew its lease, and comes first, since it knows
 what a Redis that has come back may have lost (recent.py)."""
 MISSED = 3.0
 """Seconds that nobody has waited after which a standby is missed: one that has died is started again meanwhile."""
 STANDBY = "standby"
+
+
+class _Tried(NamedTuple):
+    """An attempt to renew the lease."""
+
+    begun: float
+    """By the monotonic clock."""
+    outcome: Renewal | RedisError | OSError
 
 
 class Lease:
@@ -45,6 +65,9 @@ class Lease:
         """When somebody waited last, by the monotonic clock."""
         self._ticked = math.inf
         """When the event loop was seen to run, by the monotonic clock."""
+        self._renewed = -math.inf
+        """When the last renewal that Redis has confirmed was begun, by the monotonic clock."""
+        self._tried = asyncio.Queue[_Tried]()
         self._is_sure = asyncio.Event()
         self._is_sure.set()
 
@@ -63,23 +86,27 @@ class Lease:
             await asyncio.sleep(LOOK)
         log.warning("this queue service takes over", name=self._name)
 
+    async def renew(self) -> None:
+        """Renew it until cancelled, in a thread of its own."""
+        loop = asyncio.get_running_loop()
+
+        def report(attempt: _Tried) -> None:
+            loop.call_soon_threadsafe(self._tried.put_nowait, attempt)
+
+        await in_own_thread(self._renew(report), "lease")
+
     async def hold(self) -> None:
-        """Renew it until cancelled.
+        """Act, until cancelled, on what becomes of each renewal.
 
         Raises:
             FencedError: another queue service has taken over.
         """
         self._waited = time.monotonic()
         while True:
-            try:
-                self._see(await self._store.renew_lease(self._name, LASTS))
-                self._is_sure.set()
-            except UnavailableError as error:  # whoever takes over meanwhile has the higher fencing number
-                log.debug("the lease was not renewed", reason=error.message)
-            await asyncio.sleep(RENEW)
+            await self._heed(await self._tried.get())
 
     async def tick(self) -> None:
-        """See, until cancelled, whether this process was stopped for so long that somebody may have taken over."""
+        """Check, until cancelled, whether this process was stopped for so long that somebody may have taken over."""
         while True:
             self._look_at_clock()
             self._ticked = time.monotonic()
@@ -91,8 +118,46 @@ class Lease:
         await self._is_sure.wait()
 
     def _look_at_clock(self) -> None:
-        if time.monotonic() - self._ticked > LASTS:
+        now = time.monotonic()
+        if max(self._ticked, self._renewed) < now - LASTS:
             self._is_sure.clear()
+
+    async def _renew(self, report: Callable[[_Tried], None]) -> None:
+        """Renew it in its thread, for as long as the service's event loop lives."""
+        keys = self._store.another_lease()
+        try:
+            while True:
+                begun = time.monotonic()
+                if keys.has_proof and self._ticked > begun - LIVES:
+                    report(_Tried(begun, await self._try(keys, begun)))
+                await asyncio.sleep(RENEW)
+        finally:
+            await keys.close()
+
+    async def _try(self, keys: LeaseKeys, begun: float) -> Renewal | RedisError | OSError:
+        try:
+            renewal = await keys.renew(self._name, LASTS)
+        except (RedisError, OSError) as error:  # whoever takes over meanwhile has the higher fencing number
+            return error
+        if renewal.outcome == b"ok":
+            self._renewed = begun
+        return renewal
+
+    async def _heed(self, tried: _Tried) -> None:
+        """Act on what became of a renewal."""
+        if not isinstance(tried.outcome, Renewal):
+            log.debug("the lease was not renewed", reason=why(tried.outcome))
+            self._store.note_failure(tried.outcome)
+            return
+        try:
+            await self._store.renewed(tried.outcome)
+        except UnavailableError as error:
+            log.debug("what Redis has lost is not made again yet", reason=error.message)
+            return
+        if tried.outcome.outcome == b"ok":
+            self._see(tried.outcome.standby)
+            if tried.begun > time.monotonic() - LASTS:  # else it may have ended since
+                self._is_sure.set()
 
     def _see(self, waits: str) -> None:
         """Know who waits; of who has just taken over it is still kept that it does."""

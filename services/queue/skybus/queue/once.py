@@ -126,7 +126,7 @@ def current_start() -> Start | None:
     return _start.get()
 
 
-Work = Callable[[], Awaitable[Message]]
+Work = Callable[[], Awaitable[Any]]
 IsDone = Callable[[], bool] | None
 
 
@@ -214,7 +214,7 @@ class Once:
     def _handler(self, handler: Handler[Any, Any]) -> Handler[Any, Any]:
         endpoint, judge = handler.endpoint, ACTS.get(handler.endpoint.name)
 
-        async def answer(request: Any) -> Message:
+        async def answer(request: Any) -> Any:
             call = current_call()
             key = call.key(endpoint)
             if not key:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from skybus.bus.api.internal import ITEM_MAY_RUN, ItemMayRun
 from skybus.bus.api.items import Item
@@ -34,13 +34,12 @@ class Rights:
         self._lists_uid = lists_uid
         self._found_right: OrderedDict[bytes, str] = OrderedDict()
 
-    def found_right(self, items: Iterable[Item], lists_uid: str) -> None:
-        """Remember items that may be run with these lists."""
-        for item in items:
-            content = _content(item)
-            self._found_right[content] = lists_uid
-            self._found_right.move_to_end(content)
-        while len(self._found_right) > REMEMBERED:
+    def found_right(self, item: Item, lists_uid: str) -> None:
+        """Remember an item that may be run with these lists."""
+        content = _content(item)
+        self._found_right[content] = lists_uid
+        self._found_right.move_to_end(content)
+        if len(self._found_right) > REMEMBERED:
             self._found_right.popitem(last=False)
 
     async def require(self, item: Item) -> None:

@@ -16,7 +16,7 @@ from skybus.bus.api.internal import ENVIRONMENT_STATE_TOPIC, EnvironmentState
 from skybus.bus.arrivals import Arrivals
 from skybus.bus.connection import Bus
 from skybus.bus.ensuring import Ensured
-from skybus.bus.messages import Message, decode
+from skybus.bus.messages import decode
 from skybus.bus.notify import tell_ready
 from skybus.bus.provenance import is_event
 from skybus.bus.runtime import Process
@@ -113,6 +113,9 @@ class QueueService:
         await process.unless_stopped(self._lease.take())
         if process.stop.is_set():
             return
+        process.start(self._lease.tick(), "clock")
+        process.start(self._lease.hold(), "lease")
+        process.start(self._lease.renew(), "renew lease")  # reading a long queue may take longer than the lease lasts
         await process.unless_stopped(self._surroundings.take_over(self._begin))
         if process.stop.is_set():
             return
@@ -121,8 +124,6 @@ class QueueService:
         await self._bus.subscribe(subjects.internal(ENVIRONMENT_STATE_TOPIC), self._on_state)
         await self._bus.subscribe(subjects.event("catalog"), self._on_catalog)
         process.start(self._keeper.run(), "keeper")
-        process.start(self._lease.hold(), "lease")
-        process.start(self._lease.tick(), "clock")
         await process.connect()
         process.start(self._publisher.run(), "publisher")
         process.start(self._publisher.keep(), "status keeper")
@@ -164,7 +165,7 @@ class QueueService:
     def _known(self, handler: Handler[Any, Any]) -> Handler[Any, Any]:
         """Answer when it is known what there is, and that we lead: another moment's status misleads who reads it."""
 
-        async def answer(request: Any) -> Message:
+        async def answer(request: Any) -> Any:
             await self._surroundings.until_asked()
             await self._lease.sure()
             return await handler.answer(request)

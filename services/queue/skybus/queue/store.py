@@ -28,8 +28,9 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -41,8 +42,10 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from skybus.bus.api.items import Item
 from skybus.bus.errors import ConflictError, SkybusError, UnavailableError, WrongStateError, why
 from skybus.bus.json_values import read_json
+from skybus.bus.slices import in_slices
 from skybus.queue.answer_room import AnswerRoom, forgotten
 from skybus.queue.book import Book
+from skybus.queue.lease_keys import LeaseKeys, Proof, Renewal
 from skybus.queue.line import Line, Slot
 from skybus.queue.locks import NO_LOCK, Lock
 from skybus.queue.recent import Change, RecentChanges
@@ -101,27 +104,6 @@ redis.call('SET', prefix .. 'fence', number)
 return {number, redis.call('GET', prefix .. 'revision') or '0'}
 """
 
-_TAKE_LEASE = """
-local holder = redis.call('GET', KEYS[1] .. 'lease')
-redis.call('DEL', KEYS[1] .. 'room')
-if holder and holder ~= ARGV[1] then
-  if redis.call('PTTL', KEYS[1] .. 'standby') < ARGV[2] / 2 then
-    redis.call('SET', KEYS[1] .. 'standby', ARGV[1], 'PX', ARGV[2])
-  end
-  return 0
-end
-redis.call('SET', KEYS[1] .. 'lease', ARGV[1], 'PX', ARGV[2])
-return 1
-"""
-
-_RENEW = """
-if redis.call('GET', KEYS[1] .. 'fence') ~= ARGV[1] then return {'fenced'} end
-if tonumber(redis.call('GET', KEYS[1] .. 'revision') or '0') < tonumber(ARGV[4]) then return {'older'} end
-redis.call('DEL', KEYS[1] .. 'room')
-redis.call('SET', KEYS[1] .. 'lease', ARGV[2], 'PX', ARGV[3])
-return {'ok', redis.call('GET', KEYS[1] .. 'standby') or ''}
-"""
-
 _ANSWERED = """
 local key = KEYS[1] .. 'answer:' .. ARGV[1]
 local answer = redis.call('GET', key)
@@ -170,17 +152,18 @@ class Store:
         redis: the server.
         prefix: of the names of all keys.
         copies: replicas that must have a change before anybody hears of it.
+        another: makes a further client of the same server.
     """
 
-    def __init__(self, redis: Redis, prefix: str, copies: int = 0) -> None:
+    def __init__(self, redis: Redis, prefix: str, copies: int = 0, another: Callable[[], Redis] | None = None) -> None:
         self._redis = redis
         self._prefix = prefix
         self._copies = copies
         self._commit, self._next_fence, self._answered, self._is_kept, self._probe = (
             Script(redis, text, copies) for text in (_COMMIT, _TAKE_OVER, _ANSWERED, _IS_KEPT, _PROBE)
         )
-        # a lease that is lost costs a change of leaders and no more
-        self._take_lease, self._renew = (Script(redis, text, copies=0) for text in (_TAKE_LEASE, _RENEW))
+        self._another = another or (lambda: redis)
+        self._lease = LeaseKeys(redis, prefix, self._proof)
         self._fence = ""
         self._known = 0
         """The highest revision that was seen to be stored."""
@@ -202,7 +185,8 @@ class Store:
         """
         keys = f"{prefix}:{instrument}:"
         name = _connection_name(keys) if serves else None
-        return cls(connect(url, protocol=3, client_name=name), keys, copies_behind(url))
+        client = partial(connect, url, protocol=3, client_name=name)
+        return cls(client(), keys, copies_behind(url), client)
 
     def limit(self, answers: AnswerRoom, replayed_bytes: int) -> None:
         """Set how many answers are kept, and how many bytes of changes that can be made again."""
@@ -229,24 +213,33 @@ class Store:
     async def take_lease(self, name: str, seconds: float) -> bool:
         """Take the lease, if nobody else has it, or leave word that one waits; returns whether it is ours."""
         with self._answering(looks=True):
-            return bool(await self._take_lease(self._prefix, name, round(seconds * 1000)))
+            return await self._lease.take(name, seconds)
 
-    async def renew_lease(self, name: str, seconds: float) -> str:
-        """Have the lease from now on for some seconds; returns the name of one that waits to take over, if any.
+    def another_lease(self) -> LeaseKeys:
+        """The lease over a client of its own, for another event loop."""
+        return LeaseKeys(self._another(), self._prefix, self._proof)
+
+    async def renewed(self, renewal: Renewal) -> None:
+        """Take note of a renewal of the lease over another client.
 
         Raises:
             FencedError: another queue service has taken over.
             SetBackError: Redis has come back with an older queue.
         """
-        known = self._known
-        with self._answering(looks=True):
-            outcome = await self._renew(self._prefix, self._fence, name, round(seconds * 1000), known)
-        if outcome[0] == b"older":
-            await self._catch_up(known)
-            return await self.renew_lease(name, seconds)
-        _require_ours(outcome[0])
+        self._hangs_until = 0.0
+        if renewal.outcome == b"older":
+            await self._catch_up(renewal.known)
+            return
+        _require_ours(renewal.outcome)
         self._recent.forget_old()
-        return outcome[1].decode()
+
+    def note_failure(self, error: RedisError | OSError) -> None:
+        """Ask nothing for a while of a Redis that has not answered in time."""
+        if isinstance(error, RedisTimeoutError):
+            self._hangs_until = time.monotonic() + HANGS
+
+    def _proof(self) -> Proof:
+        return Proof(self._fence, self._known)
 
     def used(self) -> tuple[int, int]:
         """Bytes of the answers that are kept, and of the changes that can be made again."""
@@ -374,6 +367,8 @@ class Store:
 
     async def raw_history(self, offset: int, limit: int) -> list[bytes | str]:
         """Read items of the history as they are written there."""
+        if limit <= 0:
+            return []
         with self._answering():
             return await self._redis.lrange(self._prefix + "history", offset, offset + limit - 1)
 
@@ -424,8 +419,7 @@ class Store:
         except OutOfMemoryError as error:
             raise WrongStateError(FULL) from error
         except (RedisError, OSError) as error:
-            if isinstance(error, RedisTimeoutError):
-                self._hangs_until = time.monotonic() + HANGS
+            self.note_failure(error)
             what = "refused the change" if isinstance(error, ResponseError) else "does not answer"
             raise UnavailableError(f"Redis {what}: {why(error)}") from error
         self._hangs_until = 0.0
@@ -440,8 +434,9 @@ class Store:
         if self._copies:
             pipe.eval(_MARK_READ, 1, self._prefix, token)
         order, items, tasks, (running, lock, flags, revision), history_size, *_ = await pipe.execute()
+        slots = await in_slices(lambda entry: Slot(float(entry[1]), read_json(items[entry[0]])), order)
         return Book(
-            line=Line([Slot(float(key), read_json(items[uid])) for uid, key in order]),
+            line=Line(slots),
             running=Running.model_validate_json(running) if running else None,
             tasks={uid.decode(): RunningTask.model_validate_json(raw) for uid, raw in tasks.items()},
             history_size=history_size,

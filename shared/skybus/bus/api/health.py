@@ -38,6 +38,8 @@ class Health(Message):
     """Seconds that the clock of the NATS server is ahead of that of the service, if the server says what time it is."""
     tasks: int = 0
     """That are open in its event loop; a number that grows for hours means that some never end."""
+    loop_delay: float = 0.0
+    """Seconds by which its event loop was late at the most, within the last minute."""
 
 
 def health_of(service: str) -> Endpoint[Empty, Health]:
