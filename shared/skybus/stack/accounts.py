@@ -66,7 +66,7 @@ def server_config(
         "server_name": f"skybus_{subjects.inst}",
         "listen": listen,
         "max_payload": MAX_PAYLOAD,
-        "max_pending": 256 << 20,
+        "max_pending": 512 << 20,
         "write_deadline": "10s",
         "jetstream": {"store_dir": str(store), "sync_interval": "1s", "max_file_store": max_store},
         "system_account": "SYS",

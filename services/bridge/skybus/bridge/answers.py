@@ -90,7 +90,8 @@ class Answers:
             reply, is_odd = await self._ask(method, params, is_odd=is_odd, is_large=is_large)
         except SkybusError as error:
             log.debug("request refused", method=method.name, code=error.code, reason=error.message)
-            if method.is_silent_without_service and isinstance(error, UnavailableError):
+            is_away = isinstance(error, UnavailableError) and not isinstance(error, TooManyError)
+            if method.is_silent_without_service and is_away:
                 return None
             reply = method.refusal(error, params)
             if method.names_encoding:
