@@ -31,10 +31,6 @@ PERIOD = 0.1
 """Seconds between two points of the plan."""
 LATEST, STATUS_P99, ADD_P99 = 0.3, 0.030, 0.120
 """Seconds, on two cores that have nothing else to do."""
-FACTOR = 1.3
-"""How many times as much memory a process may have afterwards."""
-BACK_WITHIN = 60.0
-"""Seconds until it has it back."""
 SPARE_DESCRIPTORS = 4
 """A pool of connections may have some more than it had at rest."""
 ROOT = Path(__file__).parents[2]
@@ -94,7 +90,7 @@ async def put_under_load(data_dir: Path) -> Load:
             for printed in await _wave(stack, SECONDS):
                 load.add(printed)
             result = await result_of(client, uid, SECONDS + PATIENCE)
-            load.growth = await watch.until_back(FACTOR, BACK_WITHIN)
+            load.growth = await watch.until_back()
         load.plan = result["exit_status"]
         load.lateness = await lateness_of(client, result["run_uids"][0])
     return load

@@ -8,7 +8,6 @@ import pytest
 
 from tests.system.load import (
     ADD_P99,
-    FACTOR,
     LATEST,
     PERIOD,
     SECONDS,
@@ -28,7 +27,7 @@ async def test_four_hundred_clients_work_while_a_plan_runs(data_dir: Path, capsy
         print("", *load.lines(), sep="\n")
     assert load.errors == []
     assert (load.plan, load.lateness.points) == ("completed", int(SECONDS / PERIOD))
-    assert load.growth.above(FACTOR) == []
+    assert load.growth.too_large() == []
     assert load.growth.more_descriptors(SPARE_DESCRIPTORS) == []
     if not IS_SHARED:
         assert load.lateness.worst <= LATEST

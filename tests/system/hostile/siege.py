@@ -37,10 +37,6 @@ CALM = 3.0
 """Seconds that the honest clients work before the first attack."""
 LATEST = 0.3
 """Seconds that a point may be late."""
-FACTOR, BACK_WITHIN = 1.3, 60.0
-"""How many times as much memory a process may have afterwards, and how many seconds after the last attack."""
-ROOM = 32.0
-"""MB that it may have besides: the NATS server begins with 22 MB, and any busy minute makes that 60."""
 HIGHEST = 800.0
 """MB that no process may ever have; a queue service holds four requests of 64 MB that are still coming."""
 PATIENCE = 60.0
@@ -79,7 +75,7 @@ class Outcome:
             *(wrong for each in self.strikes for wrong in each.wrong),
             *self._output_of_the_plan(),
             *self.unexpected_restarts,
-            *self.growth.above(FACTOR, ROOM),
+            *self.growth.too_large(),
             *(f"{name}: {peak} MB at its peak" for name, peak in self.growth.peaks.items() if peak > HIGHEST),
             *([] if self.plan == "completed" else [f"the plan: {self.plan}"]),
             *([] if self.lateness.points == self.points else [f"documents of {self.lateness.points} points"]),
@@ -145,7 +141,7 @@ class Siege:
                 await self._see_the_end(client, uid, outcome)
                 await end_tasks(work)
                 await _clear(client, outcome)
-                outcome.growth = await watch.until_back(FACTOR, BACK_WITHIN, ROOM)
+                outcome.growth = await watch.until_back()
                 outcome.stored = {name: size - stored[name] for name, size in _stored(stack.data_dir).items()}
                 outcome.other += [f"escape sequences in {name}" for name in _logs_with_escapes(stack.data_dir)]
                 outcome.other += [f"ended: {task!r}" for task in side if task.done()]

@@ -179,7 +179,7 @@ class AnswersNobodyReads(ZmqAttack):
 
 
 class SubscribersWhoDoNotRead(ZmqAttack):
-    """20 subscribers of the info socket that read nothing, while a reader asks for announcements."""
+    """20 subscribers of the info socket that read nothing, while 500 refused commands are announced there."""
 
     name = "0MQ subscribers who do not read"
 
