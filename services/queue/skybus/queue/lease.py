@@ -1,7 +1,7 @@
 """Which queue service leads, if there are several for one instrument (docs/decisions/0011).
 
 A thread of its own renews the lease over a client of its own, so that nothing that keeps the event loop busy delays the
-renewal (docs/decisions/0020).
+renewal (docs/decisions/0023).
 """
 
 from __future__ import annotations
