@@ -29,7 +29,7 @@ from nats.aio.client import Client as Connection
 from redis.asyncio.client import Pipeline, Redis
 
 from skybus.bus.service import Service
-from skybus.queue import store
+from skybus.queue import lease_keys, store
 from skybus.worker.environment.output import Output
 from skybus.worker.folder import EnvironmentFolder
 from skybus.worker.record import RecordFile
@@ -203,8 +203,8 @@ _OTHER_SCRIPTS = {
     hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest(): name
     for text, name in (
         (store._TAKE_OVER, "take over"),
-        (store._TAKE_LEASE, "take the lease"),
-        (store._RENEW, "renew the lease"),
+        (lease_keys._TAKE, "take the lease"),
+        (lease_keys._RENEW, "renew the lease"),
         (store._ANSWERED, "read the answer"),
         (store._MARK_READ, "mark as read"),
         (store._IS_KEPT, "see what is kept"),

@@ -32,6 +32,7 @@ from skybus.bus.api.status import Status
 from skybus.bus.connection import Bus
 from skybus.bus.endpoints import Endpoint
 from skybus.bus.identity import Requester
+from skybus.bus.in_flight import Share
 from skybus.bus.messages import Message, Nothing, decode, decode_request, encode
 from skybus.bus.packing import MAX_REQUEST
 from skybus.bus.service import Call, _call
@@ -152,6 +153,7 @@ class _Within:
     def __init__(self) -> None:
         self.subjects = Subjects("sim")
         self.max_request = self.max_internal = MAX_REQUEST
+        self.share = Share()
         self.on_connect: list[Any] = []
         self.on_disconnect: list[Any] = []
         self.environment_id: str | None = None

@@ -71,7 +71,7 @@ async def receive(socket: zmq.Socket) -> Any:
 
 def spoken(queue: CannedQueue) -> dict[str, Any]:
     """The status as clients of the reference read it."""
-    return {**queue.status.model_dump(exclude={"revision", "unreachable", "suspended"}), "msg": SPOKEN}
+    return {**queue.status.model_dump(exclude=BEYOND_REFERENCE), "msg": SPOKEN}
 
 
 def settings_for(nats: NatsServer, **more: Any) -> BridgeSettings:

@@ -16,8 +16,8 @@ from nats.js.api import StreamState
 from skybus.bus import copies
 from skybus.bus.api.console import ConsoleGet
 from skybus.bus.errors import UnavailableError
+from skybus.bus.provenance import SEQUENCE, STORED, STREAM
 from skybus.bus.subjects import Subjects
-from skybus.bus.tail import SEQUENCE
 from skybus.console.history import ConsoleHistory
 from skybus.console.stored import Batch, StoredStream
 
@@ -39,10 +39,10 @@ class Copies(StoredStream):
     async def _ask(self, query: dict[str, Any]) -> Batch:
         held = next_of(self._held)
         if "last_by_subj" in query:
-            return Batch([stored(held)], 0)
+            return Batch([stored(held)], 0, held)
         first = query.get("seq") or second_of(query["start_time"])
         found = [stored(seq) for seq in range(first, held + 1)][: query["batch"]]
-        return Batch(found, max(held + 1 - first - len(found), 0))
+        return Batch(found, max(held + 1 - first - len(found), 0), first + len(found) - 1 if found else 0)
 
 
 def second_of(time: str) -> int:
@@ -56,7 +56,8 @@ def next_of(values: list[int]) -> int:
 
 def stored(seq: int) -> Msg:
     """One each second."""
-    head = {SEQUENCE: str(seq), "Nats-Time-Stamp": (BEGIN + timedelta(seconds=seq)).isoformat()}
+    time = (BEGIN + timedelta(seconds=seq)).isoformat()
+    head = {STREAM: SUBJECTS.console_stream, SEQUENCE: str(seq), STORED: time}
     return Msg(_client=None, subject=SUBJECTS.console("worker.-"), data=b"line\n", headers=head)  # pyright: ignore[reportArgumentType]
 
 
