@@ -20,6 +20,7 @@ from zmq.utils.garbage import gc
 from skybus.bridge.__main__ import serve
 from skybus.bridge.methods import SPOKEN
 from skybus.bridge.settings import BridgeSettings
+from skybus.bus.api.status import BEYOND_REFERENCE
 from skybus.console.__main__ import serve as serve_console
 from skybus.console.settings import ConsoleSettings
 from tests.integration.bus_fixtures import CannedQueue, canned_queue, service

@@ -69,6 +69,31 @@ async def test_a_request_that_comes_while_the_connection_is_set_up_is_answered_w
         assert await answers[0] == LISTS
 
 
+async def test_who_subscribes_while_a_connection_ends_is_subscribed_on_the_next(nats: NatsServer) -> None:
+    bus, again, came = nats.make_bus("queue"), asyncio.Event(), asyncio.Event()
+
+    async def note(_: Connection) -> None:
+        again.set()
+
+    async def take(_: object) -> None:
+        came.set()
+
+    async with running(bus), asyncio.timeout(PATIENCE):
+        first = bus.connection
+        bus.on_connect.append(note)
+        closing = asyncio.create_task(first.close())
+        while not first.is_closed:
+            await asyncio.sleep(0)
+        assert bus.connection is first
+        await bus.subscribe("anything", take)
+        await again.wait()
+        await bus.wait_connected()
+        await closing
+        await bus.settle()
+        await bus.connection.publish("anything")
+        await came.wait()
+
+
 async def test_streams_that_were_there_are_not_waited_for_again(nats: NatsServer) -> None:
     """A cluster that has lost a server takes seconds to say anything of streams; services answer meanwhile."""
     bus, asked, answers = nats.make_bus("queue"), asyncio.Queue[None](), asyncio.Event()

@@ -193,7 +193,8 @@ class Bus:
         subscription = Subscription(subject, on_message, queue)
         self._subscriptions.append(subscription)
         if self._connection is not None:
-            await self._restore(self._connection, subscription)
+            with suppress(nats.errors.Error, OSError):  # it ends just now: the next one gets all subscriptions
+                await self._restore(self._connection, subscription)
         return subscription
 
     async def unsubscribe(self, subscription: Subscription) -> None:

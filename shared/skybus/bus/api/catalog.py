@@ -41,7 +41,7 @@ class SkippedPlans(Message):
 class PlanSchemasGet(GroupQuery):
     """Which plans are to be described as JSON Schema."""
 
-    names: list[str] | None = None
+    names: list[str] | None = Field(default=None, max_length=10_000)
     """By default all that the group may run."""
 
 

@@ -72,7 +72,7 @@ class FunctionStarted(TaskStarted):
 class TaskStatusGet(Request):
     """Ask for the status of tasks."""
 
-    task_uids: list[str]
+    task_uids: list[str] = Field(max_length=10_000)
 
 
 class TaskStatuses(Message):
