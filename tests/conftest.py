@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import tempfile
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ settings.load_profile("fixed")
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     config.option.hypothesis_seed = SEED
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has it ignored by what it starts with `&`
 
 
 def pytest_report_header() -> str:

@@ -304,6 +304,26 @@ async def test_without_the_queue_service_status_is_met_with_silence(nats: NatsSe
     assert first["items"] == []
 
 
+async def test_a_status_that_is_asked_for_while_the_bridge_connects_is_answered(
+    nats: NatsServer, queue: CannedQueue, context: zmq.Context
+):
+    """What changes something is refused at once: its client may have given up when the bridge has connected."""
+    settings, bus, refused = settings_for(nats), nats.make_bus("bridge"), list[dict[str, Any]]()
+    with context.socket(zmq.DEALER) as socket:
+        socket.connect(settings.zmq_control_addr)
+
+        async def ask(_: object) -> None:
+            for method in ("status", "queue_start"):
+                socket.send_multipart([b"", json.dumps({"method": method}).encode()])
+            refused.append(await receive(socket))
+
+        bus.on_connect.append(ask)
+        async with service(bus, serve, settings):
+            status = await receive(socket)
+    assert refused[0]["success"] is False
+    assert status == spoken(queue)
+
+
 async def test_without_nats_the_reply_says_so_and_service_goes_on_afterwards(
     clients: Zmq, nats: NatsServer, queue: CannedQueue
 ):

@@ -21,7 +21,7 @@ from skybus.bus import headers
 from skybus.bus.api.health import Health
 from skybus.bus.api.items import ItemSpec
 from skybus.bus.api.queue import ITEM_ADD, ItemAdd
-from skybus.bus.deadlines import Deadline, ServiceClock
+from skybus.bus.deadlines import AHEAD, Deadline, ServiceClock
 from skybus.bus.messages import encode
 from skybus.bus.server_clock import server_ahead
 from skybus.bus.streams import ensure_bucket
@@ -113,6 +113,7 @@ async def test_a_client_whose_clock_is_off_gets_its_requests_done_once_and_never
         try:
             await go_on(client)
             assert (await line_of(client)).endswith("Error")
+            await asyncio.sleep(2 * AHEAD)  # the fault lasts longer than a clock may be wrong unseen
         finally:
             nats.process.send_signal(signal.SIGCONT)
         async with Client.connect(data_dir=nats.data_dir, connect_timeout=PATIENCE) as other:

@@ -95,7 +95,7 @@ async def test_a_silent_service_is_started_again_with_its_stacks_in_its_log(
     await asked
     said = auth.log_file.read_text()
     assert "Fatal Python error: Aborted" in said
-    assert stack in said
+    assert stack in said, said
 
 
 async def test_a_service_is_not_silent_because_the_machine_was_asleep(auth: Child, operator: Bus) -> None:

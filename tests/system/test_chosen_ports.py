@@ -158,6 +158,6 @@ async def test_ctrl_c_while_the_demo_starts_leaves_nothing(tmp_path: Path):
         assert b"skybus up" in await demo.stdout.readline()
         os.killpg(demo.pid, signal.SIGINT)
         said = (await demo.communicate())[0].decode()
-    assert demo.returncode == 130
+    assert demo.returncode == 130, said
     assert "Traceback" not in said
     assert list(tmp_path.iterdir()) == []

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -144,12 +145,24 @@ class Answers:
         while True:
             call = partial(self._bus.call_bytes, method.endpoint, body, timeout=end - clock())
             try:
-                return await (call() if method.is_silent_without_service else self._arrivals.when_there(call))
+                return await self._when_there(method, call, end - clock())
             except TooManyError as error:
                 pause = max(error.retry_after, _SHORTEST_PAUSE) * random.uniform(0.5, 1.5)  # noqa: S311
                 if clock() + pause >= end:
                     raise
                 await asyncio.sleep(pause)
+
+    async def _when_there(self, method: Method, call: Callable[[], Awaitable[bytes]], seconds: float) -> bytes:
+        """Ask a service that may just be starting, unless the request ends it.
+
+        Where there would be silence, nobody says that the bridge itself is just starting: so it connects first.
+        """
+        if method.is_silent_without_service and method.endpoint.changes:
+            return await call()
+        if method.is_silent_without_service:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._bus.wait_connected(), seconds)
+        return await self._arrivals.when_there(call)
 
     async def _queue_size(self) -> int | None:
         try:
