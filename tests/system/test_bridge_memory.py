@@ -20,7 +20,7 @@ import zmq.asyncio
 from tests.promises import PATIENCE
 from tests.system.stack import RunningStack, stack_up
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
 
 MEGABYTE = 1 << 20
 MEMORY = 512 * MEGABYTE

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import orjson
 import psutil
+import pytest
 
 from skybus.bus.packing import PEOPLE_PAYLOAD
 from tests.promises import PATIENCE
@@ -17,6 +18,7 @@ NUMBER = 370
 SUBJECT = "sky.sim.cmd.operator.queue.item.remove_batch"
 
 
+@pytest.mark.slow
 async def test_hundreds_of_megabytes_of_one_user_are_answered_or_refused_and_others_are_served() -> None:
     body = orjson.dumps({"uids": ["x" * 200] * (PEOPLE_PAYLOAD * 95 // 100 // 203)})
     with tempfile.TemporaryDirectory(prefix="sky") as folder:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import structlog
 import zmq
@@ -98,9 +99,11 @@ class ControlSocket:
     def _receive(self) -> None:
         while len(self._tasks) < AT_ONCE and self._bytes < IN_FLIGHT and self._has_request():
             frames, peer = self._take()
+            size = sum(map(len, frames))
+            self._bytes += size  # before the next one is read
             task = self._loop.create_task(self._reply(frames, peer))
             self._tasks.add(task)
-            task.add_done_callback(self._done)
+            task.add_done_callback(partial(self._done, size))
 
     def _has_request(self) -> bool:
         return not self._socket.closed and bool(self._socket.getsockopt(zmq.EVENTS) & _READABLE)
@@ -114,8 +117,7 @@ class ControlSocket:
 
     async def _reply(self, frames: list[bytes], peer: str) -> None:
         envelope, parts = split_envelope(frames)
-        with self._holding(sum(map(len, parts))):
-            reply = await self._answer(parts, peer)
+        reply = await self._answer(parts, peer)
         if reply is None:
             return
         if not self._send(envelope, reply):
@@ -153,8 +155,9 @@ class ControlSocket:
             pause = min(2 * pause, _LONGEST_PAUSE)
         log.warning("a reply is dropped: its 0MQ client does not read", bytes=len(reply))
 
-    def _done(self, task: asyncio.Task[None]) -> None:
+    def _done(self, size: int, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        self._bytes -= size
         if not task.cancelled() and (error := task.exception()):
             log.error("a request was not answered", error=repr(error))
         self._receive()
