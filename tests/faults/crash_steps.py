@@ -181,9 +181,9 @@ def _wrap_reply() -> None:
     original = Service._answer
 
     @wraps(original)
-    async def named(self: Service, what: str, request: Any, answer: Any) -> None:
+    async def named(self: Service, what: str, request: Any, *args: Any) -> None:
         _answered.set(_subject(request.subject))
-        await original(self, what, request, answer)
+        await original(self, what, request, *args)
 
     Service._answer = named  # type: ignore[method-assign]
 
