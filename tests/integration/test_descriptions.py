@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 
 from benchmarks.reference_venv import ensure_devices
 from skybus.auth.catalogue import GroupView, build_catalogue
-from skybus.auth.permissions import allowed_items, parse_permissions
+from skybus.auth.permissions import allowed_by_group, parse_permissions
 from skybus.bus.api.catalog import PlanSchemas
 from tests.integration.generated_items import generate_items
 from tests.integration.generated_permissions import EVERYTHING, generate_permissions
@@ -106,10 +106,10 @@ def test_a_group_may_use_what_it_may_use_in_the_reference(reference: Path, ours:
     theirs = _said_by_reference(reference, plans, devices, permissions=files)["allowed"]
     for content, (their_plans, their_devices) in zip(files, theirs, strict=True):
         permissions = parse_permissions(content)
+        allowed = allowed_by_group(permissions, plans, devices)
         for group in content["user_groups"]:
-            allowed = allowed_items(permissions, group, plans, devices)
-            assert allowed.devices == their_devices[group], content
-            assert allowed.plans == their_plans[group], content
+            assert allowed[group].devices == their_devices[group], content
+            assert allowed[group].plans == their_plans[group], content
 
 
 @pytest.mark.parametrize("name", ["hutch.table.nowhere", "not the variable's name", "nowhere", "hidden", "motor.name"])

@@ -11,7 +11,7 @@ from skybus.auth.permissions import (
     LONGEST_NAME,
     MOST_EXPRESSIONS,
     MOST_FAULTS,
-    allowed_items,
+    allowed_by_group,
     faults,
     is_function_allowed,
     parse_permissions,
@@ -119,7 +119,7 @@ def test_thousands_of_exact_names_allow_what_they_name():
     devices = {name: {"components": {"x": {}, "y": {}}} for name in ("a", "b", "c")}
     lines = [*(f"other{n}.x" for n in range(10_000)), "b.x", "c"]
     permissions = parse_permissions({"user_groups": {"root": {"allowed_devices": lines}}})
-    assert list(allowed_items(permissions, "root", {}, devices).devices) == ["b", "c"]
+    assert list(allowed_by_group(permissions, {}, devices)["root"].devices) == ["b", "c"]
 
 
 def test_a_function_whose_name_is_endless_is_not_allowed():

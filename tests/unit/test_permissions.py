@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from skybus.auth.permissions import allowed_items, faults, is_function_allowed, load_permissions, parse_permissions
+from skybus.auth.permissions import allowed_by_group, faults, is_function_allowed, load_permissions, parse_permissions
 from skybus.bus.errors import InvalidError, NotFoundError
 
 BUILT_IN = Path(__file__).parents[2] / "services/auth/skybus/auth"
@@ -37,7 +37,7 @@ ALL = {
 
 
 def _allowed(**lists):
-    return allowed_items(parse_permissions({"user_groups": {"root": ALL, "group": lists}}), "group", PLANS, DEVICES)
+    return allowed_by_group(parse_permissions({"user_groups": {"root": ALL, "group": lists}}), PLANS, DEVICES)["group"]
 
 
 def _names(devices, prefix=""):
@@ -94,8 +94,8 @@ def test_functions_follow_their_own_lists():
 def test_built_in_permissions_have_groups_that_may_all_and_nothing():
     permissions = load_permissions(BUILT_IN)
 
-    assert list(allowed_items(permissions, "primary", PLANS, DEVICES).plans) == ["count", "scan"]
-    observer = allowed_items(permissions, "observer", PLANS, DEVICES)
+    assert list(allowed_by_group(permissions, PLANS, DEVICES)["primary"].plans) == ["count", "scan"]
+    observer = allowed_by_group(permissions, PLANS, DEVICES)["observer"]
     assert (observer.plans, observer.devices) == ({}, {})
 
 
@@ -128,7 +128,7 @@ def test_a_line_that_cannot_be_read_gives_no_right_away_and_is_named(kind, line,
         (fault,) = faults(permissions)
         assert fault.startswith(f"user_groups → group → {rule}_{kind}: {line!r} ")
         assert message in fault
-        assert getattr(allowed_items(permissions, "group", PLANS, DEVICES), kind) == {}
+        assert getattr(allowed_by_group(permissions, PLANS, DEVICES)["group"], kind) == {}
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):

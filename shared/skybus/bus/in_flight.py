@@ -35,6 +35,7 @@ class InFlight:
     def __init__(self, share: Share) -> None:
         self._share = share
         self._requests, self._bytes = Counter[str](), Counter[str]()
+        self._all = Share(0, 0)
         self._refused = set[str]()
         """Users of whom a request was refused since they have last had none in hand."""
 
@@ -46,16 +47,15 @@ class InFlight:
             TooManyError: there is no room for it.
         """
         self._require_room(user, size)
-        self._requests[user] += 1
-        self._bytes[user] += size
+        self._count(user, 1, size)
         try:
             yield
         finally:
-            self._leave(user, size)
+            self._count(user, -1, -size)
 
     def _require_room(self, user: str, size: int) -> None:
         """A request that is alone is taken, however large it is."""
-        share, mine, everybodys = self._share, self._of(user), self._of_all()
+        share, mine, everybodys = self._share, Share(self._requests[user], self._bytes[user]), self._all
         together = Share(USERS * share.requests, USERS * share.bytes)
         if mine.requests and not _fits(mine, size, share):
             self._refuse(user, f"{user!r} has", mine, share)
@@ -72,15 +72,10 @@ class InFlight:
             retry_after=RETRY_AFTER,
         )
 
-    def _of(self, user: str) -> Share:
-        return Share(self._requests[user], self._bytes[user])
-
-    def _of_all(self) -> Share:
-        return Share(self._requests.total(), self._bytes.total())
-
-    def _leave(self, user: str, size: int) -> None:
-        self._requests[user] -= 1
-        self._bytes[user] -= size
+    def _count(self, user: str, requests: int, size: int) -> None:
+        self._requests[user] += requests
+        self._bytes[user] += size
+        self._all = Share(self._all.requests + requests, self._all.bytes + size)
         if not self._requests[user]:  # users without any are forgotten
             del self._requests[user], self._bytes[user]
             self._refused.discard(user)

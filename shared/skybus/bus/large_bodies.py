@@ -18,10 +18,9 @@ from typing import Any, TypeVar
 import orjson
 from pydantic import BaseModel
 
+from skybus.bus.large_json import LARGE
 from skybus.bus.messages import Message, encode, plain
 
-LARGE = 256 << 10
-"""Bytes of a message that is written and read in a thread, and of the pieces in which it is written."""
 _NUMBER, _KEY = 8, 8
 """Bytes counted for a number, and for the name of a value."""
 _NUMBERS = {int, float, bool, type(None)}

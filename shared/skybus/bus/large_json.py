@@ -19,7 +19,7 @@ from pydantic_core import from_json
 from skybus.bus.errors import InvalidError, TooLargeError
 
 LARGE = 256 << 10
-"""Bytes from which on a body is looked at before it is read, and is read in a thread."""
+"""Bytes from which on a body is read, or written in pieces of this size, in a thread; a request is looked at first."""
 EXPANSION = 4
 """Times the largest request: the bytes in memory that the values of one request may take, as they are estimated."""
 _VALUE, _OBJECT_WITH_FIELD = 64, 192

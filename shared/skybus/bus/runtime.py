@@ -15,11 +15,10 @@ from nats.aio.client import Client as Connection
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
-from skybus.bus.allocator import return_large_buffers
 from skybus.bus.arrivals import say_here
 from skybus.bus.connection import Bus
 from skybus.bus.errors import SkybusError
-from skybus.bus.freed_memory import return_freed_memory
+from skybus.bus.freed_memory import map_large_buffers, return_freed_memory
 from skybus.bus.hidden_memory import hide_memory
 from skybus.bus.log_stream import publish_lines
 from skybus.bus.logs import lines, start_logging
@@ -108,7 +107,7 @@ def run_service(name: str, settings_class: type[S], serve: Main[S]) -> None:
     except SettingsError as error:
         sys.exit(f"skybus-{name}: {error}: its value must be JSON")
     start_logging(name, settings.log_level)
-    return_large_buffers()
+    map_large_buffers()
     if not settings.dumpable:
         hide_memory()
     try:

@@ -228,26 +228,14 @@ def faults(permissions: UserGroupPermissions) -> list[str]:
     return found if more <= 0 else [*found[:MOST_FAULTS], f"{more} more lines cannot be read"]
 
 
-def allowed_items(
-    permissions: UserGroupPermissions, group: str, plans: Mapping[str, Any], devices: Mapping[str, Any]
-) -> AllowedItems:
-    """Filter the catalogue for a group: first by what `root` allows, then by the group's own lists.
-
-    Lists of plans and devices inside the descriptions of plans are cut down likewise. The given descriptions
-    are not changed, and shared with the result where nothing is cut.
-
-    Raises:
-        NotFoundError: There is no such group.
-    """
-    for name in dict.fromkeys((ROOT, group)):
-        plans, devices = _within(permissions.group(name), plans, devices)
-    return _cut_plans(plans, devices)
-
-
 def allowed_by_group(
     permissions: UserGroupPermissions, plans: Mapping[str, Any], devices: Mapping[str, Any]
 ) -> dict[str, AllowedItems]:
-    """Filter the catalogue for each group as `allowed_items` does; the lists of `root` are tried once for all."""
+    """Filter the catalogue for each group: first by what `root` allows, once for all, then by the group's own lists.
+
+    Lists of plans and devices inside the descriptions of plans are cut down likewise. The given descriptions are not
+    changed, and shared with the result where nothing is cut.
+    """
     ceiling = _within(permissions.group(ROOT), plans, devices)
     groups = {
         name: ceiling if name == ROOT else _within(group, *ceiling) for name, group in permissions.user_groups.items()

@@ -9,17 +9,15 @@ bridge is started again. If the frames stay below the limit and no more come, th
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import gc
 import resource
-import sys
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import structlog
 
 from skybus.bus.errors import SkybusError
+from skybus.bus.freed_memory import trim
 
 log = structlog.get_logger()
 
@@ -76,7 +74,7 @@ class _Giving:
             self._vain = 0
         if self._vain < _TRIES:
             gc.collect()
-            _trim()
+            trim()
             self._kept = resident()
             self._vain = 0 if self._kept < before - _FEW else self._vain + 1
 
@@ -87,9 +85,3 @@ def resident() -> int:
         return int(_STATM.read_text().split()[1]) * resource.getpagesize()
     except OSError:
         return 0
-
-
-def _trim() -> None:
-    if sys.platform == "linux":
-        with suppress(OSError, AttributeError):  # another C library than glibc
-            ctypes.CDLL(None).malloc_trim(0)
