@@ -89,7 +89,7 @@ class Bus:
     max_request: int = MAX_REQUEST
     """Bytes of a request of a user that a service takes."""
     share: Share = field(default_factory=Share)
-    """What a service has in hand of one user at the most."""
+    """The most requests and bytes of one user that a service works on."""
     loop_delay: LoopDelay = field(default_factory=LoopDelay)
     """Of the event loop that this connection shares with its service; measured by whoever runs the service."""
     on_connect: list[OnConnect] = field(default_factory=list)

@@ -71,7 +71,7 @@ class Deadline:
         return not self.duration / 2 <= self.at - time.time() <= self.duration + _EXACT
 
     def require(self) -> None:
-        """Let a request pass that has come in time.
+        """Check that a request has come in time.
 
         Raises:
             UnavailableError: it has not, or nobody knows.

@@ -1,4 +1,4 @@
-"""How much one process of a service has in hand: requests and bytes, of each user and of all together."""
+"""Counts the requests, and their bytes, that a process of a service works on: of each user, and of all users."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RETRY_AFTER = 1.0
 
 @dataclass(frozen=True)
 class Share:
-    """What one user, or all together, have in hand or may have."""
+    """Requests and bytes: those in hand, or the most that may be."""
 
     requests: int = EACH_REQUESTS
     bytes: int = EACH_BYTES
@@ -37,11 +37,11 @@ class InFlight:
         self._requests, self._bytes = Counter[str](), Counter[str]()
         self._all = Share(0, 0)
         self._refused = set[str]()
-        """Users of whom a request was refused since they have last had none in hand."""
+        """Users of whom the log says that a request was refused; forgotten when they have no request in hand."""
 
     @contextmanager
     def take(self, user: str, size: int) -> Iterator[None]:
-        """Take a request of `size` bytes into the hand.
+        """Count a request of `size` bytes until the end of the block.
 
         Raises:
             TooManyError: there is no room for it.

@@ -103,7 +103,7 @@ class BusSettings(BaseSettings):
 
     @property
     def share(self) -> Share:
-        """What a process of a service has in hand of one user at the most."""
+        """The most requests and bytes of one user that a process of a service works on."""
         return Share(self.user_requests, self.user_bytes)
 
     def listen(self) -> Listen:

@@ -88,7 +88,7 @@ class SharedReplies:
         bus.on_connect.append(self._forget)
 
     async def sent(self, shared: Shared[Any], send: Callable[[], Awaitable[Sent]]) -> Sent:
-        """What is sent of a reply; `send` makes it for the first who asks, on nobody's time."""
+        """Return what is sent for a reply: `send` makes it once, and no requester's deadline ends it."""
         sending = self._sent.get(shared)
         if sending is None:
             sending = asyncio.create_task(_awaited(send), context=contextvars.Context())

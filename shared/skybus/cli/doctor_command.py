@@ -27,7 +27,7 @@ _PATIENCE = 2.0
 _AGREE = 1.0
 """Seconds by which clocks may differ."""
 _OFF = {"clocks": "off", "room": "full"}
-"""What a part is called that is not well, if not `missing`."""
+"""The state of a part that is not well; all others are `missing`."""
 
 
 class Finding(NamedTuple):

@@ -74,7 +74,7 @@ class View:
                 self._draw()
 
     async def follow_console(self, output: AsyncGenerator[ConsoleChunk]) -> None:
-        """Let console output go by, in its colours."""
+        """Show console output, in its colours."""
         plans = PlanOutput(in_terminal=self._live.console.is_terminal, draws=False)
         async with aclosing(output) as chunks:
             async for chunk in chunks:

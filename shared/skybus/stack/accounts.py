@@ -77,7 +77,7 @@ def server_config(
 
 
 def _reads(subjects: Subjects) -> list[str]:
-    """What people read of SKY by direct get; console output they ask of its service."""
+    """What people read of SKY by direct get. They ask the console service for console output."""
     streams = (subjects.docs_stream, f"OBJ_{subjects.blob_bucket}")
     values = [f"KV_{subjects.state_bucket}.{subjects.kept(topic)}" for topic in _KEPT]
     return [f"$JS.API.DIRECT.GET.{source}" for source in (*streams, *values)]

@@ -35,7 +35,7 @@ _STATM = Path("/proc/self/statm")
 
 
 def limit_memory(most: int) -> None:
-    """Have the kernel give this process no more than `most` bytes; it keeps a lower limit that it has already."""
+    """Limit the memory of this process to `most` bytes; a lower limit stays."""
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     lower = most if hard == resource.RLIM_INFINITY else min(most, hard)
     resource.setrlimit(resource.RLIMIT_DATA, (lower, lower))

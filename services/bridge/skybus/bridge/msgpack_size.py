@@ -1,7 +1,7 @@
 """How much memory the values of a msgpack message take, estimated from its bytes before any value is made.
 
-See https://github.com/msgpack/msgpack/blob/master/spec.md: the first byte of a value says of which kind it is, and
-behind it stands how long the value is, or how many values belong to it.
+See https://github.com/msgpack/msgpack/blob/master/spec.md: the first byte of a value says its type. The bytes
+after it say how long the value is, or how many values it contains.
 """
 
 from __future__ import annotations

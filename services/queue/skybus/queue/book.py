@@ -143,7 +143,7 @@ class Book:
         return filed
 
     def give_back(self, attempt: str) -> Item | None:
-        """Put the running item, of which nothing has run, back to the front of the queue.
+        """Put the running item back to the front of the queue: nothing of it has run.
 
         Returns:
             The item, or nothing if this attempt is not the one that runs.

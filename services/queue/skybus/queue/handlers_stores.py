@@ -1,4 +1,4 @@
-"""Who answers how much of the room for what is kept is used: in Redis, in JetStream, in memory."""
+"""Answers how full each store is: Redis, JetStream, and what this service keeps in memory."""
 
 from __future__ import annotations
 
@@ -37,21 +37,13 @@ class StoreHandlers:
 
     async def _in_redis(self) -> list[StoreUse]:
         settings, (answers, replayed) = self._settings, self._store.used()
+        kept = (
+            ("kept answers", answers, settings.answers_max_bytes, "SKYBUS_ANSWERS_MAX_BYTES"),
+            ("changes of the last minute", replayed, settings.replay_max_bytes, "SKYBUS_REPLAY_MAX_BYTES"),
+        )
         uses = [
-            StoreUse(
-                name="kept answers",
-                used=answers,
-                limit=settings.answers_max_bytes,
-                setting="SKYBUS_ANSWERS_MAX_BYTES",
-                drops_oldest=True,
-            ),
-            StoreUse(
-                name="changes of the last minute",
-                used=replayed,
-                limit=settings.replay_max_bytes,
-                setting="SKYBUS_REPLAY_MAX_BYTES",
-                drops_oldest=True,
-            ),
+            StoreUse(name=name, used=used, limit=limit, setting=setting, drops_oldest=True)
+            for name, used, limit, setting in kept
         ]
         with suppress(UnavailableError):
             used, limit = await self._store.memory()

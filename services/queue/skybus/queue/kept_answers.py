@@ -49,7 +49,7 @@ class Asked:
         return self.begun() + encode(_slim(answer, _given(self.request)))
 
     def answer(self, kept: bytes) -> Message | None:
-        """The answer of which this was kept; nothing if the request was only begun.
+        """Restore the answer from what was kept; return nothing if the request was only begun.
 
         Raises:
             ConflictError: it is the answer to another request.

@@ -1,4 +1,4 @@
-"""The lease in Redis: who leads, and who waits to take over."""
+"""The lease in Redis: it names the queue service that leads, and the standby."""
 
 from __future__ import annotations
 
