@@ -29,7 +29,7 @@ def environment():
 
 
 async def test_an_item_keeps_its_numbers_until_it_runs_and_in_history(nats, valkey, house, client) -> None:
-    item = {**COUNT, "kwargs": ODD, "meta": ODD}
+    item = {**COUNT, "args": ["x" * 1000], "kwargs": ODD, "meta": ODD}
     async with queue_service(nats, valkey):
         added = await client.add_item(item)
         assert repr(added["kwargs"]) == repr(ODD)
@@ -43,6 +43,8 @@ async def test_an_item_keeps_its_numbers_until_it_runs_and_in_history(nats, valk
         await house.finished(order)
         await client.wait("queue_drained", timeout=PATIENCE)
         assert repr((await client.history()).items[0]["kwargs"]) == repr(ODD)
+        shown = (await client.history(max_item_bytes=500)).items[0]
+        assert (shown["left_out"], repr(shown["kwargs"])) == (["args"], repr(ODD))
 
 
 async def test_half_a_character_is_refused_by_name(nats, valkey, house, client) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from skybus.bus.api.items import LEFT_OUT, Item
+from skybus.bus.large_bodies import room_left
 
 _LARGE_FIELDS = ("args", "kwargs", "meta")
 
@@ -19,25 +19,7 @@ def excerpt(item: Item, most: int | None, fields: Iterable[str] = _LARGE_FIELDS)
     """One item as `excerpts` shows it; which of the `fields` are left out stands in `left_out`."""
     if most is None:
         return item
-    large = [name for name in fields if name in item and _left(item[name], most) < 0]
+    large = [name for name in fields if name in item and room_left(item[name], most) < 0]
     if not large:
         return item
     return {**{name: value for name, value in item.items() if name not in large}, LEFT_OUT: large}
-
-
-def _left(value: Any, room: int) -> int:
-    """How many of some bytes a value leaves, about as JSON; below zero it is not looked at to its end."""
-    if isinstance(value, str):
-        return room - len(value) - 2
-    if isinstance(value, list | tuple):
-        parts: Iterable[Any] = value
-    elif isinstance(value, dict):
-        parts = (part for pair in value.items() for part in pair)
-    else:
-        return room - len(repr(value))
-    room -= 2
-    for part in parts:
-        room = _left(part, room) - 1
-        if room < 0:
-            break
-    return room

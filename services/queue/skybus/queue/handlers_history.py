@@ -9,6 +9,7 @@ import orjson
 
 from skybus.bus.api import history
 from skybus.bus.errors import InvalidError
+from skybus.bus.json_values import read_json
 from skybus.bus.messages import Nothing
 from skybus.bus.service import Handler
 from skybus.bus.shared_replies import LONG, Shared, Sharing
@@ -79,4 +80,4 @@ def _page(raw: list[bytes | str], uid: str, size: int, max_item_bytes: int | Non
 def _shown(raw: bytes | str, max_item_bytes: int | None) -> Any:
     if max_item_bytes is None or len(raw) <= max_item_bytes:
         return orjson.Fragment(raw)
-    return excerpt(orjson.loads(raw), max_item_bytes)
+    return excerpt(read_json(raw), max_item_bytes)
